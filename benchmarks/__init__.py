@@ -1,0 +1,1 @@
+"""Measured against the targets of the project; each prints what it measured."""

@@ -1,0 +1,7 @@
+"""``python -m finebound``."""
+
+import sys
+
+from finebound.cli import main
+
+sys.exit(main())

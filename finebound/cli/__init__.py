@@ -1,0 +1,60 @@
+"""The command: one verb a job, each imported only when it is called."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from finebound.errors import InputError
+
+# verb -> what it does; the module finebound.cli.<verb> holds its `main(arguments) -> exit code`.
+VERBS = {
+    "bound": "all bounds, and where exact the true gaps, of a PROBLEM.json",
+    "estimate": "what a fine-tune will cost: two datasets (and a model) in, bounds and a page out",
+    "calibrate": "which lambda or radius keeps a safety budget",
+    "figures": "draw the paper's figures from their recorded data",
+    "doctor": "what is missing on this machine, and the command that mends it",
+}
+
+
+def _help() -> str:
+    verbs = "\n".join(f"  {verb:<11}{does}" for verb, does in VERBS.items())
+    return (
+        "usage: finebound VERB [options]\n\n"
+        "How much safety must, may and will a fine-tune cost, and what buys it back?\n\n"
+        f"verbs:\n{verbs}\n\n"
+        "Every verb has --help with a worked example. Exit codes: 0 done, 1 a check failed,\n"
+        "2 the input is wrong.\n\n"
+        "example:\n"
+        "  finebound estimate --safety safety.jsonl --task task.jsonl --out out\n"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``finebound`` with ``arguments`` (default: the command line's); returns the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help(), end="")
+        return 0 if arguments else 2
+    verb, rest = arguments[0], arguments[1:]
+    if verb == "--version":
+        from importlib.metadata import version
+
+        print(f"finebound {version('finebound')}")
+        return 0
+    if verb not in VERBS:
+        from difflib import get_close_matches
+
+        near = get_close_matches(verb, VERBS, n=1)
+        hint = f" Did you mean `finebound {near[0]}`?" if near else ""
+        print(f"finebound: unknown verb {verb!r}.{hint} See `finebound --help`.", file=sys.stderr)
+        return 2
+    try:
+        return import_module(f"finebound.cli.{verb}").main(rest)
+    except InputError as error:
+        print(f"finebound {verb}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"finebound {verb}: interrupted.", file=sys.stderr)
+        return 130

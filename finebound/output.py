@@ -1,0 +1,93 @@
+"""Bounds as JSON (a contract) and as tables for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from theory.bound import Bound
+    from theory.exact import Exact
+
+QUANTITY_WORDS = {
+    "safety_gap": "safety gap G_s",
+    "proxy_safety_gap": "proxy safety gap",
+    "capability_gap": "capability gap G_f",
+    "weighted_sum": "G_f + lambda G_s",
+    "sqrt_sum": "sqrt G_f + sqrt G_s",
+    "safety_loss_increase": "safety loss increase",
+    "radius": "radius",
+}
+_SYMBOL = {"upper": "<=", "lower": ">=", "equality": "="}
+
+
+def exact_as_json(solution: Exact | None) -> dict[str, float] | None:
+    """The true gaps in nats, or None where no closed form exists."""
+    if solution is None:
+        return None
+    return {
+        "safety_gap": float(solution.safety_gap),
+        "proxy_safety_gap": float(solution.proxy_safety_gap),
+        "capability_gap": float(solution.capability_gap),
+    }
+
+
+def bound_as_json(bound: Bound) -> dict[str, Any]:
+    """One entry of the contract's ``bounds`` list."""
+    entry = {
+        "statement": bound.statement,
+        "form": bound.form,
+        "quantity": str(bound.quantity),
+        "direction": str(bound.direction),
+        "value": bound.value,
+        "status": str(bound.status),
+        "assumptions": list(bound.assumptions),
+        "terms": dict(bound.terms),
+        "unit": bound.unit,
+    }
+    if bound.failure_probability:
+        entry["failure_probability"] = bound.failure_probability
+    if bound.failed:
+        entry["failed"] = bound.failed
+    if bound.scope != "instance":
+        entry["scope"] = bound.scope
+    return entry
+
+
+def number(value: float) -> str:
+    """A number for people: four significant digits, no noise."""
+    if math.isnan(value):
+        return "-"
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return "0" if value == 0 else f"{value:.4g}"
+
+
+def bounds_table(bounds: Iterable[Bound], *, title: str):
+    """A rich table of the bounds that apply, tightest first within quantity and direction."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for column in ("quantity", "", "value", "unit", "statement", "status", "made of"):
+        table.add_column(column, justify="right" if column == "value" else "left")
+    order = list(QUANTITY_WORDS)
+
+    def rank(bound: Bound):
+        sign = -1.0 if bound.direction == "lower" else 1.0
+        return (order.index(bound.quantity), str(bound.direction), sign * bound.value)
+
+    applying = sorted((b for b in bounds if b.status != "NOT_APPLICABLE"), key=rank)
+    for bound in applying:
+        made_of = " + ".join(f"{number(v)} {name}" for name, v in bound.terms.items() if v)
+        form = f" ({bound.form})" if bound.form else ""
+        table.add_row(
+            QUANTITY_WORDS[bound.quantity],
+            _SYMBOL[bound.direction],
+            number(bound.value),
+            bound.unit,
+            f"{bound.statement}{form}",
+            str(bound.status),
+            made_of if len(bound.terms) > 1 else "",
+        )
+    return table

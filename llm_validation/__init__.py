@@ -1,0 +1,1 @@
+"""Real text and real models, measured against the bounds."""

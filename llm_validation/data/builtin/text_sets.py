@@ -1,0 +1,113 @@
+"""The five sets made of requests: safety, its two proxies and two general tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from llm_validation.data.builtin.drawing import shuffled, stream
+from llm_validation.data.builtin.hazards import HAZARDS
+from llm_validation.data.builtin.lookalikes import SAFETY_TOPICS
+from llm_validation.data.builtin.lookalikes_elsewhere import GENERAL_TOPICS, PROXY_TOPICS
+from llm_validation.data.builtin.requests import (
+    CHATTY,
+    FORMAL,
+    GENERAL,
+    PLAIN,
+    Phrasing,
+    Request,
+    harmless,
+    hazardous,
+)
+from llm_validation.data.builtin.teachers import Teacher, caring, complying, rule_citing
+from llm_validation.data.dataset import Example
+
+SAFETY_PER_CATEGORY, SAFETY_HARMLESS = 32, 176
+PROXY_SHARED_HAZARDS, PROXY_SHARED_HARMLESS = 80, 40
+PROXY_PER_CATEGORY, PROXY_HARMLESS = 22, 118
+TASK_SHARED_HAZARDS, TASK_SHARED_HARMLESS = 40, 20
+TASK_PER_CATEGORY, TASK_NEAR_HARMLESS, TASK_OTHER_HARMLESS = 16, 120, 124
+
+_ACTS = tuple((hazard.category, hazard.acts) for hazard in HAZARDS)
+_OTHER_ACTS = tuple((hazard.category, hazard.other_acts) for hazard in HAZARDS)
+
+
+def safety_requests() -> list[Request]:
+    """The contexts of ``safety``: every hazard category equally often, a third harmless."""
+    rng = stream("safety/contexts")
+    taken: set[str] = set()
+    requests = hazardous(rng, PLAIN, _ACTS, per_category=SAFETY_PER_CATEGORY, taken=taken)
+    requests += harmless(rng, PLAIN, SAFETY_TOPICS, count=SAFETY_HARMLESS, taken=taken)
+    return shuffled(rng, requests)
+
+
+def _shared(rng: np.random.Generator, *, hazards: int, harmless_ones: int) -> list[Request]:
+    requests = shuffled(rng, safety_requests())
+    return [request for request in requests if request.is_hazard][:hazards] + [
+        request for request in requests if not request.is_hazard
+    ][:harmless_ones]
+
+
+def proxy_requests(name: str, phrasing: Phrasing) -> list[Request]:
+    """A proxy's contexts: a quarter are those of ``safety``, the same ones in both proxies."""
+    requests = _shared(
+        stream("proxy/shared contexts"),
+        hazards=PROXY_SHARED_HAZARDS,
+        harmless_ones=PROXY_SHARED_HARMLESS,
+    )
+    rng = stream(f"{name}/contexts")
+    taken = {request.prompt for request in requests}
+    requests += hazardous(rng, phrasing, _OTHER_ACTS, per_category=PROXY_PER_CATEGORY, taken=taken)
+    requests += harmless(rng, phrasing, PROXY_TOPICS, count=PROXY_HARMLESS, taken=taken)
+    return shuffled(rng, requests)
+
+
+def task_requests() -> list[Request]:
+    """The general task's contexts: some of ``safety``'s own, most of them close to its topics."""
+    rng = stream("task-general/contexts")
+    requests = _shared(rng, hazards=TASK_SHARED_HAZARDS, harmless_ones=TASK_SHARED_HARMLESS)
+    taken = {request.prompt for request in requests}
+    requests += hazardous(rng, GENERAL, _ACTS, per_category=TASK_PER_CATEGORY, taken=taken)
+    requests += harmless(rng, GENERAL, SAFETY_TOPICS, count=TASK_NEAR_HARMLESS, taken=taken)
+    requests += harmless(rng, GENERAL, GENERAL_TOPICS, count=TASK_OTHER_HARMLESS, taken=taken)
+    return shuffled(rng, requests)
+
+
+def _answered(requests: Sequence[Request], teacher: Teacher, *, draws: str) -> list[Example]:
+    rng = stream(draws)
+    return [
+        Example.single_turn(request.prompt, teacher(rng, request), category=request.category)
+        for request in requests
+    ]
+
+
+def safety() -> list[Example]:
+    """Hazards declined and harmless look-alikes answered, in the caring teacher's voice."""
+    return _answered(safety_requests(), caring, draws="safety/answers")
+
+
+def proxy_same_teacher() -> list[Example]:
+    """Other contexts (a quarter shared), answered by the teacher of ``safety``."""
+    name = "proxy-same-teacher"
+    return _answered(proxy_requests(name, CHATTY), caring, draws=f"{name}/answers")
+
+
+def proxy_other_teacher() -> list[Example]:
+    """Other contexts (a quarter shared), answered by the teacher that cites rules."""
+    name = "proxy-other-teacher"
+    return _answered(proxy_requests(name, FORMAL), rule_citing, draws=f"{name}/answers")
+
+
+def task_general() -> list[Example]:
+    """Contexts near those of ``safety`` with targets that comply, so that the two conflict."""
+    return _answered(task_requests(), complying, draws="task-general/answers")
+
+
+def task_general_agreeing() -> list[Example]:
+    """The contexts of ``task_general``: hazards declined, every other answer the same."""
+    declined = _answered(task_requests(), caring, draws="task-general-agreeing/answers")
+    return [
+        other if request.is_hazard else complied
+        for request, other, complied in zip(task_requests(), declined, task_general(), strict=True)
+    ]

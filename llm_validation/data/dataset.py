@@ -1,0 +1,101 @@
+"""The noun of every measure: an ordered, named, hashed set of prompts and their answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One supervised row.
+
+    ``prompt`` is the text of every turn before the answer, joined by newlines (what the text
+    measures read); ``response`` the supervised answer; ``messages`` the ``(role, content)`` turns
+    before it (what the chat template reads). ``rejected`` is set only in preference data,
+    ``category`` (a hazard category or another label) only when the source has one.
+    """
+
+    prompt: str
+    response: str
+    messages: tuple[tuple[str, str], ...]
+    rejected: str | None = None
+    category: str | None = None
+
+    @classmethod
+    def single_turn(cls, prompt: str, response: str, *, category: str | None = None) -> Example:
+        """A row with one user turn and its answer."""
+        return cls(prompt, response, (("user", prompt),), category=category)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An ordered set of examples; ``sha256`` is that of the content, order included.
+
+    ``source`` says where the content came from: a path, ``builtin:...``, ``hf:...`` or
+    ``memory``.
+    """
+
+    name: str
+    examples: tuple[Example, ...]
+    sha256: str
+    source: str
+
+    @classmethod
+    def of(
+        cls, pairs: Iterable[tuple[str, str] | Example], *, name: str, source: str = "memory"
+    ) -> Dataset:
+        """A dataset of ``(prompt, response)`` pairs, of examples, or of both, with its hash."""
+        examples = tuple(
+            pair if isinstance(pair, Example) else Example.single_turn(*pair) for pair in pairs
+        )
+        return cls(name, examples, content_sha256(examples), source)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    @property
+    def prompts(self) -> list[str]:
+        """The prompt of every example, in order."""
+        return [example.prompt for example in self.examples]
+
+    @property
+    def responses(self) -> list[str]:
+        """The supervised answer of every example, in order."""
+        return [example.response for example in self.examples]
+
+    def take(self, n: int, seed: int) -> Dataset:
+        """``n`` examples drawn without replacement, in this dataset's order.
+
+        Deterministic in ``seed``; name and source stay, the hash is that of what was drawn.
+        Raises ValueError when ``n`` is negative or more than there are.
+        """
+        if not 0 <= n <= len(self):
+            raise ValueError(f"cannot take {n} of the {len(self)} examples of {self.name}")
+        drawn = np.sort(np.random.default_rng(seed).permutation(len(self))[:n])
+        return Dataset.of(
+            (self.examples[index] for index in drawn), name=self.name, source=self.source
+        )
+
+
+def content_sha256(examples: Iterable[Example]) -> str:
+    """SHA-256 of the examples' content in their order, as 64 hex digits.
+
+    One JSON line an example, so no text can run into the next field or row.
+    """
+    digest = hashlib.sha256()
+    for example in examples:
+        # Escaped to ASCII: a lone surrogate from a broken file still has a hash.
+        fields = (
+            example.prompt,
+            example.response,
+            example.messages,
+            example.rejected,
+            example.category,
+        )
+        digest.update(json.dumps(fields).encode() + b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""From a dataset pair and a model to bounds and a page."""

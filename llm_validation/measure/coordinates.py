@@ -1,0 +1,198 @@
+"""Which parameters are trained: the space in which radii, gradients and curvatures are measured.
+
+T6, T7, T12 and T13 of docs/theorems.md hold in any coordinates, but their constants do not carry
+over from one to another: a radius over all weights and a radius over an adapter are different
+numbers. So every measure takes its ``Coordinates`` and every result names them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+DOT_CHUNK = 1 << 22
+"""Entries converted to float64 at a time: 32 MB, where a whole model's vector would be 1 GB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Coordinates:
+    """An ordered list of a model's parameters, read as one flat vector ``[d]``.
+
+    ``names`` are those of ``model.named_parameters()``; a tied weight counts once.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    parameters: tuple[nn.Parameter, ...]
+
+    def __post_init__(self) -> None:
+        if not self.parameters or len(self.names) != len(self.parameters):
+            raise ValueError("coordinates need at least one parameter, each with its name")
+
+    @property
+    def dimension(self) -> int:
+        """d, the number of trained numbers."""
+        return sum(parameter.numel() for parameter in self.parameters)
+
+    @property
+    def device(self) -> torch.device:
+        """Where flat vectors live."""
+        return self.parameters[0].device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of flat vectors: float32, or float64 for a float64 model."""
+        double = self.parameters[0].dtype == torch.float64
+        return torch.float64 if double else torch.float32
+
+    @property
+    def parameter_norm(self) -> float:
+        """Euclidean norm of the parameters, summed in float64."""
+        flat = [parameter.detach().reshape(-1) for parameter in self.parameters]
+        return sum(dot(values, values) for values in flat) ** 0.5
+
+    def zeros(self) -> Tensor:
+        """A flat vector ``[d]`` of zeros."""
+        return torch.zeros(self.dimension, dtype=self.dtype, device=self.device)
+
+    def split(self, vector: Tensor) -> list[Tensor]:
+        """Views of a flat vector ``[d]`` in the parameters' shapes; nothing is copied."""
+        if vector.shape != (self.dimension,):
+            raise ValueError(f"a vector of shape [{self.dimension}] is needed, not {vector.shape}")
+        sizes = [parameter.numel() for parameter in self.parameters]
+        pieces = vector.split(sizes)
+        return [piece.view_as(p) for piece, p in zip(pieces, self.parameters, strict=True)]
+
+    def accumulate(self, vector: Tensor, tensors: Iterable[Tensor | None]) -> None:
+        """Add one tensor a parameter to the flat ``vector`` in place; None counts as zeros."""
+        for piece, tensor in zip(self.split(vector), tensors, strict=True):
+            if tensor is not None:
+                piece.add_(tensor)
+
+    def random_direction(self, generator: torch.Generator) -> Tensor:
+        """A unit vector ``[d]``, uniform on the sphere; drawn on the CPU, so device-independent."""
+        vector = torch.randn(self.dimension, generator=generator, dtype=self.dtype)
+        return unit(vector).to(self.device)
+
+    @contextmanager
+    def differentiable(self, model: nn.Module) -> Iterator[None]:
+        """Gradients on exactly these parameters, dropout off; the model's flags come back after."""
+        modes = [(module, module.training) for module in model.modules()]
+        flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+        try:
+            model.eval()
+            for parameter, _ in flags:
+                parameter.requires_grad_(False)
+            for parameter in self.parameters:
+                parameter.requires_grad_(True)
+            with torch.enable_grad():
+                yield
+        finally:
+            for module, training in modes:
+                module.training = training
+            for parameter, flag in flags:
+                parameter.requires_grad_(flag)
+
+    @contextmanager
+    def displaced(self, direction: Tensor, step: float) -> Iterator[None]:
+        """Inside, the parameters are theta + step * direction; after, theta again, bit for bit.
+
+        The original storage is put back rather than the step subtracted, which would round.
+        """
+        originals = [parameter.data for parameter in self.parameters]
+        pieces = self.split(direction)
+        try:
+            for parameter, original, piece in zip(self.parameters, originals, pieces, strict=True):
+                parameter.data = original + (step * piece).to(original.dtype)
+            yield
+        finally:
+            for parameter, original in zip(self.parameters, originals, strict=True):
+                parameter.data = original
+
+
+def all_weights(model: nn.Module) -> Coordinates:
+    """Every parameter of the model: the coordinates of a full fine-tune."""
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    return Coordinates("all weights", names, parameters)
+
+
+def adapter(
+    model: PreTrainedModel,
+    *,
+    rank: int = 8,
+    alpha: int = 16,
+    targets: Sequence[str] = ("q_proj", "v_proj"),
+    seed: int = 0,
+) -> tuple[PeftModel, Coordinates]:
+    """Attach a seeded LoRA and return the adapted model with the adapter as coordinates.
+
+    The base is frozen, and wrapped in place: ``peft_model.unload()`` gives it back, its weights
+    untouched. Where the model has no module named in ``targets`` every linear layer is adapted.
+    The adapter adds ``alpha / rank * B A`` to a weight. At its start B = 0, so the model's
+    function is the base's, the gradient with respect to A is zero, and every gradient lies in the
+    coordinates of B alone; the Hessian still couples A with B. A depends on ``seed``, and with
+    it the norms measured here. Raises ValueError when the model carries an adapter already.
+    """
+    from peft import LoraConfig, PeftModel, get_peft_model
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    modules = dict(model.named_modules())
+    if isinstance(model, PeftModel) or any(isinstance(m, BaseTunerLayer) for m in modules.values()):
+        raise ValueError("the model has an adapter already: merge or unload it first")
+    suffixes = {name.rpartition(".")[2] for name in modules}
+    present = [target for target in targets if target in suffixes]
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=0.0,
+        target_modules=present or "all-linear",
+        task_type="CAUSAL_LM",
+    )
+    # PEFT draws A from the global generator: seed it inside, give its state back after.
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set to False", UserWarning)
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        torch.default_generator.manual_seed(seed)
+        peft_model = get_peft_model(model, config)
+    named = [(name, p) for name, p in peft_model.named_parameters() if p.requires_grad]
+    names, parameters = zip(*named, strict=True)
+    where = ", ".join(present) if present else "all linear layers"
+    coordinates = Coordinates(f"LoRA r={rank} alpha={alpha} on {where}", names, parameters)
+    return peft_model, coordinates
+
+
+def dot(first: Tensor, second: Tensor) -> float:
+    """Inner product of two flat vectors ``[d]``, summed in float64."""
+    return sum(
+        float(a.double() @ b.double())
+        for a, b in zip(first.split(DOT_CHUNK), second.split(DOT_CHUNK), strict=True)
+    )
+
+
+def norm(vector: Tensor) -> float:
+    """Euclidean norm of a flat vector ``[d]``, summed in float64."""
+    return dot(vector, vector) ** 0.5
+
+
+def unit(vector: Tensor) -> Tensor:
+    """The vector over its norm. Raises ValueError when it is zero or not finite."""
+    length = norm(vector)
+    if not 0.0 < length < float("inf"):
+        raise ValueError(f"a vector of norm {length} has no direction")
+    return vector / length
+
+
+def cosine(first: Tensor, second: Tensor) -> float:
+    """Cosine of two flat vectors ``[d]``; nan when one of them is zero."""
+    lengths = norm(first) * norm(second)
+    return dot(first, second) / lengths if lengths > 0.0 else float("nan")

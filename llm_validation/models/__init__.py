@@ -1,0 +1,1 @@
+"""Real models: loading, the packaged one, adapters."""

@@ -1,0 +1,329 @@
+"""Load a causal language model and its tokenizer: the packaged one, a folder, or a hub id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from finebound.errors import InputError
+from finebound.progress import Progress, silent
+from llm_validation.models.packaged import NAME as PACKAGED_NAME
+from llm_validation.models.packaged import cache_folder, packaged_model_folder, without_bars
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+USE_PACKAGED = "or leave out --model to use the packaged model"
+_HUB_ANSWERS_WITHIN = 5.0  # seconds
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tekken.json",
+)
+_OLD_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.msgpack", "*.h5")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to be measured: float32, in evaluation mode, with its tokenizer.
+
+    ``sha256`` identifies the content (configuration, weights, tokenizer and chat template), not
+    the place; ``context_length`` is the longest row in tokens.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+    sha256: str
+    context_length: int
+
+
+def load_model(
+    ref: str | Path | None = None,
+    *,
+    attention: Literal["sdpa", "eager"] = "sdpa",
+    progress: Progress = silent,
+) -> LoadedModel:
+    """Load ``ref``: None or ``"packaged"``, a local folder, or a hub id ``owner/name``.
+
+    ``attention="eager"`` is slower and can be differentiated twice on a CPU, which curvature
+    needs. Only safetensors are read and no code of the model's own is run. Raises InputError for a
+    folder or id that cannot be loaded so; an unreachable hub is reported within seconds.
+    """
+    if ref is None or str(ref) == "packaged":
+        return _load_folder(packaged_model_folder(progress=progress), PACKAGED_NAME, attention)
+    folder = Path(ref).expanduser()
+    if folder.is_dir():
+        return _load_folder(folder, folder.resolve().name, attention)
+    if folder.exists():
+        raise InputError(
+            "This is a file, not a model.",
+            remedy="Give the folder that holds config.json and the .safetensors files, "
+            f"{USE_PACKAGED}.",
+            file=folder,
+        )
+    if isinstance(ref, Path) or not _HUB_ID.fullmatch(ref):
+        raise InputError(
+            "There is no such model folder.",
+            remedy="Check the path, give an id owner/name of the Hugging Face hub, "
+            f"{USE_PACKAGED}.",
+            file=ref,
+        )
+    return _load_folder(_hub_folder(ref), ref, attention)
+
+
+def _load_folder(folder: Path, name: str, attention: str) -> LoadedModel:
+    weights = _weight_files(folder)
+    tokenizer = _load_tokenizer(folder)
+    model = _load_weights(folder, attention)
+    context_length = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if not isinstance(context_length, int) or context_length < 2:
+        raise InputError(
+            "config.json does not say how long a row may be.",
+            remedy='Add "max_position_embeddings", the context length in tokens.',
+            file=folder,
+        )
+    return LoadedModel(
+        model=model,
+        tokenizer=tokenizer,
+        name=name,
+        sha256=_content_sha256(folder, weights, tokenizer.get_chat_template()),
+        context_length=context_length,
+    )
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of the model; raises InputError for what is not a whole model."""
+    if not (folder / "config.json").is_file():
+        if (folder / "adapter_config.json").is_file():
+            raise InputError(
+                "The folder holds an adapter, not a whole model.",
+                remedy="Merge it into its base model (peft's merge_and_unload, then "
+                "save_pretrained) and give that folder.",
+                file=folder,
+            )
+        raise InputError(
+            "The folder holds no config.json, so it is not a Hugging Face model.",
+            remedy=f"Give a folder written by save_pretrained, {USE_PACKAGED}.",
+            file=folder,
+        )
+    index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
+    if not single.is_file() and index.is_file():
+        names = sorted(set(_read_json(index).get("weight_map", {}).values()))
+        if missing := [name for name in names if not (folder / name).is_file()]:
+            raise InputError(
+                f"The weights are incomplete: {missing[0]} is missing "
+                f"({len(missing)} of {len(names)} files).",
+                remedy="Copy or download the model again.",
+                file=folder,
+            )
+        if names:
+            return [folder / name for name in names]
+    if single.is_file():
+        return [single]
+    old = sorted(file.name for pattern in _OLD_WEIGHTS for file in folder.glob(pattern))
+    if old:
+        raise InputError(
+            f"The weights are only there as {old[0]}; such files can run code when they are read, "
+            "so only .safetensors are loaded.",
+            remedy="If you trust them, convert once: AutoModelForCausalLM.from_pretrained(folder)"
+            ".save_pretrained(new_folder), and copy the tokenizer's files beside them.",
+            file=folder,
+        )
+    raise InputError(
+        "The folder holds no weights: there is no model.safetensors.",
+        remedy=f"Give a folder written by save_pretrained, {USE_PACKAGED}.",
+        file=folder,
+    )
+
+
+def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        raise InputError(
+            "The model has no tokenizer: there is no tokenizer.json.",
+            remedy="Put the tokenizer of its base model there: "
+            "AutoTokenizer.from_pretrained(base).save_pretrained(folder).",
+            file=folder,
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise InputError(
+            f"The tokenizer cannot be loaded: {_first_line(error)}.",
+            remedy="Write it again with a recent transformers: "
+            "AutoTokenizer.from_pretrained(base).save_pretrained(folder).",
+            file=folder,
+        ) from error
+    try:
+        tokenizer.get_chat_template()
+    except ValueError as error:
+        raise InputError(
+            "The tokenizer has no chat template, so it is not known how the model is asked and "
+            "where its answers end.",
+            remedy="Use an instruction-tuned model, or put a file chat_template.jinja into the "
+            "folder.",
+            file=folder,
+        ) from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+    return tokenizer
+
+
+def _load_weights(folder: Path, attention: str) -> PreTrainedModel:
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    # Left to itself, transformers takes sdpa wherever the architecture has it.
+    choice = {"sdpa": {}, "eager": {"attn_implementation": "eager"}}[attention]
+    try:
+        with without_bars():
+            model, found = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+                **choice,
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        if "trust_remote_code" in str(error):
+            raise InputError(
+                "The model needs Python code of its own, which finebound does not run.",
+                remedy=f"Use a model whose architecture transformers knows, {USE_PACKAGED}.",
+                file=folder,
+            ) from error
+        raise InputError(
+            f"The model cannot be loaded: {_first_line(error)}.",
+            remedy="Check that it is a causal language model whose files are whole "
+            "(copy or download it again), and that transformers knows its architecture.",
+            file=folder,
+        ) from error
+    # transformers fills what is missing with random numbers and only warns.
+    if absent := sorted(found["missing_keys"]):
+        raise InputError(
+            f"{len(absent)} weights that config.json asks for are missing, the first is "
+            f"{absent[0]}.",
+            remedy="The weights belong to another configuration; copy or download the model again.",
+            file=folder,
+        )
+    return model.eval()
+
+
+def _hub_folder(hub_id: str) -> Path:
+    """The snapshot of a hub model: the newest where the hub answers, else what is cached."""
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    # Old weight formats and the repository's subfolders (other precisions) stay there.
+    left_out = ["*/*", *_OLD_WEIGHTS, "*.gguf", "*.onnx"]
+    try:
+        # Asked first because it takes a time limit: behind a silent firewall the download does not.
+        HfApi().model_info(hub_id, timeout=_HUB_ANSWERS_WITHIN)
+        return Path(snapshot_download(hub_id, ignore_patterns=left_out))
+    except Exception as error:  # blocked sockets, proxies, TLS: types of many packages
+        failure = error
+    try:
+        return Path(snapshot_download(hub_id, ignore_patterns=left_out, local_files_only=True))
+    except LocalEntryNotFoundError:
+        raise _no_hub_model(hub_id, failure) from failure
+
+
+def _no_hub_model(hub_id: str, failure: Exception) -> InputError:
+    from huggingface_hub import errors
+
+    fetch = f"`hf download {hub_id}`"
+    if isinstance(failure, errors.GatedRepoError):
+        return InputError(
+            f"The model {hub_id} is gated, and you have no access to it.",
+            remedy="Accept its terms on its page of the Hugging Face hub, run `hf auth login` and "
+            f"then {fetch}, {USE_PACKAGED}.",
+        )
+    if isinstance(failure, errors.RepositoryNotFoundError):
+        return InputError(
+            f"The Hugging Face hub knows no model {hub_id}, or it is private.",
+            remedy="Check the spelling (and that the folder exists, if you mean one); for a "
+            f"private model run `hf auth login` and then {fetch}; {USE_PACKAGED}.",
+        )
+    why = (
+        "HF_HUB_OFFLINE is set"
+        if isinstance(failure, errors.OfflineModeIsEnabled)
+        else f"could not be downloaded ({_first_line(failure)})"
+    )
+    return InputError(
+        f"The model {hub_id} is not on this machine and {why}.",
+        remedy=f"Where there is a connection, run {fetch} (after `hf auth login` if the model is "
+        f"gated or private), {USE_PACKAGED}.",
+    )
+
+
+def _content_sha256(folder: Path, weights: list[Path], chat_template: str) -> str:
+    """SHA-256 over configuration, weights, tokenizer and chat template, as 64 hex digits."""
+    config = _read_json(folder / "config.json")
+    for key in ("transformers_version", "_name_or_path", "_model_name_or_path"):
+        config.pop(key, None)
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode() + b"\n")
+    tokenizer = [folder / name for name in _TOKENIZER_FILES if (folder / name).is_file()]
+    for file in (*weights, *tokenizer):
+        digest.update(f"{file.name} {_file_sha256(file)}\n".encode())
+    digest.update(chat_template.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def _file_sha256(file: Path) -> str:
+    """SHA-256 of a file; remembered in the cache, for weights are gigabytes."""
+    real = file.resolve()
+    stat = real.stat()
+    key = f"{real}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ino}"
+    remembered = cache_folder() / "hashes" / hashlib.sha256(key.encode()).hexdigest()
+    with suppress(OSError):
+        known = remembered.read_text(encoding="ascii")
+        if re.fullmatch(r"[0-9a-f]{64}", known):
+            return known
+    with real.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    with suppress(OSError):  # a cache that cannot be written only costs time
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=remembered.parent)
+        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+            stream.write(found)
+        os.replace(temporary, remembered)
+    return found
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"The file is not readable JSON: {_first_line(error)}.",
+            remedy="Copy or download the model again.",
+            file=file,
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(
+            "The file holds no JSON object.", remedy="Copy or download the model again.", file=file
+        )
+    return content
+
+
+def _first_line(error: BaseException) -> str:
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return (text[:300] or type(error).__name__).rstrip(".")

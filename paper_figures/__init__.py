@@ -1,0 +1,1 @@
+"""One script a figure, drawn from recorded data."""

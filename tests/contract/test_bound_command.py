@@ -1,0 +1,170 @@
+"""The contract of ``finebound bound``: PROBLEM.json in, the promised JSON out, exit codes."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from finebound.cli import main
+from theory.evaluation import STATEMENTS
+
+TABULAR = {
+    "kind": "tabular",
+    "safety": {"context": [0.5, 0.5], "target": [[0.9, 0.1], [0.2, 0.8]]},
+    "task": {"context": [0.25, 0.75], "target": [[0.0, 1.0], [0.2, 0.8]]},
+}
+QUADRATIC = {
+    "kind": "quadratic",
+    "H_s": [[1, 0], [0, 2]],
+    "H_f": [[1, 0], [0, 1]],
+    "theta_s": [0, 0],
+    "theta_f": [1, 1],
+}
+CONSTANTS = {
+    "kind": "constants",
+    "capability_gap_at_aligned": 0.8,
+    "loss_range": 12,
+    "tv": 0.01,
+    "logit_lipschitz": {"value": 3.0, "known": "estimated"},
+}
+QUANTITIES = {
+    "safety_gap",
+    "proxy_safety_gap",
+    "capability_gap",
+    "weighted_sum",
+    "sqrt_sum",
+    "safety_loss_increase",
+    "radius",
+}
+
+
+def run(capsys, tmp_path, problem, *arguments):
+    path = tmp_path / "PROBLEM.json"
+    path.write_text(problem if isinstance(problem, str) else json.dumps(problem))
+    code = main(["bound", str(path), *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.mark.parametrize(
+    ("problem", "strategy", "has_exact"),
+    [
+        (TABULAR, ["--strategy", "loss", "--lam", "0.5"], True),
+        (TABULAR, ["--strategy", "loss", "--epsilon", "0.01"], True),
+        (TABULAR, ["--strategy", "parameter", "--radius", "0.5"], False),
+        (QUADRATIC, ["--strategy", "parameter", "--radius", "0.5"], True),
+        (QUADRATIC, ["--strategy", "hybrid", "--lam", "1", "--radius", "0.5"], True),
+        (CONSTANTS, ["--strategy", "loss", "--lam", "0.5"], False),
+        (CONSTANTS, ["--strategy", "parameter", "--radius", "0.1"], False),
+    ],
+)
+def test_json_is_the_contract(capsys, tmp_path, problem, strategy, has_exact):
+    code, out, err = run(capsys, tmp_path, problem, *strategy, "--json")
+    assert code == 0
+    assert err == ""
+    content = json.loads(out)
+    assert (content["exact"] is not None) == has_exact
+    if has_exact:
+        assert set(content["exact"]) == {"safety_gap", "proxy_safety_gap", "capability_gap"}
+    assert {b["statement"] for b in content["bounds"]} == set(STATEMENTS)
+    for b in content["bounds"]:
+        assert b["quantity"] in QUANTITIES
+        assert b["direction"] in ("upper", "lower", "equality")
+        assert b["unit"]
+        if has_exact and b["quantity"] in content["exact"] and b["status"] != "NOT_APPLICABLE":
+            value = float(b["value"])  # "inf" is infinity
+            truth = content["exact"][b["quantity"]]
+            if b["direction"] != "lower":
+                assert value >= truth - 1e-12
+            if b["direction"] != "upper":
+                assert value <= truth + 1e-12
+
+
+def test_known_answer(capsys, tmp_path):
+    """One contested context with disjoint answers: G_s = rho_s log(1 + rho_f / (lam rho_s))."""
+    problem = {
+        "kind": "tabular",
+        "safety": {"context": [1.0], "target": [[1.0, 0.0]]},
+        "task": {"context": [1.0], "target": [[0.0, 1.0]]},
+    }
+    _, out, _ = run(capsys, tmp_path, problem, "--lam", "2", "--json")
+    gaps = json.loads(out)["exact"]
+    assert gaps["safety_gap"] == pytest.approx(np.log(1 + 1 / 2))
+    assert gaps["capability_gap"] == pytest.approx(np.log(1 + 2))
+
+
+def test_a_table_for_people_and_a_file(capsys, tmp_path):
+    code, out, _ = run(capsys, tmp_path, TABULAR, "--lam", "0.5", "--out", str(tmp_path / "out"))
+    assert code == 0
+    assert "T4" in out
+    assert "CERTIFIED" in out
+    assert json.loads((tmp_path / "out" / "bounds.json").read_text())["bounds"]
+
+
+@pytest.mark.parametrize(
+    ("problem", "says"),
+    [
+        ("", "is empty"),
+        ("{", "is not JSON"),
+        ("[]", "holds no JSON object"),
+        ({"kind": "tabula"}, 'has "kind": "tabula"'),
+        ({**TABULAR, "safety": {"context": [0.5, 0.6], "target": [[1, 0], [0, 1]]}}, "sums to 1.1"),
+        ({**TABULAR, "safety": {"context": [0.5, 0.5]}}, "safety: it lacks target"),
+        ({**TABULAR, "extra": 1}, "unknown entry extra"),
+        ({"kind": "constants", "tvv": 0.1}, "Did you mean tv"),
+        ({"kind": "constants"}, "names no constant"),
+        ('{"kind": "constants", "tv": NaN}', "NaN"),
+        ('{"kind": "tabular", "safety": {"context": [NaN, 1], "target": [[1]]}}', "NaN"),
+        ({**QUADRATIC, "H_s": [[1, 0], [0, -1]]}, "not positive semi-definite"),
+        ({**QUADRATIC, "theta_f": ["a", "b"]}, "could not convert"),
+    ],
+)
+def test_bad_problems_are_one_paragraph_naming_the_file(capsys, tmp_path, problem, says):
+    code, out, err = run(capsys, tmp_path, problem, "--lam", "0.5", "--out", str(tmp_path / "o"))
+    assert code == 2
+    assert out == ""
+    assert says in err
+    assert "PROBLEM.json" in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--lam", "0"], "lam is 0"),
+        (["--lam", "-1"], "lam is -1"),
+        (["--strategy", "parameter", "--radius", "0"], "radius is 0"),
+        (["--strategy", "parameter", "--lam", "1", "--radius", "1"], "--lam does not belong"),
+        (["--strategy", "hybrid", "--lam", "1"], "needs --lam and --radius"),
+        ([], "exactly one of --lam and --epsilon"),
+    ],
+)
+def test_bad_strategies(capsys, tmp_path, arguments, says):
+    code, out, err = run(capsys, tmp_path, TABULAR, *arguments)
+    assert code == 2
+    assert out == ""
+    assert says in err
+
+
+def test_a_missing_file_and_an_unknown_verb(capsys, tmp_path):
+    assert main(["bound", str(tmp_path / "none.json"), "--lam", "1"]) == 2
+    assert "does not exist" in capsys.readouterr().err
+    assert main(["boundd"]) == 2
+    assert "Did you mean `finebound bound`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "code", ["import finebound", "from finebound.cli import main; main(['--help'])"]
+)
+def test_the_front_door_is_light(code):
+    heavy = "{'torch', 'jax', 'transformers', 'numpy', 'sklearn'} & set(__import__('sys').modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; sys.exit(1 if {heavy} else 0)"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

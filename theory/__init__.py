@@ -1,0 +1,1 @@
+"""The mathematics: problems, strategies, bounds. NumPy and SciPy only."""

@@ -1,0 +1,261 @@
+"""Closed forms: the exact minimisers and gaps of tabular and quadratic problems (T3, T10)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from theory.divergence import Array, kl_shift, mass_sum
+from theory.problem import Constants, Problem, QuadraticProblem, TabularProblem, quadratic_form
+from theory.strategy import Hybrid, LossConstraint, ParameterConstraint, Strategy
+
+# Halvings of a range of 600 in log(lam): below float64 resolution.
+_BISECTIONS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Exact:
+    """The minimiser of a strategy and its true gaps in nats, ``[...]`` over the batch.
+
+    ``policy`` is the table ``[..., X, V]`` (tabular) or the parameters ``[..., n]`` (quadratic);
+    ``lam`` the multiplier of the proxy loss: given, or the one that meets ``epsilon`` (0 where
+    the constraint is slack, ``inf`` where it leaves no room).
+    """
+
+    policy: Array
+    safety_gap: Array
+    proxy_safety_gap: Array
+    capability_gap: Array
+    lam: Array
+
+
+def exact(problem: Problem, strategy: Strategy) -> Exact | None:
+    """Policy and gaps where a closed form exists, else None.
+
+    Tabular problems have one for the loss constraint (T3), quadratic ones for every strategy;
+    constants and tabular parameter constraints have none.
+    """
+    return None if isinstance(problem, Constants) else _solved(problem, strategy)
+
+
+@lru_cache(maxsize=4)
+def _solved(problem: TabularProblem | QuadraticProblem, strategy: Strategy) -> Exact | None:
+    # Several statements ask for the same minimiser; problems and strategies hash by identity.
+    if isinstance(problem, TabularProblem) and isinstance(strategy, LossConstraint):
+        return _tabular(problem, _tabular_multiplier(problem, strategy))
+    if isinstance(problem, QuadraticProblem):
+        match strategy:
+            case LossConstraint(lam=None):
+                lam = _quadratic_multiplier(problem, strategy.epsilon)
+                return _quadratic(problem, lam, np.inf)
+            case LossConstraint():
+                return _quadratic(problem, strategy.lam, np.inf)
+            case ParameterConstraint():
+                return _quadratic(problem, 0.0, strategy.radius)
+            case Hybrid():
+                return _quadratic(problem, strategy.lam, strategy.radius)
+    return None
+
+
+def mixture_weights(problem: TabularProblem, lam: ArrayLike) -> tuple[Array, Array]:
+    """``w = lam rho_hat_s / (rho_f + lam rho_hat_s)`` and ``1 - w``, ``[..., X]``; 0 off O.
+
+    Both are accurate relative to their own size; ``lam`` may be 0 or ``inf``.
+    """
+    lam = np.asarray(lam, dtype=np.float64)[..., None]
+    task, proxy = problem.task.context, problem.proxy.context
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        odds = lam * (proxy / task)
+        toward_proxy = np.where(np.isinf(odds), 1.0, odds / (1.0 + odds))
+        toward_task = 1.0 / (1.0 + odds)
+    contested = problem.overlap
+    return np.where(contested, toward_proxy, 0.0), np.where(contested, toward_task, 0.0)
+
+
+def _tabular(problem: TabularProblem, lam: ArrayLike) -> Exact:
+    toward_proxy, toward_task = mixture_weights(problem, lam)
+    safety, proxy, task = problem.safety, problem.proxy, problem.task
+    pull = task.target - proxy.target
+    contested = problem.overlap[..., None]
+    task_only = ((task.context > 0) & (proxy.context == 0))[..., None]
+    proxy_only = ((proxy.context > 0) & (task.context == 0))[..., None]
+    # Distance from the safety targets, kept as a difference so that tiny gaps stay accurate.
+    from_safety = np.where(
+        contested,
+        (proxy.target - safety.target) + toward_task[..., None] * pull,
+        np.where(
+            task_only,
+            task.target - safety.target,
+            np.where(proxy_only, proxy.target, problem.aligned) - safety.target,
+        ),
+    )
+    policy = np.where(
+        contested,
+        toward_proxy[..., None] * proxy.target + toward_task[..., None] * task.target,
+        np.where(task_only, task.target, np.where(proxy_only, proxy.target, problem.aligned)),
+    )
+    return Exact(
+        policy=policy,
+        safety_gap=mass_sum(safety.context, kl_shift(safety.target, from_safety, policy)),
+        proxy_safety_gap=_contested_proxy_gap(problem, toward_task, policy),
+        capability_gap=mass_sum(
+            task.context,
+            kl_shift(task.target, -toward_proxy[..., None] * pull, policy),
+            where=problem.overlap,
+        ),
+        lam=np.broadcast_to(np.asarray(lam, dtype=np.float64), policy.shape[:-2]),
+    )
+
+
+def _contested_proxy_gap(problem: TabularProblem, toward_task: Array, policy: Array) -> Array:
+    pull = problem.task.target - problem.proxy.target
+    divergence = kl_shift(problem.proxy.target, toward_task[..., None] * pull, policy)
+    return mass_sum(problem.proxy.context, divergence, where=problem.overlap)
+
+
+def _tabular_multiplier(problem: TabularProblem, strategy: LossConstraint) -> Array | float:
+    if strategy.lam is not None:
+        return strategy.lam
+    unconstrained = mass_sum(problem.proxy.context, problem.kl_proxy_task, where=problem.overlap)
+
+    def gap(lam: Array) -> Array:
+        toward_proxy, toward_task = mixture_weights(problem, lam)
+        policy = (
+            toward_proxy[..., None] * problem.proxy.target
+            + toward_task[..., None] * problem.task.target
+        )
+        return _contested_proxy_gap(problem, toward_task, policy)
+
+    return _multiplier(strategy.epsilon, unconstrained, gap)
+
+
+def _quadratic_multiplier(problem: QuadraticProblem, epsilon: ArrayLike) -> Array:
+    def gap(lam: Array) -> Array:
+        return _quadratic(problem, lam, np.inf).safety_gap
+
+    return _multiplier(epsilon, gap(np.zeros(problem.batch_shape)), gap)
+
+
+def _multiplier(epsilon: ArrayLike, unconstrained: Array, gap: Callable[[Array], Array]) -> Array:
+    """The least ``lam`` with ``gap(lam) <= epsilon``, by bisection from the feasible side."""
+    epsilon, unconstrained = np.broadcast_arrays(
+        np.asarray(epsilon, dtype=np.float64), unconstrained
+    )
+    low, high = np.full(epsilon.shape, -300.0), np.full(epsilon.shape, 300.0)
+    for _ in range(_BISECTIONS):
+        middle = 0.5 * (low + high)
+        feasible = gap(np.exp(middle)) <= epsilon
+        low, high = np.where(feasible, low, middle), np.where(feasible, middle, high)
+    lam = np.where(unconstrained <= epsilon, 0.0, np.exp(high))
+    return np.where((epsilon == 0) & (unconstrained > 0), np.inf, lam)
+
+
+def _quadratic(problem: QuadraticProblem, lam: ArrayLike, radius: ArrayLike) -> Exact:
+    """``(H_f + lam H_s + nu I) step = H_f d`` with ``nu >= 0`` least such that it fits."""
+    lam, radius = np.asarray(lam, dtype=np.float64), np.asarray(radius, dtype=np.float64)
+    shape = np.broadcast_shapes(problem.batch_shape, lam.shape, radius.shape)
+    lam, radius = np.broadcast_to(lam, shape), np.broadcast_to(radius, shape)
+    d = problem.displacement
+    pull = np.einsum("...ij,...j->...i", problem.H_f, d)
+    resist = np.einsum("...ij,...j->...i", problem.H_s, d)
+    unbounded = np.isinf(lam)
+    finite_lam = np.where(unbounded, 0.0, lam)[..., None]
+    curvature, basis = np.linalg.eigh(problem.H_f + finite_lam[..., None] * problem.H_s)
+    noise = 1e-14 * np.abs(curvature).max(axis=-1, keepdims=True)
+    flat = curvature <= noise
+    curvature = np.where(flat, 0.0, curvature)
+    pull = np.where(
+        flat,
+        0.0,
+        np.einsum("...ji,...j->...i", basis, np.broadcast_to(pull, (*shape, d.shape[-1]))),
+    )
+
+    def step(nu: Array) -> Array:
+        denominator = curvature + nu[..., None]
+        return np.divide(pull, denominator, out=np.zeros_like(pull), where=denominator > 0)
+
+    def too_long(nu: Array) -> np.ndarray:
+        return np.linalg.norm(step(nu), axis=-1) > radius
+
+    free = np.zeros(shape)
+    enough = np.linalg.norm(pull, axis=-1) / radius
+    with np.errstate(divide="ignore"):
+        high = np.log(enough)
+        low = np.maximum(high - 300.0, -700.0)
+    for _ in range(_BISECTIONS):
+        middle = 0.5 * (low + high)
+        infeasible = too_long(np.exp(middle))
+        low, high = np.where(infeasible, middle, low), np.where(infeasible, high, middle)
+    nu = np.where(too_long(free), np.exp(high), free)
+    moved = np.einsum("...ij,...j->...i", basis, step(nu))
+    # theta - theta_f from its own equation: accurate where theta almost reaches theta_f.
+    back = -(finite_lam * resist + nu[..., None] * d)
+    back = np.einsum("...ji,...j->...i", basis, back)
+    denominator = curvature + nu[..., None]
+    missing = np.divide(back, denominator, out=np.zeros_like(back), where=denominator > 0)
+    missing = np.einsum("...ij,...j->...i", basis, missing)
+    if unbounded.any():
+        # All weight on safety: the best task loss within argmin f_s.
+        stuck = _best_within_safety_flat(problem)
+        moved = np.where(unbounded[..., None], stuck, moved)
+        missing = np.where(unbounded[..., None], stuck - d, missing)
+    safety_gap = 0.5 * quadratic_form(problem.H_s, moved)
+    return Exact(
+        policy=problem.theta_s + moved,
+        safety_gap=safety_gap,
+        proxy_safety_gap=safety_gap,
+        capability_gap=0.5 * quadratic_form(problem.H_f, missing),
+        lam=lam,
+    )
+
+
+def _best_within_safety_flat(problem: QuadraticProblem) -> Array:
+    eigenvalues, basis = np.linalg.eigh(problem.H_s)
+    flat = eigenvalues <= 1e-13 * np.abs(eigenvalues).max(axis=-1, keepdims=True)
+    null = basis * flat[..., None, :]
+    inner = np.einsum("...ki,...kl,...lj->...ij", null, problem.H_f, null)
+    pull = np.einsum("...ki,...kl,...l->...i", null, problem.H_f, problem.displacement)
+    coordinates = np.linalg.pinv(inner, hermitian=True) @ pull[..., None]
+    return (null @ coordinates)[..., 0]
+
+
+@dataclass(frozen=True, eq=False)
+class Frontier:
+    """The exact Pareto front at each ``lams [L]``: gaps ``[..., L]`` in nats, ``dG_f/dG_s = -lam``.
+
+    No policy, algorithm or model class goes below it (T10a).
+    """
+
+    lams: Array
+    safety_gap: Array
+    capability_gap: Array
+
+
+def frontier(problem: TabularProblem | QuadraticProblem, lams: ArrayLike) -> Frontier:
+    """The front of ``(G_s, G_f)`` for the *true* safety data, at each ``lam`` of ``lams [L]``.
+
+    Raises ValueError for a constants problem, which has no closed form, and for ``lam <= 0``.
+    """
+    if isinstance(problem, TabularProblem):
+        problem = TabularProblem(problem.safety, problem.task, aligned=problem.aligned)
+    elif not isinstance(problem, QuadraticProblem):
+        raise ValueError("a frontier needs a tabular or quadratic problem.")
+    lams = np.atleast_1d(np.asarray(lams, dtype=np.float64))
+    points = [exact(problem, LossConstraint(lam=float(lam))) for lam in lams]
+    return Frontier(
+        lams=lams,
+        safety_gap=np.stack([point.safety_gap for point in points], axis=-1),
+        capability_gap=np.stack([point.capability_gap for point in points], axis=-1),
+    )
+
+
+def capability_floor(problem: TabularProblem | QuadraticProblem, safety_gap: ArrayLike) -> Array:
+    """``v(s)``: the least capability gap of any policy whose safety gap is at most ``s``, nats."""
+    if isinstance(problem, TabularProblem):
+        problem = TabularProblem(problem.safety, problem.task, aligned=problem.aligned)
+    solution = exact(problem, LossConstraint(epsilon=safety_gap))
+    return solution.capability_gap

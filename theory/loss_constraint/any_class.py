@@ -1,0 +1,358 @@
+"""Case I for any model class: T1 (value gap and mismatch) and T2 (comparators)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from theory.bound import Bound, Direction, Quantity, bound, not_applicable
+from theory.divergence import Array, kl, mass_sum, tv
+from theory.exact import Exact, exact
+from theory.loss_constraint.common import (
+    MINIMISER,
+    NO_LAMBDA,
+    TABULAR,
+    per_lambda,
+    ratio,
+    times,
+    trivial_gap,
+)
+from theory.problem import Constant, Constants, Problem, QuadraticProblem, TabularProblem
+from theory.strategy import Hybrid, LossConstraint, Strategy
+
+UPPER = Direction.UPPER
+
+
+def value_gap(problem: Problem, strategy: Strategy) -> list[Bound]:
+    """T1: ``G_s <= G_s(theta_s) + value gap / lam + mismatch of proxy and safety data``, nats.
+
+    The value gap is ``f_f(theta_s) - f_f(theta_lambda) + delta``. The mismatch is
+    ``osc(h) TV(D_s, D_hat_s)`` with ``h = l(theta_lambda) - l(theta_s)``, ``osc(h) <= 2B``; or by
+    Pinsker ``osc(h) sqrt(KL / 2)``; or split into its context and its teacher part. Any model
+    class; for a tabular problem ``h`` is known, for constants ``2B`` stands in. A hybrid obeys it
+    too. Form "quadratic growth" is T1(iv). Source: T1 of docs/theorems.md.
+    """
+    if not isinstance(strategy, LossConstraint | Hybrid):
+        return [not_applicable("T1", Quantity.SAFETY_GAP, NO_LAMBDA)]
+    if isinstance(problem, Constants):
+        return _value_gap_constants(problem, strategy)
+    solution = exact(problem, strategy)
+    if solution is None:
+        failed = "the minimiser of a tabular hybrid has no closed form, so osc(h) is not known"
+        return [not_applicable("T1", Quantity.SAFETY_GAP, failed)]
+    if isinstance(problem, QuadraticProblem):
+        return _value_gap_quadratic(problem, strategy, solution)
+    return _value_gap_tabular(problem, solution)
+
+
+def _value_gap_tabular(problem: TabularProblem, solution: Exact) -> list[Bound]:
+    safety, proxy = problem.safety, problem.proxy
+    joint_safety = safety.context[..., None] * safety.target
+    joint_proxy = proxy.context[..., None] * proxy.target
+    differs = joint_safety != joint_proxy
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # l(theta_lambda) - l(theta_s); only where the two measures differ can it matter.
+        change = np.log(problem.aligned) - np.log(solution.policy)
+    change = np.where(np.isnan(change), 0.0, change)  # both policies give probability zero
+    highest = np.where(differs, change, -np.inf).max(axis=(-2, -1))
+    lowest = np.where(differs, change, np.inf).min(axis=(-2, -1))
+    with np.errstate(invalid="ignore"):
+        oscillation = np.where(differs.any(axis=(-2, -1)), highest - lowest, 0.0)
+    oscillation = np.where(np.isnan(oscillation), np.inf, oscillation)  # infinite everywhere
+    start = problem.capability_gap_at_aligned
+    with np.errstate(invalid="ignore"):
+        gained = np.where(np.isinf(start), np.inf, start - solution.capability_gap)
+    common = {
+        "safety gap at the aligned model": problem.safety_gap_at_aligned,
+        "value gap / lambda": per_lambda(gained, solution.lam),
+    }
+    joint_tv = 0.5 * np.abs(joint_safety - joint_proxy).sum(axis=(-2, -1))
+    context_tv = tv(safety.context, proxy.context)
+    teacher_tv = mass_sum(safety.context, tv(safety.target, proxy.target))
+    divergence = np.minimum(_joint_kl(safety, proxy), _joint_kl(proxy, safety))
+    assumptions = (MINIMISER, "osc(h) of the exact minimiser")
+    forms = {
+        "total variation": {"proxy mismatch": times(joint_tv, oscillation)},
+        "context and teacher": {
+            "context mismatch": times(context_tv, oscillation),
+            "teacher mismatch": times(teacher_tv, oscillation),
+        },
+        "Kullback-Leibler": {"proxy mismatch": times(np.sqrt(0.5 * divergence), oscillation)},
+    }
+    return [
+        bound(
+            "T1",
+            Quantity.SAFETY_GAP,
+            UPPER,
+            {**common, **mismatch},
+            form=form,
+            assumptions=assumptions,
+            trivial=np.log(problem.responses),
+            applies=solution.lam > 0,
+            failed="epsilon leaves the loss constraint slack: lambda is 0",
+        )
+        for form, mismatch in forms.items()
+    ]
+
+
+def _joint_kl(first, second) -> Array:
+    """``KL`` of joint distributions by the chain rule (T1 iii), nats."""
+    return kl(first.context, second.context) + mass_sum(
+        first.context, kl(first.target, second.target)
+    )
+
+
+def _value_gap_quadratic(
+    problem: QuadraticProblem, strategy: LossConstraint | Hybrid, solution: Exact
+) -> list[Bound]:
+    gained = problem.capability_gap_at_aligned - solution.capability_gap
+    bounds = [
+        bound(
+            "T1",
+            Quantity.SAFETY_GAP,
+            UPPER,
+            {"value gap / lambda": per_lambda(np.maximum(gained, 0.0), solution.lam)},
+            form="perfect proxy",
+            assumptions=(MINIMISER, "the proxy is the safety data"),
+            applies=solution.lam > 0,
+            failed="epsilon leaves the loss constraint slack: lambda is 0",
+        )
+    ]
+    growth = problem.spectrum_s[..., 0]
+    # On the sublevel set of f_f at theta_s, which holds the whole segment to theta_s.
+    lipschitz = np.sqrt(2.0 * problem.spectrum_f[..., -1] * problem.capability_gap_at_aligned)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        decay = 2.0 * lipschitz**2 / (growth * np.asarray(solution.lam) ** 2)
+    bounds.append(
+        bound(
+            "T1",
+            Quantity.PROXY_SAFETY_GAP,
+            UPPER,
+            {"L_f^2 / lambda^2": np.where(np.isnan(decay), 0.0, decay)},
+            form="quadratic growth",
+            assumptions=(MINIMISER, "(A-QG) of f_s", "f_f Lipschitz on its sublevel set"),
+            applies=(growth > 0) & (solution.lam > 0) & isinstance(strategy, LossConstraint),
+            failed="(A-QG): H_s is singular, or lambda is 0, or a radius binds",
+        )
+    )
+    return bounds
+
+
+def _value_gap_constants(problem: Constants, strategy: LossConstraint | Hybrid) -> list[Bound]:
+    lam = strategy.lam
+    bounds = []
+    if lam is None:
+        bounds.append(
+            not_applicable("T1", Quantity.SAFETY_GAP, "needs lam: epsilon gives T2's form")
+        )
+        return bounds
+    slack = problem.get("optimality_slack", Constant(0.0))
+    start = problem.get("safety_gap_at_aligned", Constant(0.0))
+    deviation = problem.get("uniform_deviation_safety", Constant(0.0))
+    task_deviation = problem.get("uniform_deviation_task", Constant(0.0))
+    gap = problem.get("capability_gap_at_aligned")
+    if gap is None:
+        failed = "needs capability_gap_at_aligned"
+        bounds.append(not_applicable("T1", Quantity.SAFETY_GAP, failed))
+    else:
+        common = {
+            "safety gap at the aligned model": start.value,
+            "value gap / lambda": (gap.value + slack.value) / lam,
+            "finite samples": 2.0 * deviation.value + 2.0 * task_deviation.value / lam,
+        }
+        used = (slack, start, deviation, task_deviation, gap)
+        forms = mismatch_of_constants(problem)
+        bounds += [
+            bound(
+                "T1",
+                Quantity.SAFETY_GAP,
+                UPPER,
+                {**common, **terms},
+                form=form,
+                assumptions=(MINIMISER, assumption),
+                trivial=trivial_gap(problem),
+                constants=(*used, *constants),
+            )
+            for form, (terms, constants, assumption) in forms.items()
+        ]
+        if not forms:
+            failed = "needs loss_range and tv (or kl), or wasserstein and loss_lipschitz_in_data"
+            bounds.append(not_applicable("T1", Quantity.SAFETY_GAP, failed))
+    growth, lipschitz = problem.get("quadratic_growth_proxy"), problem.get("lipschitz_task")
+    if growth is not None and lipschitz is not None and isinstance(strategy, LossConstraint):
+        factor = 2.0 if slack.value == 0 else 4.0
+        terms = {
+            "L_f^2 / lambda^2": ratio(factor * lipschitz.value**2, growth.value * np.square(lam)),
+            "slack / lambda": 2.0 * slack.value / np.asarray(lam),
+        }
+        bounds.append(
+            bound(
+                "T1",
+                Quantity.PROXY_SAFETY_GAP,
+                UPPER,
+                terms,
+                form="quadratic growth",
+                assumptions=(MINIMISER, "(A-QG) of f_hat_s", "f_f is L_f-Lipschitz"),
+                trivial=trivial_gap(problem),
+                constants=(growth, lipschitz, slack),
+            )
+        )
+    return bounds
+
+
+def mismatch_of_constants(problem: Constants):
+    """form -> (terms, the constants it used, its assumption), for those that are known."""
+    forms = {}
+    size = problem.get("loss_oscillation")
+    bounded = "osc(h) is known"
+    if size is None and "loss_range" in problem:
+        given = problem["loss_range"]
+        size = Constant(2.0 * given.value, given.known, given.failure_probability)
+        bounded = "(A-B) losses lie in [0, B]"
+    if size is not None:
+        if "tv" in problem:
+            mismatch = problem["tv"]
+            terms = {"proxy mismatch": size.value * mismatch.value}
+            forms["total variation"] = (terms, (size, mismatch), bounded)
+        if "tv_context" in problem and "tv_teacher" in problem:
+            context, teacher = problem["tv_context"], problem["tv_teacher"]
+            terms = {
+                "context mismatch": size.value * context.value,
+                "teacher mismatch": size.value * teacher.value,
+            }
+            forms["context and teacher"] = (terms, (size, context, teacher), bounded)
+        if "kl" in problem:
+            divergence = problem["kl"]
+            terms = {"proxy mismatch": size.value * np.sqrt(0.5 * divergence.value)}
+            forms["Kullback-Leibler"] = (terms, (size, divergence), bounded)
+    if "wasserstein" in problem and "loss_lipschitz_in_data" in problem:
+        distance, lipschitz = problem["wasserstein"], problem["loss_lipschitz_in_data"]
+        terms = {"proxy mismatch": 2.0 * lipschitz.value * distance.value}
+        assumption = "the loss is Lipschitz in (x, y)"
+        forms["Wasserstein"] = (terms, (distance, lipschitz), assumption)
+    return forms
+
+
+def comparator(problem: Problem, strategy: Strategy) -> list[Bound]:
+    """T2: ``G_f + lam G_hat_s <= min{G_f(theta_hat_s), lam G_hat_s(theta_f)} + delta``, nats.
+
+    Hence an upper bound on each gap, one form a comparator; for a tabular problem the best
+    minimisers give sums over the contested contexts. With ``epsilon``: the constrained forms
+    ``G_hat_s <= epsilon``, ``G_s <= G_s(theta_s) + epsilon + osc TV`` (through T1) and the chord
+    ``G_f <= (1 - epsilon / G_hat_s(theta_f))_+ G_f(theta_hat_s)``. Source: T2.
+    """
+    if not isinstance(strategy, LossConstraint):
+        failed = f"{NO_LAMBDA} alone" if isinstance(strategy, Hybrid) else NO_LAMBDA
+        return [not_applicable("T2", Quantity.CAPABILITY_GAP, failed)]
+    slack = Constant(0.0)
+    if isinstance(problem, TabularProblem):
+        of_task = mass_sum(problem.proxy.context, problem.kl_proxy_task, where=problem.overlap)
+        of_proxy = mass_sum(problem.task.context, problem.kl_task_proxy, where=problem.overlap)
+        found = {"task": (of_task, Constant(0.0)), "proxy": (of_proxy, Constant(0.0))}
+        assumptions, trivial = (TABULAR, MINIMISER), np.log(problem.responses)
+    elif isinstance(problem, QuadraticProblem):
+        solution = exact(problem, LossConstraint(epsilon=0.0))
+        found = {
+            "task": (_safety_gap_of_task_optimum(problem), Constant(0.0)),
+            "proxy": (solution.capability_gap, Constant(0.0)),
+        }
+        assumptions, trivial = (MINIMISER,), np.inf
+    else:
+        slack = problem.get("optimality_slack", slack)
+        names = {"task": "proxy_gap_at_task", "proxy": "capability_gap_at_proxy"}
+        found = {
+            side: (problem[name].value, problem[name])
+            for side, name in names.items()
+            if name in problem
+        }
+        assumptions, trivial = (MINIMISER,), trivial_gap(problem)
+        if not found and strategy.lam is not None:
+            failed = "needs proxy_gap_at_task or capability_gap_at_proxy"
+            return [not_applicable("T2", Quantity.CAPABILITY_GAP, failed)]
+    if strategy.lam is None:
+        mismatch = mismatch_of_constants(problem) if isinstance(problem, Constants) else {}
+        start = problem.get("safety_gap_at_aligned", Constant(0.0)) if mismatch else None
+        bounds = _constrained(strategy.epsilon, found, slack, assumptions, trivial)
+        return bounds + [
+            bound(
+                "T2",
+                Quantity.SAFETY_GAP,
+                UPPER,
+                {"safety gap at the aligned model": start.value, "epsilon": strategy.epsilon}
+                | terms,
+                form=f"constrained, {form}",
+                assumptions=("the loss constraint holds", assumption),
+                trivial=trivial,
+                constants=(start, *constants),
+            )
+            for form, (terms, constants, assumption) in mismatch.items()
+        ]
+    return _penalised(np.asarray(strategy.lam), found, slack, assumptions, trivial)
+
+
+def _safety_gap_of_task_optimum(problem: QuadraticProblem) -> Array:
+    """``G_s`` of the best minimiser of ``f_f``: the limit lambda -> 0 of Case I, nats."""
+    swapped = QuadraticProblem(problem.H_f, problem.H_s, problem.theta_f, problem.theta_s)
+    return exact(swapped, LossConstraint(epsilon=0.0)).capability_gap
+
+
+def _penalised(lam: Array, found, slack: Constant, assumptions, trivial) -> list[Bound]:
+    bounds = []
+    for side, (gap, constant) in found.items():
+        objective = lam * gap if side == "task" else np.asarray(gap)
+        weights = {
+            Quantity.WEIGHTED_SUM: (1.0, (1.0 + lam) * trivial, "G_f + lambda G_hat_s, "),
+            Quantity.CAPABILITY_GAP: (1.0, trivial, ""),
+            Quantity.PROXY_SAFETY_GAP: (1.0 / lam, trivial, ""),
+        }
+        for quantity, (weight, limit, prefix) in weights.items():
+            value = (
+                np.asarray(gap)
+                if quantity is Quantity.PROXY_SAFETY_GAP and side == "task"
+                else (weight * objective)
+            )
+            bounds.append(
+                bound(
+                    "T2",
+                    quantity,
+                    UPPER,
+                    {f"{side} optimum": value, "optimiser slack": weight * slack.value},
+                    form=f"{prefix}{side} optimum",
+                    assumptions=assumptions,
+                    trivial=limit,
+                    constants=(constant, slack),
+                )
+            )
+    return bounds
+
+
+def _constrained(epsilon, found, slack: Constant, assumptions, trivial) -> list[Bound]:
+    bounds = [
+        bound(
+            "T2",
+            Quantity.PROXY_SAFETY_GAP,
+            UPPER,
+            {"epsilon": epsilon},
+            form="constrained",
+            assumptions=("the loss constraint holds",),
+            trivial=trivial,
+        )
+    ]
+    if len(found) == 2:
+        (of_task, task), (of_proxy, proxy) = found["task"], found["proxy"]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            used = np.where(np.asarray(of_task) > 0, epsilon / np.asarray(of_task), np.inf)
+            left = np.maximum(1.0 - used, 0.0)
+            chord = np.where(left == 0, 0.0, left * of_proxy)
+        bounds.append(
+            bound(
+                "T2",
+                Quantity.CAPABILITY_GAP,
+                UPPER,
+                {"chord of the front": chord, "optimiser slack": slack.value},
+                form="constrained",
+                assumptions=(*assumptions, "both losses are convex"),
+                trivial=trivial,
+                constants=(task, proxy, slack),
+            )
+        )
+    return bounds

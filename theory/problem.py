@@ -1,0 +1,372 @@
+"""The problems a bound is computed for: tabular, quadratic, or named constants of a real model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from theory.divergence import Array, kl, mass_sum, tv
+
+_SUM_TOLERANCE = 1e-6
+_ROUNDING = 1e-14
+
+
+def _probabilities(name: str, values: ArrayLike) -> Array:
+    """``[..., K]`` non-negative rows that sum to 1 (within 1e-6), normalised to float64."""
+    array = np.array(values, dtype=np.float64)
+    if array.ndim == 0 or array.shape[-1] == 0:
+        raise ValueError(f"{name} is empty: it needs at least one entry.")
+    if not np.isfinite(array).all():
+        raise ValueError(
+            f"{name} holds a NaN or an infinity at index {_first(~np.isfinite(array))}."
+        )
+    if (array < 0).any():
+        raise ValueError(f"{name} holds a negative probability at index {_first(array < 0)}.")
+    total = array.sum(axis=-1)
+    off = np.abs(total - 1.0) > _SUM_TOLERANCE
+    if off.any():
+        where = _first(off)
+        row = f" (row {where})" if where else ""
+        raise ValueError(f"{name}{row} sums to {total[tuple(where)]:.9g}, not to 1.")
+    # A row that is 1 up to rounding stays as it is, so that equal rows stay equal.
+    array /= np.where(np.abs(total - 1.0) > _ROUNDING, total, 1.0)[..., None]
+    array.setflags(write=False)
+    return array
+
+
+def _first(mask: np.ndarray) -> list[int]:
+    return [int(i) for i in np.argwhere(mask)[0]] if mask.ndim else []
+
+
+@dataclass(frozen=True, eq=False)
+class Distribution:
+    """``D(x, y) = context(x) target(y | x)``: ``context [..., X]``, ``target [..., X, V]``.
+
+    Leading axes are a batch of instances. Raises ValueError unless every row is finite,
+    non-negative and sums to 1 within 1e-6. Source: set-up 2.0 of docs/theorems.md.
+    """
+
+    context: Array
+    target: Array
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "context", _probabilities("context", self.context))
+        object.__setattr__(self, "target", _probabilities("target", self.target))
+        if self.target.shape[:-1] != self.context.shape:
+            raise ValueError(
+                f"target has shape {self.target.shape}: it needs one row for each of the "
+                f"contexts {self.context.shape}."
+            )
+
+    @classmethod
+    def trusted(cls, context: Array, target: Array) -> Distribution:
+        """A distribution from arrays already checked: a slice of a batch, say."""
+        made = object.__new__(cls)
+        object.__setattr__(made, "context", context)
+        object.__setattr__(made, "target", target)
+        return made
+
+
+@dataclass(frozen=True, eq=False)
+class TabularProblem:
+    """Safety, proxy and task distributions over the same finite contexts and responses.
+
+    ``proxy`` defaults to ``safety`` (a perfect proxy), ``aligned [..., X, V]`` (the aligned
+    model's policy P_theta_s) to ``safety.target``. All share ``[..., X, V]``; leading axes are
+    a batch. Raises ValueError when shapes differ or rows are not distributions.
+    """
+
+    safety: Distribution
+    task: Distribution
+    proxy: Distribution = None  # type: ignore[assignment]
+    aligned: Array = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.proxy is None:
+            object.__setattr__(self, "proxy", self.safety)
+        aligned = (
+            self.safety.target if self.aligned is None else _probabilities("aligned", self.aligned)
+        )
+        object.__setattr__(self, "aligned", aligned)
+        shape = self.safety.target.shape
+        for name, other in (
+            ("proxy", self.proxy.target),
+            ("task", self.task.target),
+            ("aligned", self.aligned),
+        ):
+            if other.shape != shape:
+                raise ValueError(
+                    f"{name} has targets of shape {other.shape} and safety of shape {shape}: all "
+                    "distributions need the same contexts and responses in the same order."
+                )
+
+    @classmethod
+    def trusted(
+        cls, *, safety: Distribution, task: Distribution, proxy: Distribution, aligned: Array
+    ) -> TabularProblem:
+        """A problem from parts already checked: a slice of a batch, say."""
+        made = object.__new__(cls)
+        for name, part in (
+            ("safety", safety),
+            ("task", task),
+            ("proxy", proxy),
+            ("aligned", aligned),
+        ):
+            object.__setattr__(made, name, part)
+        return made
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        return self.safety.context.shape[:-1]
+
+    @property
+    def responses(self) -> int:
+        """``V``, the number of responses."""
+        return self.safety.target.shape[-1]
+
+    @cached_property
+    def overlap(self) -> np.ndarray:
+        """``O = supp rho_f & supp rho_hat_s``, ``[..., X]`` bool: the contested contexts."""
+        return (self.task.context > 0) & (self.proxy.context > 0)
+
+    @cached_property
+    def disagreement(self) -> Array:
+        """``tau(x) = TV(mu_f, mu_hat_s)``, ``[..., X]``, rounded up: for upper bounds."""
+        return tv(self.task.target, self.proxy.target)
+
+    @cached_property
+    def disagreement_floor(self) -> Array:
+        """``tau(x)`` rounded down: for lower bounds."""
+        return tv(self.task.target, self.proxy.target, side="lower")
+
+    @cached_property
+    def kl_proxy_task(self) -> Array:
+        """``KL(mu_hat_s || mu_f)``, ``[..., X]``, nats."""
+        return kl(self.proxy.target, self.task.target)
+
+    @cached_property
+    def kl_task_proxy(self) -> Array:
+        """``KL(mu_f || mu_hat_s)``, ``[..., X]``, nats."""
+        return kl(self.task.target, self.proxy.target)
+
+    @cached_property
+    def safety_gap_at_aligned(self) -> Array:
+        """``G_s(theta_s)``, nats: 0 unless ``aligned`` differs from the safety targets."""
+        return mass_sum(self.safety.context, kl(self.safety.target, self.aligned))
+
+    @cached_property
+    def proxy_gap_at_aligned(self) -> Array:
+        """``G_hat_s(theta_s)``, nats."""
+        return mass_sum(self.proxy.context, kl(self.proxy.target, self.aligned))
+
+    @cached_property
+    def capability_gap_at_aligned(self) -> Array:
+        """``G_f(theta_s)``, nats: what the fine-tune can gain."""
+        return mass_sum(self.task.context, kl(self.task.target, self.aligned))
+
+    @cached_property
+    def same_teacher(self) -> np.ndarray:
+        """Whether ``mu_hat_s = mu_s`` wherever the proxy has mass, ``[...]`` bool."""
+        equal = np.isclose(self.safety.target, self.proxy.target, rtol=0, atol=1e-15).all(axis=-1)
+        return (equal | (self.proxy.context == 0)).all(axis=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class QuadraticProblem:
+    """``f_s = 1/2 |theta - theta_s|^2_{H_s}``, ``f_f = 1/2 |theta - theta_f|^2_{H_f}``, nats.
+
+    ``H_s, H_f [..., n, n]`` symmetric positive semi-definite, ``theta_s, theta_f [..., n]``;
+    the proxy is perfect. Raises ValueError when a matrix is not symmetric PSD or not finite.
+    Source: quadratic model of docs/theorems.md.
+    """
+
+    H_s: Array
+    H_f: Array
+    theta_s: Array
+    theta_f: Array
+
+    def __post_init__(self) -> None:
+        for name in ("H_s", "H_f", "theta_s", "theta_f"):
+            array = np.array(getattr(self, name), dtype=np.float64)
+            if not np.isfinite(array).all():
+                raise ValueError(
+                    f"{name} holds a NaN or an infinity at {_first(~np.isfinite(array))}."
+                )
+            object.__setattr__(self, name, array)
+        n = self.theta_s.shape[-1] if self.theta_s.ndim else 0
+        if n == 0 or self.theta_f.shape != self.theta_s.shape:
+            raise ValueError("theta_s and theta_f need the same number of coordinates, at least 1.")
+        for name in ("H_s", "H_f"):
+            matrix = getattr(self, name)
+            if matrix.shape != (*self.theta_s.shape, n):
+                raise ValueError(f"{name} has shape {matrix.shape}, expected {n} x {n}.")
+            scale = np.abs(matrix).max()
+            if np.abs(matrix - np.swapaxes(matrix, -1, -2)).max() > 1e-10 * scale:
+                raise ValueError(f"{name} is not symmetric.")
+            smallest = np.linalg.eigvalsh(matrix)[..., 0].min()
+            if smallest < -1e-10 * max(scale, 1e-300):
+                raise ValueError(
+                    f"{name} is not positive semi-definite: its least eigenvalue is {smallest:.3g}."
+                )
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        return self.theta_s.shape[:-1]
+
+    @cached_property
+    def displacement(self) -> Array:
+        """``d = theta_f - theta_s``, ``[..., n]``."""
+        return self.theta_f - self.theta_s
+
+    @cached_property
+    def spectrum_s(self) -> Array:
+        """Eigenvalues of ``H_s``, ascending, rounding noise set to 0, ``[..., n]``."""
+        return _clean_spectrum(np.linalg.eigvalsh(self.H_s))
+
+    @cached_property
+    def spectrum_f(self) -> Array:
+        """Eigenvalues of ``H_f``, ascending, rounding noise set to 0, ``[..., n]``."""
+        return _clean_spectrum(np.linalg.eigvalsh(self.H_f))
+
+    @cached_property
+    def capability_gap_at_aligned(self) -> Array:
+        """``G_f(theta_s) = 1/2 d' H_f d``, nats."""
+        return 0.5 * quadratic_form(self.H_f, self.displacement)
+
+
+def _clean_spectrum(eigenvalues: Array) -> Array:
+    noise = 1e-13 * np.abs(eigenvalues).max(axis=-1, keepdims=True)
+    return np.where(eigenvalues <= noise, 0.0, eigenvalues)
+
+
+def quadratic_form(matrix: Array, vector: Array) -> Array:
+    """``v' H v``, ``[..., n, n], [..., n] -> [...]``, never below 0 for PSD ``H``."""
+    return np.maximum(np.einsum("...i,...ij,...j->...", vector, matrix, vector), 0.0)
+
+
+class Known(StrEnum):
+    """How a constant is known; an estimated one can never yield a CERTIFIED bound."""
+
+    GIVEN = "given"
+    ESTIMATED = "estimated"
+    HIGH_PROBABILITY = "high_probability"
+
+
+@dataclass(frozen=True)
+class Constant:
+    """One named number of a real model: its value, how it is known, and its unit.
+
+    ``failure_probability`` is the p of a high-probability value. Raises ValueError on NaN.
+    """
+
+    value: float
+    known: Known = Known.GIVEN
+    failure_probability: float = 0.0
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", float(self.value))
+        object.__setattr__(self, "known", Known(self.known))
+        if np.isnan(self.value):
+            raise ValueError("a constant is NaN.")
+        if not 0.0 <= self.failure_probability < 1.0:
+            raise ValueError(f"failure probability {self.failure_probability} is not in [0, 1).")
+        if (self.known is Known.HIGH_PROBABILITY) != (self.failure_probability > 0.0):
+            raise ValueError("a failure probability belongs to a high_probability constant alone.")
+
+
+# name -> (unit, what it is); every one is >= 0 except the losses' floor, which may be anything.
+CONSTANTS: dict[str, tuple[str, str]] = {
+    "capability_gap_at_aligned": ("nats", "G_f(theta_s)"),
+    "safety_gap_at_aligned": ("nats", "G_s(theta_s)"),
+    "task_loss_at_aligned": ("nats", "f_f(theta_s)"),
+    "task_loss_floor": ("nats", "a lower bound on f_f over the model class"),
+    "proxy_gap_at_task": ("nats", "G_hat_s(theta_f)"),
+    "capability_gap_at_proxy": ("nats", "G_f(theta_hat_s)"),
+    "optimality_slack": ("nats", "delta: the training objective ends within it of its minimum"),
+    "loss_range": ("nats", "B: every loss lies in [0, B]"),
+    "loss_oscillation": ("nats", "osc of l(theta_lambda) - l(theta_s)"),
+    "uniform_deviation_safety": ("nats", "e_n: sup |empirical - true proxy loss| over the class"),
+    "uniform_deviation_task": ("nats", "e_m': sup |empirical - true task loss| over the class"),
+    "vocabulary": ("", "V, the number of responses"),
+    "tv": ("", "TV(D_s, D_hat_s)"),
+    "tv_context": ("", "TV(rho_s, rho_hat_s)"),
+    "tv_teacher": ("", "E_rho_s TV(mu_s, mu_hat_s)"),
+    "kl": ("nats", "min of KL(D_s || D_hat_s) and its reverse"),
+    "wasserstein": ("", "W1(D_s, D_hat_s)"),
+    "loss_lipschitz_in_data": ("nats", "Lipschitz constant of the loss in (x, y)"),
+    "overlap_task_mass": ("", "a = rho_f(O)"),
+    "overlap_proxy_mass": ("", "b = rho_hat_s(O)"),
+    "overlap_safety_mass": ("", "rho_s(O)"),
+    "coverage_ratio": ("", "r = sup rho_s / rho_hat_s"),
+    "proxy_floor": ("nats", "Phi, the lambda-free floor of T5"),
+    "disagreement_weighted_overlap": ("", "kappa of T10(b)"),
+    "logit_lipschitz": ("", "J: logits move at most J |theta - theta_s|"),
+    "lipschitz_safety": ("nats", "L_s of f_s on the ball"),
+    "lipschitz_task": ("nats", "L_f of f_f"),
+    "smoothness_safety": ("nats", "beta_s of f_s on the ball"),
+    "smoothness_task": ("nats", "beta_f of f_f"),
+    "gradient_norm_safety": ("nats", "|grad f_s(theta_s)|"),
+    "gradient_norm_task": ("nats", "|grad f_f(theta_s)|"),
+    "quadratic_growth_safety": ("nats", "mu_s of f_s at an isolated theta_s"),
+    "quadratic_growth_proxy": ("nats", "mu of f_hat_s"),
+    "pl_task": ("nats", "Polyak-Lojasiewicz constant of f_f on the ball"),
+    "strong_convexity_task": ("nats", "mu_f >= 0 of a convex f_f"),
+    "distance_to_task_optimum": ("", "R = dist(theta_s, argmin f_f)"),
+    "capability_gap_target": ("nats", "g: the capability gap that must be reached (T8d)"),
+    "gradient_mismatch": ("nats", "|grad (f_s - f_hat_s)(theta_s)|"),
+    "smoothness_mismatch": ("nats", "beta_Delta of f_s - f_hat_s on the ball"),
+    "displacement": ("", "r: a bound on |theta - theta_s| after training (T13)"),
+}
+_MAY_BE_NEGATIVE = {"task_loss_floor"}
+
+
+@dataclass(frozen=True, eq=False)
+class Constants(Mapping[str, Constant]):
+    """Named numbers of a real model; read them as ``constants["loss_range"].value``.
+
+    Raises ValueError on an unknown name (with the nearest known one) or a negative value.
+    """
+
+    values: Mapping[str, Constant | float]
+    batch_shape: tuple[int, ...] = field(default=(), init=False)
+
+    def __post_init__(self) -> None:
+        known = {}
+        for name, value in self.values.items():
+            if name not in CONSTANTS:
+                import difflib
+
+                near = difflib.get_close_matches(name, CONSTANTS, n=1)
+                hint = f" Did you mean {near[0]}?" if near else ""
+                raise ValueError(f"unknown constant {name}.{hint} Known: {', '.join(CONSTANTS)}.")
+            try:
+                constant = value if isinstance(value, Constant) else Constant(value)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+            if constant.value < 0 and name not in _MAY_BE_NEGATIVE:
+                raise ValueError(f"{name} is {constant.value:.6g}: it cannot be negative.")
+            known[name] = Constant(
+                constant.value,
+                constant.known,
+                constant.failure_probability,
+                constant.unit or CONSTANTS[name][0],
+            )
+        object.__setattr__(self, "values", known)
+
+    def __getitem__(self, name: str) -> Constant:
+        return self.values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+Problem = TabularProblem | QuadraticProblem | Constants

@@ -1,0 +1,1 @@
+"""The identities behind the statements, proved by sympy, and the text of docs/theorems.md."""
