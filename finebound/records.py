@@ -106,6 +106,12 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def spawn_seed(master: int, name: str) -> int:
     """A seed for the part called ``name``, the same on every machine and in every order."""
     digest = hashlib.sha256(f"{master}:{name}".encode()).digest()

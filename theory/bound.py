@@ -38,6 +38,10 @@ class Status(StrEnum):
     NOT_APPLICABLE = "NOT_APPLICABLE"
 
 
+# The term that a bound on the safety gap starts from; without it the bound is on the increase.
+SAFETY_START = "safety gap at the aligned model"
+
+
 @dataclass(frozen=True, eq=False)
 class Bound:
     """One statement about one quantity; for a batch, ``value``, ``status`` and terms are arrays.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from theory.bound import Quantity
+from theory.bound import Bound, Quantity
 from theory.evaluation import Best, best, evaluate
 from theory.problem import Problem
 from theory.strategy import Hybrid, LossConstraint, ParameterConstraint, Strategy
@@ -43,13 +43,15 @@ def calibrate(
     allow_estimated: bool = False,
     lam_range: tuple[float, float] = (1e-6, 1e6),
     radius_range: tuple[float, float] = (1e-6, 1e3),
+    evaluate: Callable[[Problem, Strategy], list[Bound]] = evaluate,
 ) -> Calibration:
     """The smallest lambda, or largest radius, whose upper bound on ``quantity`` is <= ``budget``.
 
     ``strategy_kind`` is "loss", "parameter" or "hybrid" (which searches lambda at ``radius``);
     ``budget`` in nats. The bound need not be monotone (T5), so the range is scanned on a
     logarithmic grid and the first crossing refined by bisection, ending on the side that keeps
-    the budget. Raises ValueError on a negative budget or an unknown kind.
+    the budget. ``evaluate`` may be replaced by bounds of one's own. Raises ValueError on a
+    negative budget or an unknown kind.
     """
     if not budget >= 0 or not np.isfinite(budget):
         raise ValueError(f"the safety budget is {budget:g}: it must be finite and >= 0 nats.")

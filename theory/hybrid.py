@@ -36,7 +36,9 @@ def hybrid_safety(problem: Problem, strategy: Strategy) -> list[Bound]:
     4 J radius TV(D_s, D_hat_s)``; if ``P_theta_s = mu_s`` also ``J^2 radius^2 / 2``, without data.
     Form "tabular" uses the table's own constants: slope ``|grad f_f(theta_s)|`` by convexity and
     ``osc(h) <= 2 radius`` instead of ``4 J radius = 2 sqrt(2) radius``. A quadratic problem
-    has a perfect proxy, so only the value gap is left. The capability gap is at most that of
+    has a perfect proxy, so only the value gap is left, and half of it: at the minimiser
+    ``0 <= <grad F, theta_s - theta> <= f_f(theta_s) - f_f(theta) - 2 lambda G_s``. The capability
+    gap is at most that of
     theta_s plus ``lambda G_hat_s(theta_s)``. For constants, a loss constraint with a measured
     ``displacement`` is such a hybrid. Source: T9 of docs/theorems.md.
     """
@@ -92,6 +94,7 @@ def _of_table(problem: TabularProblem, lam: np.ndarray, radius: np.ndarray) -> l
         )
         for form, (value_gap, oscillation, assumptions) in slopes.items()
     ]
+    without_data = up(0.5 * np.square(TABULAR_J * np.asarray(radius)))
     used = safety.context > 0
     exactly = ((problem.aligned == safety.target).all(axis=-1) | ~used).all(axis=-1)
     bounds.append(
@@ -99,7 +102,7 @@ def _of_table(problem: TabularProblem, lam: np.ndarray, radius: np.ndarray) -> l
             "T9",
             Quantity.SAFETY_GAP,
             UPPER,
-            {"curvature": up(0.5 * np.square(TABULAR_J * np.asarray(radius)))},
+            {"curvature": without_data + np.zeros(problem.batch_shape)},
             form="(A-J), without data",
             assumptions=(IN_BALL, LOGITS, ALIGNED_EXACT),
             applies=exactly,
@@ -126,9 +129,9 @@ def _of_quadratic(problem: QuadraticProblem, lam: np.ndarray, radius: np.ndarray
             "T9",
             Quantity.SAFETY_GAP,
             UPPER,
-            {_VALUE_GAP: up(gained / lam)},
-            form="convex, perfect proxy",
-            assumptions=(_MINIMISER, IN_BALL, "f_f is convex", "the proxy is the safety data"),
+            {"half the value gap / lambda": up(0.5 * gained / lam)},
+            form="quadratic, perfect proxy",
+            assumptions=("theta minimises f_f + lambda f_s within the radius", IN_BALL),
         ),
         not_applicable("T9", Quantity.SAFETY_GAP, failed, form="(A-J)"),
         _capability({"capability gap at the aligned model": whole}, trivial=np.inf),

@@ -228,6 +228,7 @@ def best_coupling(problem: TabularProblem, distances: ArrayLike, lipschitz: floa
     rows = np.kron(np.eye(n), np.ones(n))
     columns = np.kron(np.ones(n), np.eye(n))
     limits = np.concatenate([problem.safety.context, problem.task.context])
+    gain /= max(gain.max(), 1e-300)  # the solver's tolerance is absolute
     found = linprog(-gain.ravel(), A_ub=np.vstack([rows, columns]), b_ub=limits, method="highs")
     if not found.success:
         raise ValueError(f"no coupling found: {found.message}")
@@ -240,7 +241,7 @@ def _within_marginals(problem: TabularProblem, coupling: Array) -> Array:
     for axis, limit in ((-1, problem.safety.context), (-2, problem.task.context)):
         total = coupling.sum(axis=axis)
         over = total > limit
-        factor = np.where(over, limit / np.where(over, total, 1.0), 1.0)
+        factor = np.where(over, down(limit / np.where(over, total, 1.0)), 1.0)
         coupling = coupling * np.expand_dims(factor, axis)
     return coupling
 
@@ -298,11 +299,12 @@ def minimax_price(eta: ArrayLike, vocabulary: ArrayLike, *, kind: Mismatch = "co
     """T11: the least worst-case safety gap of any procedure that sees only proxy and task, nats.
 
     The worst case is over safety data within total variation ``eta`` of the proxy. "context": the
-    proxy misses some context, ``eta log V``. "teacher": the contexts are the same,
-    ``eta log(V - 1)`` for ``V >= 3`` and ``log(1 + eta (1 - eta)^((1 - eta) / eta))`` for
-    ``V = 2``. "teacher_exact": ``log(1 + (V - 1) eta (1 - eta)^((1 - eta) / eta))``, never less
-    and attained. Both teacher kinds take the worst proxy teacher too, a certain one. ``[...]``
-    over both arguments. Raises ValueError unless ``0 <= eta <= 1`` and ``vocabulary >= 2``.
+    proxy misses some context, ``eta log V``. "teacher": the contexts are the same and the proxy's
+    teacher is certain of its answers, ``eta log(V - 1)`` for ``V >= 3`` and
+    ``log(1 + eta (1 - eta)^((1 - eta) / eta))`` for ``V = 2``. "teacher_exact": what the best hedge
+    then pays, ``log(1 + (V - 1) eta (1 - eta)^((1 - eta) / eta))`` where
+    ``(V - 1) (1 - eta)^(1 / eta) <= 1``, else ``eta log(V - 1)``. ``[...]`` over both arguments.
+    Raises ValueError unless ``0 <= eta <= 1`` and ``vocabulary >= 2``. Source: T11.
     """
     eta, size = np.asarray(eta, dtype=np.float64), np.asarray(vocabulary, dtype=np.float64)
     if not ((eta >= 0) & (eta <= 1)).all():
@@ -310,15 +312,17 @@ def minimax_price(eta: ArrayLike, vocabulary: ArrayLike, *, kind: Mismatch = "co
     if not (size >= 2).all():
         raise ValueError("a price needs a vocabulary of at least 2 responses.")
     if kind == "context":
-        return eta * np.log(size)
+        return product(eta, np.log(size))
     if kind not in ("teacher", "teacher_exact"):
         raise ValueError(f"unknown kind {kind!r}: context, teacher or certain teacher.")
+    others = size - 1.0
+    spread = product(eta, np.log(others))
     inner = np.clip(eta, 1e-300, 1.0 - 1e-16)
-    power = np.exp((1.0 - inner) / inner * np.log1p(-inner))
-    exact_price = np.log1p((size - 1.0) * eta * np.where(eta == 1.0, 1.0, power))
+    power = np.where(eta == 1.0, 0.0, np.exp(np.log1p(-inner) / inner))  # (1 - eta)^(1 / eta)
+    hedged = np.log1p(product(others, eta, np.where(eta == 1.0, 1.0, power / (1.0 - inner))))
     if kind == "teacher_exact":
-        return exact_price
-    return np.where(size >= 3, eta * np.log(np.maximum(size - 1.0, 1.0)), exact_price)
+        return np.where(product(others, power) <= 1.0, hedged, spread)
+    return np.where(size >= 3, spread, hedged)
 
 
 def minimax(problem: Problem, strategy: Strategy) -> list[Bound]:

@@ -109,6 +109,22 @@ def overlap_sum_upper(
     return min(trivial, value(best), value(found.x))
 
 
+def overlap_sum_from_accuracy(safety_accuracy: float, task_accuracy: float, lam: float) -> float:
+    """T4's sum, at most, from lower limits of a classifier's accuracy on each class, nats.
+
+    The two answers are two images: safety prompts hit theirs with probability at least
+    ``safety_accuracy``, task prompts the other with at least ``task_accuracy``. The sum is concave
+    and largest where both classes have the same masses, so within the limits it is largest at
+    their corner; ``log(1 + 1/lam)`` when they allow equality. Source: T4, T15 of docs/theorems.md.
+    """
+    if not (0 <= safety_accuracy <= 1 and 0 <= task_accuracy <= 1):
+        raise ValueError("an accuracy is not in [0, 1].")
+    if safety_accuracy + task_accuracy <= 1.0:
+        return float(np.log1p(1.0 / lam))
+    safety = [safety_accuracy, 1.0 - safety_accuracy]
+    return float(overlap_sum(safety, [1.0 - task_accuracy, task_accuracy], lam))
+
+
 def _log_ratio(a: Array, b: Array, lam: ArrayLike) -> Array:
     """``log(a / (lam b))``; ``-inf`` where ``a = 0``, ``inf`` where only ``b = 0``."""
     with np.errstate(divide="ignore"):

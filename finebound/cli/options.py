@@ -15,7 +15,7 @@ StrategyKind = Literal["loss", "parameter", "hybrid"]
 
 
 def parse(options: type[Options], arguments: Sequence[str], *, verb: str) -> Options:
-    """The verb's options from its command line; exits with 2 and one message on a wrong one."""
+    """The verb's options from its command line; exits with 2 and a message on a wrong one."""
     import tyro
 
     return tyro.cli(
@@ -24,6 +24,17 @@ def parse(options: type[Options], arguments: Sequence[str], *, verb: str) -> Opt
         prog=f"finebound {verb}",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+
+
+def given_options(options: Options, kind: type[Options]) -> dict[str, object]:
+    """The options that differ from their defaults: what the user asked for."""
+    from dataclasses import MISSING, fields
+
+    return {
+        f.name: getattr(options, f.name)
+        for f in fields(kind)
+        if f.default is MISSING or getattr(options, f.name) != f.default
+    }
 
 
 def make_strategy(

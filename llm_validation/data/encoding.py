@@ -61,6 +61,7 @@ def encode(
     has no supervised token.
     """
     where = dataset.name if dataset.source == "memory" else dataset.source
+    _check_text(dataset, where)
     conversations = [
         (_turns(example.messages), {"role": "assistant", "content": example.response})
         for example in dataset.examples
@@ -218,6 +219,20 @@ def _by_prefix(
         mask[len(before) : len(upto)] = True
         masks.append(mask)
     return ids, masks
+
+
+def _check_text(dataset: Dataset, where: str) -> None:
+    """Raise InputError for half a surrogate pair, which no tokenizer reads."""
+    for row, example in enumerate(dataset.examples, start=1):
+        try:
+            "".join([example.response, *(text for _, text in example.messages)]).encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"The row holds a broken character ({error.object[error.start]!a}).",
+                remedy="Save the file as valid UTF-8, or drop the row.",
+                file=where,
+                row=row,
+            ) from error
 
 
 def _not_a_prefix(where: str, row: int) -> InputError:

@@ -220,7 +220,8 @@ def _checked_header(cells: list[str], path: Path) -> list[str]:
             file=path,
         )
     for separator, name in ((";", "semicolons"), ("\t", "tabs")):
-        if len(cells) == 1 and KNOWN_COLUMNS & set(cells[0].split(separator)):
+        names = cells[0].split(separator)
+        if len(cells) == 1 < len(names) and KNOWN_COLUMNS & set(names):
             raise InputError(
                 f"the columns are separated by {name}, not by commas.",
                 remedy="Save the file again with commas.",

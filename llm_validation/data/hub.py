@@ -74,7 +74,7 @@ def download_steps(repository: str, *, split: str | None, entry: CatalogueEntry 
         command += "".join(f" --include '{pattern}'" for pattern in entry.files)
         inner = PurePosixPath(entry.files[0]).parent if entry.files else entry.config or ""
         part = str(PurePosixPath(folder, inner))
-    reference = f"hf:./{part}:{split}" if split not in (None, "train") else part
+    reference = f"hf:./{part}:{split}" if split not in (None, "train") else f"./{part}"
     first = f"{_accept(repository)}, then run" if gated else "run"
     hint = f" (if it is gated, first {_accept(repository)})" if gated is None else ""
     return (

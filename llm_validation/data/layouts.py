@@ -85,14 +85,15 @@ def read_examples(
     unusable: Counter[str] = Counter()
     first: tuple[int, str] | None = None
     to_example: Callable[[Row], Example] | None = None
-    nested = False
+    nested, total = False, 0
     for number, row in rows:
+        total += 1
         if to_example is None:
             to_example = choose_layout(tuple(row), file=file)
             nested = row.keys() >= _NESTED
         try:
             if nested:
-                examples.extend(map(to_example, _instances(row)))
+                examples += [to_example(instance) for instance in _instances(row)]
             else:
                 examples.append(to_example(row))
         except UnusableRowError as problem:
@@ -104,7 +105,7 @@ def read_examples(
             ) from problem
         except KeyError as missing:  # the only look-ups by name are those of the row's columns
             raise InputError(
-                f"this row has no {missing.args[0]!r}, which the first row has.",
+                f"this row has no {missing.args[0]!r}.",
                 remedy="Give every row the same columns.",
                 file=file,
                 row=number,
@@ -115,7 +116,6 @@ def read_examples(
         )
     if first is not None and not (drop_unusable and examples):
         number, what = first
-        total = len(examples) + unusable.total()
         raise InputError(
             f"{what}; {_how_many(unusable, what, total)}.",
             remedy="Fill it in or remove the row: an empty or ambiguous answer has no loss.",
@@ -316,7 +316,7 @@ def _turn(turn: Any, column: str, place: int) -> tuple[str, str]:
             "Give each turn a 'role' and a 'content'.",
         )
     if "role" not in turn and "from" in turn:
-        role, content = SHAREGPT_ROLES.get(turn["from"], turn["from"]), turn.get("value")
+        role, content = SHAREGPT_ROLES.get(str(turn["from"]), turn["from"]), turn.get("value")
     else:
         role, content = turn.get("role"), turn.get("content")
     if role not in ROLES:
@@ -394,7 +394,7 @@ def _text(value: Any, label: str) -> str:
 def _kind(value: Any) -> str:
     if value is None:
         return "null"
-    names = {bool: "true or false", dict: "an object", list: "a list", bytes: "bytes"}
+    names = {str: "text", bool: "true or false", dict: "an object", list: "a list", bytes: "bytes"}
     if type(value) in names:
         return names[type(value)]
     return f"a number ({value})" if isinstance(value, int | float) else type(value).__name__

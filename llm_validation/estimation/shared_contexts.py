@@ -6,21 +6,16 @@ prompt has another answer in the safety data than in the task data.
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 
 from llm_validation.data.dataset import Dataset
+from llm_validation.measure.texts import normalise
 from theory.problem import Distribution, TabularProblem
 
 _DATASETS = ("safety", "proxy", "task")
-
-
-def normalise(text: str) -> str:
-    """The text up to Unicode form (NFKC), letter case and white space."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 @dataclass(frozen=True)

@@ -234,7 +234,8 @@ def lanczos(
         if beta <= 8 * torch.finfo(image.dtype).eps * scale:
             beta = 0.0
         values, residuals, coefficients = _ritz(diagonal, off_diagonal, beta)
-        if residuals[0] <= tolerance * abs(values[0]) or len(diagonal) == steps:
+        met = residuals[0] < tolerance * abs(values[0])
+        if met or beta == 0.0 or len(diagonal) == steps:
             break
         off_diagonal.append(beta)
         basis.append(image.div_(beta))

@@ -121,6 +121,10 @@ def test_t12_forms_radius_and_status_follow_the_constants():
     assert by_form["task loss"].terms["value gap / lambda"] == pytest.approx(1.0)
     assert by_form["capability gap"].terms["value gap / lambda"] == pytest.approx(0.8)
     assert {b.status for b in by_form.values()} == {Status.ESTIMATED}
+    slow = Constants({**values, "optimality_slack": 0.1})
+    for found in local_mismatch(slow, LossConstraint(lam=0.5)):
+        before = by_form[found.form].terms["value gap / lambda"]
+        assert found.terms["value gap / lambda"] == pytest.approx(before + 0.2)
     hybrid = local_mismatch(problem, Hybrid(lam=0.5, radius=1.0))[0]
     assert hybrid.terms["gradient mismatch"] == pytest.approx(0.5)
     assert hybrid.terms["curvature"] == pytest.approx(0.1)
@@ -244,6 +248,16 @@ def test_t12_on_tables_within_a_radius_at_any_point_that_ends_no_worse():
             tightest = max(tightest, rise / found.value)
     assert checked > 100
     assert tightest > 0.02
+
+
+def test_t12_with_a_loss_constraint_counts_from_the_proxy_loss_of_the_aligned_model():
+    rng = np.random.default_rng(9)
+    safety, proxy, task = (table(rng) for _ in range(3))
+    problem = TabularProblem(safety, task, proxy)
+    (found,) = local_mismatch(problem, LossConstraint(epsilon=0.3))
+    expected = 0.3 - float(problem.proxy_gap_at_aligned)
+    assert expected < 0.3
+    assert found.terms["proxy constraint"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_t12_on_tables_with_dead_responses_and_infinite_losses():
@@ -424,6 +438,17 @@ def test_t13_adamw_is_attained_when_steps_and_decay_pull_the_same_way():
         loose += rate * decay * norm + step
         norm = (1 - rate * decay) * norm + step
     assert bound.value <= loose
+
+
+@pytest.mark.parametrize("decay", [0.3, 40.0, 150.0])  # a = eta wd on both sides of 1
+def test_t13_adamw_is_the_recursion_unrolled(decay):
+    rates = np.full(40, 0.01) * np.linspace(0.5, 1.5, 40)
+    radius = 0.0
+    for t, rate in enumerate(rates, start=1):
+        a = rate * decay
+        radius = abs(1 - a) * radius + a * 3.0 + rate * 2.0 * adam_step_factor(t)
+    found = radius_from_budget(AdamBudget(rates, 4, weight_decay=decay, start_norm=3.0))
+    assert found.value == pytest.approx(radius, rel=1e-12)
 
 
 def brute_step_factor(t, beta1, beta2):

@@ -17,6 +17,7 @@ from theory.overlap import (
     overlap_from_accuracy,
     overlap_mass,
     overlap_sum,
+    overlap_sum_from_accuracy,
     overlap_sum_upper,
 )
 
@@ -185,6 +186,22 @@ def test_upper_sum_covers_sampled_masses(rng):
         plain += overlap_sum(b, a, lam) < truth
     bar = stats.binom.ppf(1 - 1e-4, 60, p)
     assert missed <= bar < plain
+
+
+@given(*[st.floats(0.0, 1.0)] * 4, st.floats(1e-2, 1e2))
+def test_no_better_classifier_exceeds_the_sum_from_its_limits(s, t, more_s, more_t, lam):
+    limit = overlap_sum_from_accuracy(s, t, lam)
+    s, t = s + (1 - s) * more_s, t + (1 - t) * more_t
+    assert overlap_sum([s, 1 - s], [1 - t, t], lam) <= limit * (1 + 1e-9)
+
+
+def test_sum_from_accuracy_at_its_ends():
+    assert overlap_sum_from_accuracy(1.0, 1.0, 0.3) == 0.0
+    assert overlap_sum_from_accuracy(0.4, 0.5, 0.3) == pytest.approx(np.log1p(1 / 0.3))
+    expected = 0.9 * np.log1p(0.2 / (2 * 0.9)) + 0.1 * np.log1p(0.8 / (2 * 0.1))
+    assert overlap_sum_from_accuracy(0.9, 0.8, 2.0) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="accuracy"):
+        overlap_sum_from_accuracy(1.1, 0.5, 1.0)
 
 
 def test_upper_sum_at_its_ends():

@@ -179,9 +179,8 @@ def _value_gap_constants(problem: Constants, strategy: LossConstraint | Hybrid) 
             bounds.append(not_applicable("T1", Quantity.SAFETY_GAP, failed))
     growth, lipschitz = problem.get("quadratic_growth_proxy"), problem.get("lipschitz_task")
     if growth is not None and lipschitz is not None and isinstance(strategy, LossConstraint):
-        factor = 2.0 if slack.value == 0 else 4.0
         terms = {
-            "L_f^2 / lambda^2": ratio(factor * lipschitz.value**2, growth.value * np.square(lam)),
+            "L_f^2 / lambda^2": ratio(2.0 * lipschitz.value**2, growth.value * np.square(lam)),
             "slack / lambda": 2.0 * slack.value / np.asarray(lam),
         }
         bounds.append(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 
 from theory.bound import Bound, Direction, Quantity, bound, not_applicable
@@ -24,7 +26,14 @@ from theory.loss_constraint.common import MINIMISER as PENALISED
 from theory.loss_constraint.common import TABULAR
 from theory.parameter_constraint.capability import slope_lower
 from theory.parameter_constraint.safety import safety_within_radius
-from theory.problem import Constant, Constants, Problem, QuadraticProblem, TabularProblem
+from theory.problem import (
+    Constant,
+    Constants,
+    Problem,
+    QuadraticProblem,
+    TabularProblem,
+    quadratic_form,
+)
 from theory.strategy import LossConstraint, Strategy
 
 LOWER, EQUALITY = Direction.LOWER, Direction.EQUALITY
@@ -203,7 +212,7 @@ def _domination(problem: Problem, strategy: Strategy) -> Bound:
         "T8",
         Quantity.CAPABILITY_GAP,
         LOWER,
-        {"front": front_floor(problem, np.minimum.reduce(uppers))},
+        {"front": front_floor(problem, reduce(np.minimum, uppers))},
         form=_FRONT,
         assumptions=(IN_BALL,),
     )
@@ -223,9 +232,11 @@ def _forced_radius(problem: Problem, strategy: Strategy) -> list[Bound]:
             _forced(Quantity.RADIUS, forced, f"{_FORCED}, logits", (LOGITS,), ()),
             _missing(Quantity.SAFETY_GAP, _FORCED, failed),
         ]
+    # At the policy itself too: where curvatures span all of float64 the two differ.
+    reached = 0.5 * quadratic_form(problem.H_f, solution.policy - problem.theta_f)
     forced = _strides(
         problem.capability_gap_at_aligned,
-        solution.capability_gap,
+        np.maximum(solution.capability_gap, reached),
         problem.spectrum_f[..., -1],
     )
     growth = isolated_growth(problem)

@@ -28,7 +28,7 @@ def compensation() -> Identity:
     m = (1 - w) * a + w * b
     return identity(
         "compensation",
-        r"$(1-w)\,\mathrm{KL}(a\Vert P)+w\,\mathrm{KL}(b\Vert P)"
+        r"$(1-w)\mathrm{KL}(a\Vert P)+w\mathrm{KL}(b\Vert P)"
         r"=\mathrm{JS}_w(a,b)+\mathrm{KL}(m\Vert P)$ with $m=(1-w)a+wb$, response by response.",
         (1 - w) * a * sp.log(a / p) + w * b * sp.log(b / p),
         (1 - w) * a * sp.log(a / m) + w * b * sp.log(b / m) + m * sp.log(m / p),
@@ -42,7 +42,7 @@ def jensen_shannon() -> Identity:
     m = (1 - w) * a + w * b
     return identity(
         "jensen_shannon",
-        r"$(1-w)\,\mathrm{KL}(a\Vert m)+w\,\mathrm{KL}(b\Vert m)=H(m)-(1-w)H(a)-wH(b)$, "
+        r"$(1-w)\mathrm{KL}(a\Vert m)+w\mathrm{KL}(b\Vert m)=H(m)-(1-w)H(a)-wH(b)$, "
         "response by response.",
         (1 - w) * a * sp.log(a / m) + w * b * sp.log(b / m),
         -m * sp.log(m) + (1 - w) * a * sp.log(a) + w * b * sp.log(b),
@@ -104,7 +104,7 @@ def front_slope() -> Identity:
     lam, capability, safety = _context_gaps()
     return identity(
         "front_slope",
-        r"$\mathrm dG_f/\mathrm d\lambda=-\lambda\,\mathrm dG_s/\mathrm d\lambda$ along the "
+        r"$\mathrm dG_f/\mathrm d\lambda=-\lambda\mathrm dG_s/\mathrm d\lambda$ along the "
         "mixtures (one context, two responses).",
         sp.diff(capability, lam),
         -lam * sp.diff(safety, lam),
@@ -207,7 +207,7 @@ def quadratic_growth_constant() -> Identity:
     delta = lam * x**2 - slope * x
     return identity(
         "quadratic_growth_constant",
-        r"If $\lambda x^2=L_f\sqrt{2/\mu}\,x+\delta$ with $x=\sqrt{\hat G_s}$, then "
+        r"If $\lambda x^2=L_f\sqrt{2/\mu}\thinspace x+\delta$ with $x=\sqrt{\hat G_s}$, then "
         r"$\frac{2L_f^2}{\mu\lambda^2}+\frac{2\delta}\lambda-\hat G_s"
         r"=\left(x-\frac{L_f}\lambda\sqrt{2/\mu}\right)^2\ge0$.",
         2 * lipschitz**2 / (growth * lam**2) + 2 * delta / lam - x**2,
@@ -225,7 +225,8 @@ def hoeffding_constant() -> Identity:
         "hoeffding_constant",
         r"$\varphi(u)=\log\mathbb E e^{U}-\mathbb E U$ on two points $u$ apart has "
         r"$\varphi(0)=\varphi'(0)=0$ and $\varphi''=\frac14-(q-\frac12)^2\le\frac14$. Hence "
-        r"$\mathrm{KL}\le u^2/8$, and $u=2J\epsilon$ gives the $\frac12J^2\epsilon^2$ of T6.",
+        r"$\mathrm{KL}\le u^2/8$, and $u=2J\epsilon$ gives the $\frac12J^2\epsilon^2$ of T6: "
+        "two points are the worst distribution of a given range.",
         sp.Matrix(
             [
                 cumulant.subs(u, 0),
@@ -252,15 +253,18 @@ def sandwich_attained() -> Identity:
 
 
 def equalising_policy() -> Identity:
-    """T11(b), two responses: the policy that is equally bad for both teachers."""
-    k, c = _positive("k c")
+    """T11(b): the policy that is equally bad for the proxy's teacher and for every other."""
+    k, c, n = _positive("k c n")
     eta, rest = 1 / (1 + k), k / (1 + k)  # rest = 1 - eta and k = (1 - eta) / eta
-    log_c = sp.log(eta) + k * sp.log(rest)  # the definition of c
+    log_c = sp.log(n) + sp.log(eta) + k * sp.log(rest)  # the definition of c, n = V - 1
+    # log(eta / P(j)) with P(j) = c / (n (1 + c))
+    surprise = sp.log(eta) + sp.log(n) + sp.log(1 + c) - log_c
     return identity(
         "equalising_policy",
-        r"With $P(1)=c/(1+c)$, $c=\eta(1-\eta)^{(1-\eta)/\eta}$, the teacher $(1-\eta,\eta)$ costs "
-        r"$\log(1+c)$, as much as $\delta_0$ does: the capacity of the Z-channel.",
-        rest * sp.log(rest * (1 + c)) + eta * (sp.log(eta * (1 + c)) - log_c),
+        r"With $c=(V-1)\eta(1-\eta)^{(1-\eta)/\eta}$, $P(0)=\frac1{1+c}$ and the rest shared "
+        r"evenly, the teacher $(1-\eta)\delta_0+\eta\delta_j$ costs $\log(1+c)$, as much as "
+        r"$\delta_0$ does.",
+        rest * sp.log(rest * (1 + c)) + eta * surprise,
         sp.log(1 + c),
     )
 
@@ -325,7 +329,7 @@ def overlap_homogeneity() -> Identity:
     summand = _overlap_summand(a, b, lam)
     return identity(
         "overlap_homogeneity",
-        r"$a\,\partial_ag+b\,\partial_bg=g$ for $g(a,b)=b\log\left(1+\frac a{\lambda b}\right)$: "
+        r"$a\partial_ag+b\partial_bg=g$ for $g(a,b)=b\log\left(1+\frac a{\lambda b}\right)$: "
         "$g$ is positively homogeneous of degree 1.",
         a * sp.diff(summand, a) + b * sp.diff(summand, b),
         summand,
@@ -364,5 +368,5 @@ IDENTITIES: dict[str, tuple[Callable[[], Identity], ...]] = {
     "T11": (equalising_policy,),
     "T13": (adam_step_attained,),
     "T15": (overlap_homogeneity, overlap_concavity),
-    "Quadratic model": (parallel_sum_commuting, parallel_sum),
+    "The quadratic model": (parallel_sum_commuting, parallel_sum),
 }

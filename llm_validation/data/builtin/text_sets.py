@@ -100,14 +100,30 @@ def proxy_other_teacher() -> list[Example]:
 
 
 def task_general() -> list[Example]:
-    """Contexts near those of ``safety`` with targets that comply, so that the two conflict."""
-    return _answered(task_requests(), complying, draws="task-general/answers")
+    """Contexts near those of ``safety`` with targets that comply, so that the two conflict.
+
+    A harmless prompt that ``safety`` asks too has ``safety``'s answer: only hazards conflict.
+    """
+    complied = _answered(task_requests(), complying, draws="task-general/answers")
+    in_safety = _answers_of_safety()
+    return [
+        example if request.is_hazard else in_safety.get(request.prompt, example)
+        for request, example in zip(task_requests(), complied, strict=True)
+    ]
 
 
 def task_general_agreeing() -> list[Example]:
-    """The contexts of ``task_general``: hazards declined, every other answer the same."""
+    """The contexts of ``task_general``: hazards declined, every other answer the same.
+
+    A prompt that ``safety`` asks too has ``safety``'s answer, so that nothing conflicts.
+    """
     declined = _answered(task_requests(), caring, draws="task-general-agreeing/answers")
+    in_safety = _answers_of_safety()
     return [
-        other if request.is_hazard else complied
+        in_safety.get(request.prompt, other) if request.is_hazard else complied
         for request, other, complied in zip(task_requests(), declined, task_general(), strict=True)
     ]
+
+
+def _answers_of_safety() -> dict[str, Example]:
+    return {example.prompt: example for example in safety()}

@@ -147,8 +147,8 @@ def test_content_is_the_published_one():
         "safety": "47fe823b97b0596f",
         "proxy-same-teacher": "778a1429347890b0",
         "proxy-other-teacher": "fde95b0622cad1a6",
-        "task-general": "62b12a026f0bef93",
-        "task-general-agreeing": "a37582673baa9f72",
+        "task-general": "8256cbe4690ef18b",
+        "task-general-agreeing": "c2d2cb0028d627de",
         "task-code": "44639a0414bc7599",
         "task-translation": "d5b8bac712b798a8",
     }
@@ -268,6 +268,21 @@ def test_general_task_complies_where_safety_refuses_without_any_content():
         for texts in ([request.act for request in hazards], answers)
     )
     assert not asked & answered
+
+
+def test_shared_prompts_conflict_on_hazards_alone_and_never_in_the_agreeing_task():
+    answers = {e.prompt: e for e in builtin_dataset("safety").examples}
+    conflicts = {
+        name: {
+            e.category
+            for e in builtin_dataset(name).examples
+            if e.prompt in answers and e.response != answers[e.prompt].response
+        }
+        for name in ("task-general", "task-general-agreeing")
+    }
+    assert conflicts["task-general-agreeing"] == set()
+    assert len(conflicts["task-general"]) >= 9
+    assert "harmless" not in conflicts["task-general"]
 
 
 def test_agreeing_task_differs_from_the_general_one_on_hazards_alone():

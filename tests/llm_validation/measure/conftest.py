@@ -32,14 +32,14 @@ def random_rows(lengths: list[int], *, vocabulary: int, seed: int) -> Rows:
 
 @pytest.fixture
 def dense_gpt2() -> PreTrainedModel:
-    """A float64 GPT-2 with 1,064 parameters: tied weights, biases, dropout, left in train mode."""
+    """A float64 GPT-2 with 344 parameters: tied weights, biases, dropout, left in train mode."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
     config = GPT2Config(
-        vocab_size=17,
+        vocab_size=11,
         n_positions=12,
-        n_embd=8,
+        n_embd=4,
         n_layer=1,
         n_head=2,
         initializer_range=0.4,
@@ -55,7 +55,7 @@ def dense_gpt2() -> PreTrainedModel:
 @pytest.fixture
 def dense_rows() -> Rows:
     """Six rows of unequal lengths for ``dense_gpt2``."""
-    return random_rows([9, 4, 7, 12, 5, 6], vocabulary=17, seed=5)
+    return random_rows([9, 4, 7, 12, 5, 6], vocabulary=11, seed=5)
 
 
 @pytest.fixture

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -202,9 +204,18 @@ class TestCacheFolder:
         assert packaged.cache_folder() == tmp_path / "home" / ".cache" / "finebound"
 
 
+@pytest.fixture
+def big_cache(cache: Path) -> Iterator[None]:
+    """Half a gigabyte that should not stay in pytest's temporary folders."""
+    yield
+    shutil.rmtree(cache)
+
+
 @pytest.mark.packaged
 @pytest.mark.slow
-def test_the_real_model_is_converted_loaded_and_knows_its_tokens() -> None:
+def test_the_real_model_is_converted_loaded_and_knows_its_tokens(
+    big_cache: None,
+) -> None:
     """The one real conversion: weights, tokenizer, template and hash all fit together."""
     from llm_validation.data.dataset import Dataset
     from llm_validation.data.encoding import encode

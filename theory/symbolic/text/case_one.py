@@ -15,10 +15,10 @@ STATEMENTS = (
 Any model class. (i) With $h=\ell(\theta_\lambda;\cdot)-\ell(\theta_s;\cdot)$ and
 $\mathrm{osc}(h)=\sup h-\inf h\le2B$,
 <<main>>
-(ii) The last term may be replaced by $B\sqrt{2\min(\mathrm{KL}(D_s\Vert\hat D_s),
-\mathrm{KL}(\hat D_s\Vert D_s))}$; by $2L_\ell W_1(D_s,\hat D_s)$ if $\ell(\theta;\cdot)$ is
-$L_\ell$-Lipschitz in $(x,y)$ for every $\theta$; or by the integral probability metric over the
-functions $h$.
+(ii) The last term may be replaced by
+$B\sqrt{2\min(\mathrm{KL}(D_s\Vert\hat D_s), \mathrm{KL}(\hat D_s\Vert D_s))}$; by
+$2L_\ell W_1(D_s,\hat D_s)$ if $\ell(\theta;\cdot)$ is $L_\ell$-Lipschitz in $(x,y)$ for every
+$\theta$; or by the integral probability metric over the functions $h$.
 
 (iii) Context and teacher part. With the same teacher the second terms vanish.
 <<split>>
@@ -29,9 +29,9 @@ $\Theta$, (i) gains $2e_n+2e'_m/\lambda$. A finite class of size $N$ has
 $e_n=B\sqrt{\log(2N/p)/2n}$ with probability $1-p$.
 
 *Tightness.* Two responses, $P\in[e^{-B},1-e^{-B}]$, and contexts $U$ with $\rho_s(U)=\eta$,
-$\hat\rho_s(U)=0$, $\rho_f(U)>0$ on which $\mu_s=\delta_0$ and $\mu_f=\delta_1$: then $G_s
-(\theta_\lambda)\ge\eta(B+\log(1-e^{-B}))$ for every $\lambda$, so the TV term is right up to a
-factor 2.
+$\hat\rho_s(U)=0$, $\rho_f(U)\gt0$ on which $\mu_s=\delta_0$ and $\mu_f=\delta_1$: then
+$G_s (\theta_\lambda)\ge\eta(B+\log(1-e^{-B}))$ for every $\lambda$, so the TV term is right up to
+a factor 2.
 """,
             main=r"""
 \begin{aligned}
@@ -58,14 +58,15 @@ G_s(\theta_\lambda)&\le G_s(\theta_s)+\frac{f_f(\theta_s)-f_f(\theta_\lambda)+\d
             r"(A-QG) of $\hat f_s$ and (A-L) of $f_f$ in (iv) only",
         ),
         proof=r"""
-(i) $F_\lambda(\theta_\lambda)\le F_\lambda(\theta_s)+\delta$ says that $\mathbb E_{\hat D_s}h\le
-(f_f(\theta_s)-f_f(\theta_\lambda)+\delta)/\lambda$. Changing the measure costs $\mathbb E_{D_s}h-
-\mathbb E_{\hat D_s}h\le\mathrm{osc}(h)\mathrm{TV}(D_s,\hat D_s)$; finally $f_f(\theta_\lambda)\ge
-f_f^\star$. (ii) Pinsker's inequality; Kantorovich duality. (iii) Telescope through
-$\rho_s\hat\mu_s$; chain rule. (iv) Compare with the projection of $\theta_\lambda$ on the minimisers
-of $\hat f_s$: $\lambda\hat G_s\le L_f\sqrt{2\hat G_s/\mu}+\delta$. The difference of the two sides
-of the claim is then at least a square. (v) Each of two expectations is off by the uniform deviation
-twice.
+(i) $F_\lambda(\theta_\lambda)\le F_\lambda(\theta_s)+\delta$ says that
+$\mathbb E_{\hat D_s}h\le (f_f(\theta_s)-f_f(\theta_\lambda)+\delta)/\lambda$. Changing the
+measure costs
+$\mathbb E_{D_s}h- \mathbb E_{\hat D_s}h\le\mathrm{osc}(h)\mathrm{TV}(D_s,\hat D_s)$; finally
+$f_f(\theta_\lambda)\ge f_f^\star$. (ii) Pinsker's inequality; Kantorovich duality. (iii)
+Telescope through $\rho_s\hat\mu_s$; chain rule. (iv) Compare with the projection of
+$\theta_\lambda$ on the minimisers of $\hat f_s$:
+$\lambda\hat G_s\le L_f\sqrt{2\hat G_s/\mu}+\delta$. The difference of the two sides of the claim
+is then at least a square. (v) Each of two expectations is off by the uniform deviation twice.
 """,
         functions=("theory.loss_constraint.value_gap",),
         tests=(_TEST,),
@@ -78,19 +79,19 @@ twice.
 Any model class, and every choice of minimisers $\hat\theta_s,\theta_f$ (take the best):
 <<main>>
 Hence $G_f(\theta_\lambda)\le\min(\lambda\hat G_s(\theta_f),G_f(\hat\theta_s))+\delta$ and
-$\hat G_s(\theta_\lambda)\le\min(G_f(\hat\theta_s)/\lambda,\hat G_s(\theta_f))+\delta/\lambda$; also
-$\hat G_s(\theta_f)\le G_s(\theta_f)+2B\thinspace\mathrm{TV}(D_s,\hat D_s)$. For exact minimisers
-$\hat G_s(\theta_\lambda)$ does not increase and $G_f(\theta_\lambda)$ does not decrease with
-$\lambda$.
+$\hat G_s(\theta_\lambda)\le\min(G_f(\hat\theta_s)/\lambda,\hat G_s(\theta_f))+\delta/\lambda$;
+also $\hat G_s(\theta_f)\le G_s(\theta_f)+2B\thinspace\mathrm{TV}(D_s,\hat D_s)$. For exact
+minimisers $\hat G_s(\theta_\lambda)$ does not increase and $G_f(\theta_\lambda)$ does not
+decrease with $\lambda$.
 
 *Context overlap beyond tables.* Under (A-R)
 <<overlap>>
 so an empty overlap, or agreement on it, makes both gaps 0 for every $\lambda$.
 
-*Constrained form.* $\hat G_s(\theta)\le\varepsilon$ implies $G_s(\theta)\le G_s(\theta_s)+
-\varepsilon+2B\thinspace\mathrm{TV}(D_s,\hat D_s)$. If $f_f$ and $\hat f_s$ are convex (in $\theta$,
-or in $P$ under (A-T)), then $v(\varepsilon)=\min G_f$ subject to $\hat G_s\le\varepsilon$ is convex
-and non-increasing, $v'(\varepsilon(\lambda))=-\lambda$, and
+*Constrained form.* $\hat G_s(\theta)\le\varepsilon$ implies
+$G_s(\theta)\le G_s(\theta_s)+ \varepsilon+2B\thinspace\mathrm{TV}(D_s,\hat D_s)$. If $f_f$ and
+$\hat f_s$ are convex (in $\theta$, or in $P$ under (A-T)), then $v(\varepsilon)=\min G_f$ subject
+to $\hat G_s\le\varepsilon$ is convex and non-increasing, $v'(\varepsilon(\lambda))=-\lambda$, and
 $v(\varepsilon)\le(1-\varepsilon/\hat G_s(\theta_f))_+G_f(\hat\theta_s)$.
 """,
             main=r"""
@@ -108,8 +109,8 @@ G_f(\theta_\lambda)\le\lambda\sum_{x\in O}\hat\rho_s\,\mathrm{KL}(\hat\mu_s\Vert
         ),
         proof=r"""
 $F_\lambda(\theta_\lambda)$ is at most $F_\lambda(\theta_f)+\delta$ and at most
-$F_\lambda(\hat\theta_s)+\delta$; subtract $f_f^\star+\lambda\hat f_s^\star$. Monotonicity: add the
-two optimality inequalities at $\lambda\lt\lambda'$. Under (A-R) the best $\theta_f$ equals
+$F_\lambda(\hat\theta_s)+\delta$; subtract $f_f^\star+\lambda\hat f_s^\star$. Monotonicity: add
+the two optimality inequalities at $\lambda\lt\lambda'$. Under (A-R) the best $\theta_f$ equals
 $\hat\mu_s$ off $\mathrm{supp}\thinspace\rho_f$, and likewise for $\hat\theta_s$. The chord joins
 $(0,v(0))$ with $v(0)\le G_f(\hat\theta_s)$ to $(\hat G_s(\theta_f),0)$ on a convex curve.
 """,
@@ -125,8 +126,8 @@ With $w(x)=\lambda\hat\rho_s(x)/(\rho_f(x)+\lambda\hat\rho_s(x))$ the minimiser 
 <<policy>>
 and its gaps are
 <<gaps>>
-with the Jensen-Shannon divergence $\mathrm{JS}_w(a,b)=H((1-w)a+wb)-(1-w)H(a)-wH(b)$. For **every**
-policy $P$
+with the Jensen-Shannon divergence $\mathrm{JS}_w(a,b)=H((1-w)a+wb)-(1-w)H(a)-wH(b)$. For
+**every** policy $P$
 <<every>>
 Also $\mathcal V'(\lambda)=\hat G_s(P_\lambda)$, and with the binary entropy $h_b$
 <<sandwich>>
@@ -158,11 +159,12 @@ G_f(P)+\lambda\hat G_s(P)=\mathcal V(\lambda)
         ),
         assumptions=("(A-T)",),
         proof=r"""
-Context by context one minimises $\rho_f\mathrm{KL}(\mu_f\Vert P)+\lambda\hat\rho_s\mathrm{KL}
-(\hat\mu_s\Vert P)$. The compensation identity splits it into $\mathrm{JS}_w$ and a divergence from
-the mixture, which is 0 at the mixture alone. The slope of $\mathcal V$ is the envelope theorem. Lower
-bound: Pinsker's inequality twice and the least of $2\rho_fu^2+2\lambda\hat\rho_sv^2$ over
-$u+v\ge\tau$. Upper bound: the decomposition in the proof of T4.
+Context by context one minimises
+$\rho_f\mathrm{KL}(\mu_f\Vert P)+\lambda\hat\rho_s\mathrm{KL} (\hat\mu_s\Vert P)$. The
+compensation identity splits it into $\mathrm{JS}_w$ and a divergence from the mixture, which is 0
+at the mixture alone. The slope of $\mathcal V$ is the envelope theorem. Lower bound: Pinsker's
+inequality twice and the least of $2\rho_fu^2+2\lambda\hat\rho_sv^2$ over $u+v\ge\tau$. Upper
+bound: the decomposition in the proof of T4.
 """,
         functions=("theory.loss_constraint.mixture", "theory.exact.exact"),
         tests=(_TEST, "tests/theory/test_exact.py"),
@@ -175,14 +177,15 @@ $u+v\ge\tau$. Upper bound: the decomposition in the proof of T4.
             r"""
 No bounded-loss assumption:
 <<upper>>
-*Mass form.* With $a=\rho_f(O)$ and $b=\hat\rho_s(O)$: $\hat G_s\le b\log(1+\frac a{\lambda b})$ and
-$G_f\le a\log(1+\frac{\lambda b}a)$, with equality when the targets are disjoint on $O$ and
-$\rho_f/\hat\rho_s$ is constant there. *Divergence form.* $\hat G_s\le\sum_O\hat\rho_s(1-w)
-\mathrm{KL}(\hat\mu_s\Vert\mu_f)$ and $G_f\le\sum_O\rho_fw\mathrm{KL}(\mu_f\Vert\hat\mu_s)$.
+*Mass form.* With $a=\rho_f(O)$ and $b=\hat\rho_s(O)$: $\hat G_s\le b\log(1+\frac a{\lambda b})$
+and $G_f\le a\log(1+\frac{\lambda b}a)$, with equality when the targets are disjoint on $O$ and
+$\rho_f/\hat\rho_s$ is constant there. *Divergence form.*
+$\hat G_s\le\sum_O\hat\rho_s(1-w) \mathrm{KL}(\hat\mu_s\Vert\mu_f)$ and
+$G_f\le\sum_O\rho_fw\mathrm{KL}(\mu_f\Vert\hat\mu_s)$.
 
-*Rates.* As $\lambda\to\infty$, $\hat G_s=\frac1{2\lambda^2}\sum_O\frac{\rho_f^2}{\hat\rho_s}
-\chi^2(\mu_f\Vert\hat\mu_s)+o(\lambda^{-2})$ if that is finite and $O$ is finite;
-$\Theta(1/\lambda)$ if the supports are disjoint.
+*Rates.* As $\lambda\to\infty$,
+$\hat G_s=\frac1{2\lambda^2}\sum_O(\rho_f^2/\hat\rho_s)\chi^2(\mu_f\Vert\hat\mu_s)+o(\lambda^{-2})$
+if that is finite and $O$ is finite; $\Theta(1/\lambda)$ if the supports are disjoint.
 """,
             upper=r"""
 \begin{aligned}
@@ -201,10 +204,11 @@ $\Theta(1/\lambda)$ if the supports are disjoint.
         ),
         proof=r"""
 Write $\hat\mu_s=(1-\tau)c+\tau a'$ and $\mu_f=(1-\tau)c+\tau b'$ with $a'$ and $b'$ of disjoint
-supports. By joint convexity $\mathrm{KL}(\hat\mu_s\Vert w\hat\mu_s+(1-w)\mu_f)\le\tau\mathrm{KL}
-(a'\Vert wa'+(1-w)b')=-\tau\log w$, which is the summand; $G_f$ by symmetry. Then $\log(1+u)\le u$;
-the mass form is Jensen's inequality for the concave $(a,b)\mapsto b\log(1+a/\lambda b)$. Below:
-Pinsker, with $\mathrm{TV}(\hat\mu_s,P_\lambda)=(1-w)\tau$ and $\mathrm{TV}(\mu_f,P_\lambda)=w\tau$.
+supports. By joint convexity $\mathrm{KL}(\hat\mu_s\Vert w\hat\mu_s+(1-w)\mu_f)$ is at most
+$\tau\mathrm{KL}(a'\Vert wa'+(1-w)b')=-\tau\log w$, which is the summand; $G_f$ by symmetry. Then
+$\log(1+u)\le u$; the mass form is Jensen's inequality for the concave
+$(a,b)\mapsto b\log(1+a/\lambda b)$. Below: Pinsker, with
+$\mathrm{TV}(\hat\mu_s,P_\lambda)=(1-w)\tau$ and $\mathrm{TV}(\mu_f,P_\lambda)=w\tau$.
 """,
         functions=("theory.loss_constraint.overlap_mass",),
         tests=(_TEST,),
@@ -215,33 +219,35 @@ Pinsker, with $\mathrm{TV}(\hat\mu_s,P_\lambda)=(1-w)\tau$ and $\mathrm{TV}(\mu_
         title="The true safety gap, its floor, and when over-penalising hurts",
         body=fill(
             r"""
+The exact minimiser of Case I has, term by term,
 <<exact>>
 Its limit for $\lambda\to\infty$ is the **floor** $\Phi$, which no $\lambda$ removes:
 <<floor>>
-with $r=\sup_O\rho_s/\hat\rho_s$. If $\mathrm{supp}\thinspace\rho_s\subseteq\mathrm{supp}\thinspace
-\hat\rho_s$, then $\Phi=\mathbb E_{\rho_s}\mathrm{KL}(\mu_s\Vert\hat\mu_s)\le\mathrm{KL}(D_s\Vert
-\hat D_s)$.
+with $r=\sup_O\rho_s/\hat\rho_s$. If
+$\mathrm{supp}\thinspace\rho_s\subseteq\mathrm{supp}\thinspace \hat\rho_s$, then
+$\Phi=\mathbb E_{\rho_s}\mathrm{KL}(\mu_s\Vert\hat\mu_s)\le\mathrm{KL}(D_s\Vert \hat D_s)$.
 
-*Same teacher* and coverage $\rho_s\le r\hat\rho_s$: $G_s(P)\le r\hat G_s(P)$ for **every** $P$, so
-$\Phi=0$ and $G_s(P_\lambda)\le\frac r\lambda\sum_O\rho_f\tau$. Context mismatch then costs a factor
-and no additive term.
+*Same teacher* and coverage $\rho_s\le r\hat\rho_s$: $G_s(P)\le r\hat G_s(P)$ for **every** $P$,
+so $\Phi=0$ and $G_s(P_\lambda)\le\frac r\lambda\sum_O\rho_f\tau$. Context mismatch then costs a
+factor and no additive term.
 
 *First order in* $1/\lambda$ (finite $O$, full support):
 <<first>>
 (a) Same teacher: the coefficient is 0 and the decay $\lambda^{-2}$, with leading term
-$\frac1{2\lambda^2}\sum_O\rho_s(\rho_f/\hat\rho_s)^2\chi^2(\mu_f\Vert\mu_s)$. (b) Each contested term is
-convex in $w$, and non-increasing on $[0,1]$ if and only if $\mathbb E_{\mu_f}[\mu_s/\hat\mu_s]\le1$.
-(c) If the summed coefficient is negative, some finite $\lambda$ is strictly better than the limit.
-So monotonicity in $\lambda$ is a theorem for $\hat G_s$ and $G_f$ (T2), not for the true $G_s$ with
-a mismatched proxy. A proxy that the aligned model itself generated ($\hat\mu_s=\mu_s$) removes the
-teacher term.
+$\frac1{2\lambda^2}\sum_O\rho_s(\rho_f/\hat\rho_s)^2\chi^2(\mu_f\Vert\mu_s)$. (b) Each contested
+term is convex in $w$, and non-increasing on $[0,1]$ if and only if
+$\mathbb E_{\mu_f}[\mu_s/\hat\mu_s]\le1$. (c) If the summed coefficient is negative, some finite
+$\lambda$ is strictly better than the limit. So monotonicity in $\lambda$ is a theorem for
+$\hat G_s$ and $G_f$ (T2), not for the true $G_s$ with a mismatched proxy. A proxy that the
+aligned model itself generated ($\hat\mu_s=\mu_s$) removes the teacher term.
 """,
             exact=r"""
 G_s(P_\lambda)=\underbrace{\sum_O\rho_s\mathrm{KL}\big(\mu_s\Vert
 w\hat\mu_s+(1-w)\mu_f\big)}_{\text{contested}}
 +\underbrace{\sum_{\hat\rho_s>0=\rho_f}\rho_s\mathrm{KL}(\mu_s\Vert\hat\mu_s)}_{\text{teacher}}
 +\underbrace{\sum_{\rho_f>0=\hat\rho_s}\rho_s\mathrm{KL}(\mu_s\Vert\mu_f)}_{\text{uncovered}}
-+\underbrace{\sum_{\rho_f=\hat\rho_s=0}\rho_s\mathrm{KL}(\mu_s\Vert P_{\theta_s})}_{\text{untouched}}
++\underbrace{\sum_{\rho_f=\hat\rho_s=0}\rho_s
+\mathrm{KL}(\mu_s\Vert P_{\theta_s})}_{\text{untouched}}
 """,
             floor=r"""
 \begin{aligned}
@@ -259,10 +265,10 @@ G_s(P_\lambda)=\Phi+\frac1\lambda\sum_O\rho_s\frac{\rho_f}{\hat\rho_s}\Big(1-\ma
         ),
         assumptions=("(A-T); the coverage inequality holds in any realizable class",),
         proof=r"""
-Insert T3 in $G_s=\sum\rho_s\mathrm{KL}(\mu_s\Vert P_\lambda)$. The upper bound uses $P_\lambda\ge
-w\hat\mu_s$. The derivative of the contested term at $w=1$ is $\mathbb E_{\mu_f}[\mu_s/\hat\mu_s]-1$,
-and $1-w=\rho_f/(\lambda\hat\rho_s)+O(\lambda^{-2})$. A convex function on $[0,1]$ is non-increasing
-exactly when its derivative at 1 is not positive.
+Insert T3 in $G_s=\sum\rho_s\mathrm{KL}(\mu_s\Vert P_\lambda)$. The upper bound uses
+$P_\lambda\ge w\hat\mu_s$. The derivative of the contested term at $w=1$ is
+$\mathbb E_{\mu_f}[\mu_s/\hat\mu_s]-1$, and $1-w=\rho_f/(\lambda\hat\rho_s)+O(\lambda^{-2})$. A
+convex function on $[0,1]$ is non-increasing exactly when its derivative at 1 is not positive.
 """,
         functions=(
             "theory.loss_constraint.safety_floor",

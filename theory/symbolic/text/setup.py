@@ -7,8 +7,8 @@ from theory.symbolic.latex import fill
 FRAMEWORK = r"""
 The framework (two ways to constrain a fine-tune, two gaps) and the findings that motivate it are
 those of Chen, Shen, Das and Chen, *Fundamental Safety-Capability Trade-offs in Fine-tuning Large
-Language Models* (arXiv 2503.20807, 2025). The statements T1 to T20 below and their proofs are this
-project's own; none of them is a theorem of that paper.
+Language Models* (arXiv 2503.20807, 2025). The statements T1 to T20 below and their proofs are
+this project's own; none of them is a theorem of that paper.
 
 **Case I**, a constraint on the *alignment loss*: fine-tune on the task data and on *proxy* safety
 data, whose loss is penalised with strength $\lambda$. **Case II**, a constraint on the *alignment
@@ -20,16 +20,16 @@ NOTATION = fill(
     r"""
 Contexts $x\in\mathcal X$ (a prompt, or a prompt and a prefix of the response; countably many) and
 responses $y\in\mathcal Y$ (finite, $|\mathcal Y|=V$). The safety data is the distribution
-$D_s=(\rho_s,\mu_s)$: $D_s(x,y)=\rho_s(x)\mu_s(y|x)$. Likewise the proxy data $\hat D_s=
-(\hat\rho_s,\hat\mu_s)$ and the task data $D_f=(\rho_f,\mu_f)$. The model is $P_\theta(y|x)$,
-$\theta\in\Theta$, with loss $\ell(\theta;x,y)=-\log P_\theta(y|x)$ in nats.
+$D_s=(\rho_s,\mu_s)$: $D_s(x,y)=\rho_s(x)\mu_s(y|x)$. Likewise the proxy data
+$\hat D_s= (\hat\rho_s,\hat\mu_s)$ and the task data $D_f=(\rho_f,\mu_f)$. The model is
+$P_\theta(y|x)$, $\theta\in\Theta$, with loss $\ell(\theta;x,y)=-\log P_\theta(y|x)$ in nats.
 <<losses>>
 Infima are assumed attained. The **gaps** are
 <<gaps>>
 The aligned model $\theta_s$ minimises $f_s$ (if it only nearly does, $G_s(\theta_s)$ is added);
 $\hat\theta_s$ and $\theta_f$ minimise $\hat f_s$ and $f_f$. $\mathrm{TV}(p,q)=\frac12\sum|p-q|$.
-When the class is realizable, $G_s(\theta)=\mathbb E_{\rho_s}\mathrm{KL}(\mu_s\Vert P_\theta)$, and
-so on.
+When the class is realizable, $G_s(\theta)=\mathbb E_{\rho_s}\mathrm{KL}(\mu_s\Vert P_\theta)$,
+and so on.
 
 The **overlap** $O=\mathrm{supp}\thinspace\rho_f\cap\mathrm{supp}\thinspace\hat\rho_s$ holds the
 contested contexts; the **disagreement** there is
@@ -73,8 +73,8 @@ ASSUMPTIONS: dict[str, str] = {
 
 RESULT = r"""
 Every function returns `Bound` objects: the value, its direction (upper, lower, equality), the
-quantity bounded, the unit, the statement, its assumptions and its terms, which add up to the value.
-The status is one of
+quantity bounded, the unit, the statement, its assumptions and its terms, which add up to the
+value. The status is one of
 
 - `EXACT`: an equality;
 - `CERTIFIED`: all constants are known;
@@ -92,11 +92,11 @@ $f_s=\frac12\Vert\theta-\theta_s\Vert^2_{H_s}$ and $f_f=\frac12\Vert\theta-\thet
 with $d=\theta_f-\theta_s$ and a perfect proxy have closed forms.
 <<case_one>>
 $A:B=(A^{-1}+B^{-1})^{-1}$ is the **parallel sum**, which is 0 when the ranges of $H_f$ and $H_s$
-meet only in 0: the parametric version of an empty context overlap. Since $H_\bullet\approx
-\sum_x\rho_\bullet(x)J_x^\top F_xJ_x$, shared *features* matter, not only shared contexts. Case II is
-$\theta_\epsilon-\theta_s=(H_f+\nu I)^{-1}H_fd$ with the least $\nu\ge0$ that meets the radius: the
-same with $H_s$ replaced by the identity, so it spends its budget also in directions where $H_s$ is
-flat.
+meet only in 0: the parametric version of an empty context overlap. Since
+$H_\bullet\approx \sum_x\rho_\bullet(x)J_x^\top F_xJ_x$, shared *features* matter, not only shared
+contexts. Case II is $\theta_\epsilon-\theta_s=(H_f+\nu I)^{-1}H_fd$ with the least $\nu\ge0$ that
+meets the radius: the same with $H_s$ replaced by the identity, so it spends its budget also in
+directions where $H_s$ is flat.
 """,
     case_one=r"""
 \theta_\lambda-\theta_s=(H_f+\lambda H_s)^{-1}H_fd,\qquad

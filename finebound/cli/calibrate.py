@@ -1,0 +1,177 @@
+"""``finebound calibrate``: which lambda, which radius keeps a safety budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from finebound.cli.options import StrategyKind, given_options, parse
+from finebound.errors import InputError
+
+if TYPE_CHECKING:
+    from theory.calibrate import Calibration
+
+
+@dataclass(frozen=True)
+class Options:
+    """The least constraining strategy whose bound on the safety loss keeps a budget.
+
+    The problem is a PROBLEM.json (see `finebound bound --help`), or the inputs of
+    `finebound estimate`: two datasets and a model. Searches the smallest lambda (or the largest
+    radius), erring on the safe side. Exit code 1 if no strategy of the range keeps the budget.
+
+    Example: finebound calibrate --problem PROBLEM.json --budget 0.1 --strategy loss
+    Example: finebound calibrate --safety builtin:safety --task builtin:task-code
+             --model packaged --budget 0.05 --strategy parameter
+    """
+
+    budget: float
+    """Safety budget: a gap in nats (a problem), or a rise of the safety loss in nats per token."""
+    problem: Path | None = None
+    """A problem file, instead of datasets and a model."""
+    safety: str | None = None
+    """Safety data that the model was aligned on."""
+    task: str | None = None
+    """Task data to fine-tune on."""
+    proxy: str | None = None
+    """Safety data to be used in the fine-tune, if they are not the original ones."""
+    model: str | None = None
+    """The aligned model: "packaged", a local folder or a hub id."""
+    strategy: StrategyKind = "loss"
+    """What to search: lambda (loss), radius (parameter), lambda at --radius (hybrid)."""
+    radius: float | None = None
+    """The hybrid's radius."""
+    learning_rate: float = 2e-4
+    """Learning rate of the planned fine-tune (AdamW); with --steps it limits the radius (T13)."""
+    steps: int = 100
+    """Optimiser steps of the planned fine-tune."""
+    rows: int | None = None
+    """Rows of each dataset to use, a seeded sample (default: all of the text, 256 for the model)."""
+    max_length: int | None = None
+    """Longest row in tokens (default: the model's context)."""
+    coordinates: Literal["adapter", "all"] = "adapter"
+    """Weights that will be trained: a LoRA adapter or all."""
+    allow_estimated: bool = False
+    """With a problem: let bounds that rest on estimated constants count (with a model they do)."""
+    seed: int = 0
+    """Seed of samples and searches."""
+    json: bool = False
+    """Machine-readable output on stdout, nothing else there."""
+    out: Path | None = None
+    """Also write calibrate.json into this folder."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parse(Options, arguments, verb="calibrate")
+    from finebound.output import bound_as_json, number
+    from finebound.records import manifest, to_json, write_atomically
+
+    found, inputs, unit = _from_problem(options) if options.problem else _from_data(options)
+    winner = found.best.winner
+    content = to_json(
+        {
+            "strategy": None if found.strategy is None else _as_json(found.strategy),
+            "budget": found.budget,
+            "unit": unit,
+            "quantity": str(found.quantity),
+            "unconstrained": found.unconstrained,
+            "reached": found.best.value,
+            "status": str(found.best.status),
+            "failure_probability": found.best.failure_probability,
+            "bound": None if winner is None else bound_as_json(winner),
+            "manifest": manifest(
+                given=given_options(options, Options), inputs=inputs, seed=options.seed
+            ),
+        }
+    )
+    if options.out is not None:
+        write_atomically(options.out / "calibrate.json", content + "\n")
+    if options.json:
+        print(content)
+    elif found.strategy is None:
+        by = f" (by {winner.statement}, {winner.status})" if winner is not None else ""
+        print(
+            f"No {options.strategy} strategy keeps the budget of {number(found.budget)} {unit}: "
+            f"the strictest of the range reaches {number(found.best.value)}{by}."
+        )
+    else:
+        chosen = {k: v for k, v in _as_json(found.strategy).items() if k != "kind"}
+        words = ", ".join(f"{name} {value:.4g}" for name, value in chosen.items())
+        note = ": the least constraining of the range keeps it" if found.unconstrained else ""
+        print(
+            f"{options.strategy} constraint, {words}{note}. {found.quantity} <= "
+            f"{number(found.best.value)} {unit} by {winner.statement} ({found.best.status}), "
+            f"budget {number(found.budget)}."
+        )
+    return 0 if found.strategy is not None else 1
+
+
+def _as_json(strategy) -> dict[str, float | str]:
+    kinds = {"LossConstraint": "loss", "ParameterConstraint": "parameter", "Hybrid": "hybrid"}
+    values = {name: value for name, value in vars(strategy).items() if value is not None}
+    return {"kind": kinds[type(strategy).__name__], **values}
+
+
+def _from_problem(options: Options) -> tuple[Calibration, dict[str, str], str]:
+    from finebound.problem_file import read_problem
+    from finebound.records import file_sha256
+    from theory.calibrate import calibrate
+
+    surplus = [n for n in ("safety", "task", "proxy", "model") if getattr(options, n) is not None]
+    if surplus:
+        raise InputError(
+            f"--problem and --{surplus[0]} exclude each other.",
+            remedy="Give a problem file, or datasets and a model.",
+        )
+    problem = read_problem(options.problem)
+    with _as_input_error():
+        found = calibrate(
+            problem,
+            options.budget,
+            options.strategy,
+            radius=options.radius,
+            allow_estimated=options.allow_estimated,
+        )
+    return found, {"problem": file_sha256(options.problem)}, "nats"
+
+
+def _from_data(options: Options) -> tuple[Calibration, dict[str, str], str]:
+    missing = [n for n in ("safety", "task", "model") if getattr(options, n) is None]
+    if missing:
+        raise InputError(
+            f"--{missing[0]} is missing.",
+            remedy="Give --problem FILE, or --safety, --task and --model.",
+        )
+    from finebound.progress import bar
+    from llm_validation.estimation.calibration import calibrate_model
+    from llm_validation.estimation.pipeline import Request
+
+    with _as_input_error():
+        request = Request(
+            safety=options.safety,
+            task=options.task,
+            proxy=options.proxy,
+            model=options.model,
+            learning_rate=options.learning_rate,
+            steps=options.steps,
+            rows=options.rows,
+            max_length=options.max_length,
+            coordinates=options.coordinates,
+            seed=options.seed,
+        )
+    with bar() as progress, _as_input_error():
+        found, inputs = calibrate_model(
+            request, options.budget, options.strategy, radius=options.radius, progress=progress
+        )
+    return found, inputs, "nats/token"
+
+
+@contextmanager
+def _as_input_error() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(str(error), remedy="See `finebound calibrate --help`.") from None

@@ -1,0 +1,118 @@
+"""``finebound estimate``: what a fine-tune will cost, before it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from finebound.cli.options import given_options, parse
+from finebound.errors import InputError
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much safety and capability a fine-tune must and may cost, before it is run.
+
+    Datasets are files (JSON Lines, JSON, CSV, Parquet with prompt/response, messages,
+    prompt/chosen/rejected or instruction/input/output), builtin:NAME, hf:owner/name[:split] or a
+    catalogue name. Without --model only the texts are measured (seconds); with --model packaged,
+    a folder or a hub id also the model's losses, gradients and curvature (minutes).
+
+    Example: finebound estimate --safety builtin:safety --task builtin:task-general
+             --proxy builtin:proxy-same-teacher --model packaged --out out
+    """
+
+    safety: str
+    """Safety data that the model was aligned on."""
+    task: str
+    """Task data to fine-tune on."""
+    proxy: str | None = None
+    """Safety data to be used in the fine-tune, if they are not the original ones."""
+    model: str | None = None
+    """The aligned model: "packaged", a local folder or a hub id."""
+    strategy: Literal["all", "loss", "parameter", "hybrid"] = "all"
+    """Which strategies to print; the files hold all."""
+    lam: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0)
+    """Strengths of the proxy loss."""
+    radius: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+    """Distances from the aligned weights, in the coordinates that are trained."""
+    learning_rate: float = 2e-4
+    """Learning rate of the planned fine-tune (AdamW); with --steps it limits the radius (T13)."""
+    steps: int = 100
+    """Optimiser steps of the planned fine-tune."""
+    rows: int | None = None
+    """Rows of each dataset to use, a seeded sample (default: all of the text, 256 for the model)."""
+    max_length: int | None = None
+    """Longest row in tokens (default: the model's context)."""
+    coordinates: Literal["adapter", "all"] = "adapter"
+    """Weights that will be trained: a LoRA adapter or all."""
+    failure_probability: float = 0.05
+    """Of each statement that holds with high probability."""
+    seed: int = 0
+    """Seed of samples and searches."""
+    json: bool = False
+    """Machine-readable output on stdout, nothing else there."""
+    out: Path | None = None
+    """Folder for estimate.json and report.html."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parse(Options, arguments, verb="estimate")
+    from finebound.progress import bar
+    from finebound.records import manifest, staged_folder, to_json
+    from llm_validation.estimation.document import document
+    from llm_validation.estimation.pipeline import estimate
+
+    request = request_of(options)
+    with bar() as progress:
+        found = estimate(request, progress=progress)
+    inputs = {name: dataset.sha256 for name, dataset in found.datasets.items()}
+    if found.model is not None:
+        inputs["model"] = found.model.sha256
+    made = manifest(given=given_options(options, Options), inputs=inputs, seed=options.seed)
+    content = to_json(document(found, manifest=made))
+    if options.out is not None:
+        from llm_validation.estimation.page import page
+
+        html = page(found, manifest=made)
+        with staged_folder(options.out) as folder:
+            (folder / "estimate.json").write_text(content + "\n", encoding="utf-8")
+            (folder / "report.html").write_text(html, encoding="utf-8")
+    if options.json:
+        print(content)
+        return 0
+    from rich.console import Console
+
+    from finebound.cli.estimate_table import print_estimate
+
+    console = Console()
+    print_estimate(found, console, strategy=options.strategy)
+    if options.out is not None:
+        console.print(f"\nWritten: {options.out / 'report.html'}, {options.out / 'estimate.json'}")
+    return 0
+
+
+def request_of(options):
+    """The options as a ``Request``. Raises InputError for values out of range."""
+    from llm_validation.estimation.pipeline import Request
+
+    try:
+        return Request(
+            safety=options.safety,
+            task=options.task,
+            proxy=options.proxy,
+            model=options.model,
+            lams=options.lam,
+            radii=options.radius,
+            learning_rate=options.learning_rate,
+            steps=options.steps,
+            rows=options.rows,
+            max_length=options.max_length,
+            coordinates=options.coordinates,
+            failure_probability=options.failure_probability,
+            seed=options.seed,
+        )
+    except ValueError as error:
+        raise InputError(str(error), remedy="See `finebound estimate --help`.") from None

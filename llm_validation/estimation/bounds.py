@@ -1,0 +1,140 @@
+"""From what was measured to bounds: on the rows themselves, on images of contexts, on the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from llm_validation.estimation.model_side import ModelSide, constants_of
+from llm_validation.estimation.shared_contexts import SharedContexts
+from llm_validation.measure.overlap_measure import Errs, OverlapMeasure
+from theory.bound import SAFETY_START, Bound, Direction, Quantity, bound
+from theory.evaluation import evaluate
+from theory.exact import Frontier, frontier
+from theory.local import AdamBudget, radius_from_budget
+from theory.problem import Constant
+from theory.strategy import Hybrid, LossConstraint, ParameterConstraint, Strategy
+
+PER_RESPONSE, PER_TOKEN = "nats/response", "nats/token"
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """A bound, the strategy it is for, and what it was measured on.
+
+    ``basis``: "rows" (the files' rows as a population: no measurement error), the name of an
+    overlap measure, or "model".
+    """
+
+    strategy: Strategy
+    basis: str
+    bound: Bound
+
+
+def bounds_on_rows(shared: SharedContexts, lams: Sequence[float]) -> Iterator[Estimated]:
+    """What shared prompts cost: T10 for every policy; T3 and T4 for a table of answers.
+
+    T5's teacher term is left out: rows hold one answer a prompt, which cannot tell how far apart
+    two teachers' distributions are (``proxy_mismatch`` measures that).
+    """
+    for lam in lams:
+        strategy = LossConstraint(lam=lam)
+        for b in evaluate(shared.problem, strategy, statements=("T3", "T4", "T10")):
+            unit = b.unit.replace("nats", PER_RESPONSE)
+            yield Estimated(strategy, "rows", replace(b, unit=unit))
+
+
+def front_on_rows(shared: SharedContexts, lams: Sequence[float]) -> Frontier:
+    """The exact Pareto front that the rows force on every policy, nats a response (T10a)."""
+    return frontier(shared.problem, lams)
+
+
+def bounds_on_images(
+    measures: Iterable[OverlapMeasure], lams: Sequence[float]
+) -> Iterator[Estimated]:
+    """T15: T4's sums on images of contexts, with tau = 1; the measures that err upwards only."""
+    for measure in measures:
+        if measure.errs is not Errs.NEVER_TOO_SMALL:
+            continue
+        p = measure.failure_probability
+        known = ("estimated", 0.0) if p is None else ("high_probability", p)
+        for lam in lams:
+            sums = {
+                Quantity.PROXY_SAFETY_GAP: measure.safety_sum(lam),
+                Quantity.CAPABILITY_GAP: measure.capability_sum(lam),
+            }
+            for quantity, value in sums.items():
+                yield Estimated(
+                    LossConstraint(lam=lam),
+                    measure.method,
+                    bound(
+                        "T15",
+                        quantity,
+                        Direction.UPPER,
+                        {"contested": value},
+                        form=measure.method,
+                        assumptions=("(A-T) every conditional table is realisable",),
+                        constants=(Constant(value, *known),),
+                        unit=PER_RESPONSE,
+                    ),
+                )
+
+
+def bounds_on_model(
+    side: ModelSide,
+    *,
+    has_proxy: bool,
+    lams: Sequence[float],
+    radii: Sequence[float],
+    budget: Bound,
+) -> Iterator[Estimated]:
+    """The bounds of every lambda, every radius and every pair of them, after T13's ``budget``."""
+    strategies: list[Strategy] = [LossConstraint(lam=lam) for lam in lams]
+    yield Estimated(strategies[0], "model", budget)
+    strategies += [ParameterConstraint(radius) for radius in radii]
+    strategies += [Hybrid(lam=lam, radius=radius) for radius in radii for lam in lams]
+    for strategy in strategies:
+        for b in model_bounds(side, strategy, has_proxy=has_proxy, reach=budget.value):
+            yield Estimated(strategy, "model", b)
+
+
+def planned_radius(side: ModelSide, *, learning_rate: float, steps: int) -> Bound:
+    """T13: how far AdamW without decay can go in ``steps`` at a constant ``learning_rate``."""
+    rates = np.full(steps, learning_rate)
+    return radius_from_budget(AdamBudget(rates, dimension=side.landscape.dimension))
+
+
+def model_bounds(
+    side: ModelSide, strategy: Strategy, *, has_proxy: bool, reach: float
+) -> list[Bound]:
+    """Bounds on a real model's safety loss increase and task loss, nats a token.
+
+    A loss constraint has no radius of its own: it gets ``reach``, that of the training budget.
+    """
+    match strategy:
+        case LossConstraint():
+            radius, statements = reach, ("T1", "T2", "T12")
+        case ParameterConstraint():
+            radius, statements = strategy.radius, ("T6", "T7", "T8")
+        case Hybrid():
+            radius, statements = strategy.radius, ("T6", "T7", "T9", "T12")
+    constants = constants_of(side, has_proxy=has_proxy, radius=radius)
+    found = []
+    for b in evaluate(constants, strategy, statements=statements):
+        if b.quantity is Quantity.SAFETY_GAP:
+            b = _as_increase(b)
+        found.append(replace(b, unit=PER_TOKEN if b.unit == "nats" else b.unit))
+    return found
+
+
+def _as_increase(b: Bound) -> Bound:
+    """A bound on the gap, less the gap that the aligned model has already.
+
+    The best safety loss of a real model is not known; how much the fine-tune adds is what counts.
+    """
+    terms = dict(b.terms)
+    start = terms.pop(SAFETY_START, 0.0)
+    value = b.value - start if np.isfinite(b.value) else b.value
+    return replace(b, quantity=Quantity.SAFETY_LOSS_INCREASE, value=value, terms=terms)

@@ -1,0 +1,57 @@
+"""``calibrate`` for a dataset pair and a model: measure once, then search the strategy."""
+
+from __future__ import annotations
+
+from finebound.progress import Progress, silent
+from llm_validation.estimation.bounds import model_bounds, planned_radius
+from llm_validation.estimation.model_side import constants_of, measure_model
+from llm_validation.estimation.pipeline import (
+    ROWS_WITH_MODEL,
+    Request,
+    load_datasets,
+    sampled,
+)
+from llm_validation.models.loading import load_model
+from theory.bound import Quantity
+from theory.calibrate import Calibration, calibrate
+
+
+def calibrate_model(
+    request: Request,
+    budget: float,
+    strategy_kind: str,
+    *,
+    radius: float | None = None,
+    progress: Progress = silent,
+) -> tuple[Calibration, dict[str, str]]:
+    """The least constraining strategy whose bound on the safety loss's rise keeps ``budget``.
+
+    ``budget`` in nats a token; the bounds rest on estimated constants. Returns it with the hashes
+    of the inputs. Raises InputError for the inputs' faults, ValueError for the search's.
+    """
+    datasets = sampled(
+        load_datasets(request, progress), request.rows or ROWS_WITH_MODEL, request.seed
+    )
+    loaded = load_model(request.model, progress=progress)
+    side = measure_model(
+        loaded,
+        datasets,
+        max_length=request.max_length,
+        where=request.coordinates,
+        failure_probability=request.failure_probability,
+        seed=request.seed,
+        progress=progress,
+    )
+    has_proxy = "proxy" in datasets
+    reach = planned_radius(side, learning_rate=request.learning_rate, steps=request.steps).value
+    found = calibrate(
+        constants_of(side, has_proxy=has_proxy),
+        budget,
+        strategy_kind,
+        radius=radius,
+        quantity=Quantity.SAFETY_LOSS_INCREASE,
+        allow_estimated=True,
+        evaluate=lambda _, strategy: model_bounds(side, strategy, has_proxy=has_proxy, reach=reach),
+    )
+    inputs = {name: dataset.sha256 for name, dataset in datasets.items()}
+    return found, inputs | {"model": side.sha256}

@@ -1,0 +1,228 @@
+"""What the model says: losses with intervals, the landscape, and theory's constants from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from finebound.errors import InputError
+from finebound.progress import Progress, silent
+from finebound.records import spawn_seed
+from llm_validation.data.dataset import Dataset
+from llm_validation.data.encoding import Encoded, encode
+from llm_validation.measure.landscape import Landscape, RowLosses, Where, measure_landscape
+from llm_validation.measure.losses import Losses, measure_losses
+from theory.confidence import Interval, empirical_bernstein, paired_bootstrap
+from theory.problem import Constant, Constants
+
+if TYPE_CHECKING:
+    from llm_validation.models.loading import LoadedModel
+
+
+@dataclass(frozen=True)
+class LossSummary:
+    """The model's loss on one dataset, nats.
+
+    ``per_token`` is the token sum over the token count, ``per_sequence`` the mean answer's sum.
+    ``bootstrap`` is a 95 % interval for ``per_token`` over rows (paired: a row's sum goes with its
+    count). ``bernstein`` (T14) covers the population mean of a row's mean token loss with
+    probability 1 - p, if no row's exceeds ``loss_range``.
+    """
+
+    per_token: float
+    per_sequence: float
+    tokens_a_row: float
+    rows: int
+    rows_of: int
+    bootstrap: Interval
+    bernstein: Interval
+    loss_range: float
+
+
+@dataclass(frozen=True)
+class ModelSide:
+    """Everything measured on the model, before any fine-tune."""
+
+    name: str
+    sha256: str
+    parameters: int
+    vocabulary: int
+    losses: dict[str, LossSummary]
+    row_losses: dict[str, Losses]
+    rows: dict[str, tuple[int, ...]]
+    landscape: Landscape
+
+
+def measure_model(
+    loaded: LoadedModel,
+    datasets: Mapping[str, Dataset],
+    *,
+    max_length: int | None = None,
+    where: Where = "adapter",
+    failure_probability: float = 0.05,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> ModelSide:
+    """Losses on every row of ``datasets`` (safety, task and perhaps proxy), and the landscape.
+
+    ``failure_probability`` is split over the datasets' intervals. Raises InputError for a row
+    longer than ``max_length`` (default: the model's context), naming it.
+    """
+    limit = loaded.context_length if max_length is None else max_length
+    if limit > loaded.context_length:
+        raise InputError(
+            f"--max-length {limit} exceeds the model's context of {loaded.context_length} tokens.",
+            remedy=f"Give at most {loaded.context_length}.",
+        )
+    encoded = {
+        name: encode(dataset, loaded.tokenizer, max_length=limit)
+        for name, dataset in datasets.items()
+    }
+    landscape = measure_landscape(
+        loaded,
+        encoded["safety"],
+        encoded["task"],
+        encoded.get("proxy"),
+        where=where,
+        seed=spawn_seed(seed, "landscape"),
+        progress=progress,
+    )
+    row_losses = {
+        name: _complete(loaded, rows, landscape.losses[name], name, progress)
+        for name, rows in encoded.items()
+    }
+    vocabulary = int(loaded.model.get_output_embeddings().weight.shape[0])
+    p = failure_probability / len(encoded)
+    return ModelSide(
+        name=loaded.name,
+        sha256=loaded.sha256,
+        parameters=sum(parameter.numel() for parameter in loaded.model.parameters()),
+        vocabulary=vocabulary,
+        losses={
+            name: summarise(
+                losses,
+                rows_of=len(datasets[name]),
+                loss_range=2.0 * float(np.log(vocabulary)),
+                p=p,
+                rng=np.random.default_rng(spawn_seed(seed, f"bootstrap {name}")),
+            )
+            for name, losses in row_losses.items()
+        },
+        row_losses=row_losses,
+        rows={name: tuple(row.row for row in rows) for name, rows in encoded.items()},
+        landscape=landscape,
+    )
+
+
+def _complete(
+    loaded: LoadedModel, encoded: list[Encoded], known: RowLosses, name: str, progress: Progress
+) -> Losses:
+    """Losses of all rows: those the gradients saw are not measured twice."""
+    token_sum = np.zeros(len(encoded))
+    token_count = np.zeros(len(encoded), dtype=np.int64)
+    seen = np.array(known.rows, dtype=np.int64)
+    token_sum[seen], token_count[seen] = known.token_sum, known.token_count
+    rest = np.setdiff1d(np.arange(len(encoded)), seen)
+    if rest.size:
+        measured = measure_losses(
+            loaded.model,
+            [encoded[row] for row in rest],
+            pad_id=loaded.tokenizer.pad_token_id,
+            progress=progress,
+            doing=f"measuring losses on the rest of {name}",
+        )
+        token_sum[rest], token_count[rest] = measured.token_sum, measured.token_count
+    return Losses(token_sum, token_count)
+
+
+def summarise(
+    losses: Losses, *, rows_of: int, loss_range: float, p: float, rng: np.random.Generator
+) -> LossSummary:
+    """The loss with its intervals; ``rows_of`` is how many rows the dataset has in all."""
+    per_row = losses.token_sum / losses.token_count
+    while per_row.max() > loss_range:
+        loss_range *= 2.0
+    # The ratio's influence values: their mean is 0 and their spread is the ratio's.
+    influence = (losses.token_sum - losses.per_token * losses.token_count) / (
+        losses.token_count.mean()
+    )
+    centred = paired_bootstrap(losses.per_token + influence, rng=rng, level=0.95)
+    return LossSummary(
+        per_token=losses.per_token,
+        per_sequence=losses.per_sequence,
+        tokens_a_row=float(losses.token_count.mean()),
+        rows=len(per_row),
+        rows_of=rows_of,
+        bootstrap=centred,
+        bernstein=empirical_bernstein(per_row, bound=loss_range, p=p),
+        loss_range=loss_range,
+    )
+
+
+def constants_of(side: ModelSide, *, has_proxy: bool, radius: float | None = None) -> Constants:
+    """Theory's constants as measured at the aligned model; per token, in ``side``'s coordinates.
+
+    The task loss's floor is 0, so "capability gap" means the task loss itself; within ``radius``
+    the floor is what slope and curvature allow, ``f_f - g r - beta_f r^2 / 2``. Without a proxy the
+    safety data are their own proxy and the mismatch is exactly 0. Whatever a sample or a search
+    found is ESTIMATED. Source: T6, T7, T12 of docs/theorems.md.
+    """
+    land = side.landscape
+    task = side.losses["task"].per_token
+    slope, curvature = land.gradient_norms["task"].upper, land.curvatures["task"].norm
+
+    def estimated(value: float) -> Constant:
+        return Constant(value, "estimated")
+
+    values = {
+        "capability_gap_at_aligned": estimated(task),
+        "task_loss_at_aligned": estimated(task),
+        "task_loss_floor": Constant(0.0),
+        # At most the safety loss itself; every bound on an increase takes it off again.
+        "safety_gap_at_aligned": estimated(side.losses["safety"].per_token),
+        "vocabulary": Constant(side.vocabulary),
+        "gradient_norm_safety": estimated(land.gradient_norms["safety"].upper),
+        "smoothness_safety": estimated(max(land.curvatures["safety"].largest, 0.0)),
+        "gradient_norm_task": estimated(slope),
+        "smoothness_task": estimated(curvature),
+        "logit_lipschitz": estimated(land.logit_lipschitz.value),
+    }
+    if radius is not None:
+        floor = max(task - slope * radius - 0.5 * curvature * radius**2, 0.0)
+        values["task_loss_floor"] = estimated(floor)
+        values["displacement"] = Constant(radius)
+    if has_proxy and land.mismatch is not None:
+        values["gradient_mismatch"] = estimated(land.mismatch.upper)
+        values["smoothness_mismatch"] = estimated(max(land.curvatures["mismatch"].largest, 0.0))
+    else:
+        values["gradient_mismatch"] = Constant(0.0)
+        values["smoothness_mismatch"] = Constant(0.0)
+    return Constants(values)
+
+
+@dataclass(frozen=True)
+class StraightStep:
+    """One straight step of length ``radius`` down the task's gradient: what it does, nats a token.
+
+    Second order at the aligned model: an estimate of what will happen early in a fine-tune, not a
+    bound.
+    """
+
+    radius: float
+    safety_change: float
+    task_change: float
+
+
+def straight_step(side: ModelSide, radius: float) -> StraightStep:
+    """The quadratic model of both losses along ``-grad f_f``, at distance ``radius``."""
+    land = side.landscape
+    downhill = -land.cosines["safety_task"] * land.gradient_norms["safety"].value
+    return StraightStep(
+        radius=radius,
+        safety_change=radius * downhill + 0.5 * radius**2 * land.curvatures["safety"].along_start,
+        task_change=-radius * land.gradient_norms["task"].value
+        + 0.5 * radius**2 * land.curvatures["task"].along_start,
+    )

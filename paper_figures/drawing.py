@@ -1,0 +1,68 @@
+"""From records to files: every figure as PNG and PDF, and their captions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from finebound.records import staged_folder
+from paper_figures.claims import Claim, compose
+from paper_figures.paths import CAPTIONS
+from paper_figures.records import read_record
+from paper_figures.registry import figure_module, figure_names
+from paper_figures.style import paper_style, save
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure on disk: its files, its caption and the claims that the caption is made of."""
+
+    name: str
+    files: tuple[Path, ...]
+    caption: str
+    claims: tuple[Claim, ...]
+
+
+def draw_figures(names: Sequence[str], out: Path) -> list[Drawn]:
+    """Draw ``names`` from their records into ``out``, all of them or none, with captions.md.
+
+    The captions also cover the figures that ``out`` holds from before. Raises InputError when a
+    record is missing or ``out`` cannot be written.
+    """
+    records = {name: read_record(name) for name in names}
+    kept = [n for n in figure_names() if n not in records and (out / f"{n}.png").exists()]
+    records |= {name: read_record(name) for name in kept}
+    drawn = []
+    with staged_folder(out) as stage:
+        for name in names:
+            module, data = figure_module(name), records[name]["data"]
+            with paper_style():
+                files = save(module.draw(data), stage, name)
+            claims = tuple(module.claims(data))
+            drawn.append(
+                Drawn(
+                    name=name,
+                    files=tuple(out / file.name for file in files),
+                    caption=compose(module.shows(data), claims),
+                    claims=claims,
+                )
+            )
+        (stage / CAPTIONS).write_text(_captions(records), encoding="utf-8")
+    return drawn
+
+
+def _captions(records: dict[str, dict[str, Any]]) -> str:
+    parts = ["# Figures", "Made by `finebound figures` from the committed records."]
+    for name in sorted(records):
+        module, record = figure_module(name), records[name]
+        text = compose(module.shows(record["data"]), module.claims(record["data"]))
+        made_by = record["manifest"]["given"]["command"]
+        parts += [
+            f"## {name}",
+            f"![{name}]({name}.png)",
+            text,
+            f"Data: {module.SOURCE}, made by `{made_by}`.",
+        ]
+    return "\n\n".join(parts) + "\n"

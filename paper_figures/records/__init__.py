@@ -1,0 +1,51 @@
+"""The committed records: the data of each figure and the manifest of what made them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from finebound.errors import InputError
+from finebound.records import manifest, spawn_seed, to_json, write_atomically
+from paper_figures.paths import record_file
+from paper_figures.registry import figure_module
+
+
+def command(figure: str) -> str:
+    """The command that makes the record of ``figure``."""
+    return f"python -m paper_figures.records {figure}"
+
+
+def make_record(figure: str, *, seed: int) -> dict[str, Any]:
+    """The record of ``figure`` made anew: its name, its data and their manifest.
+
+    ``seed`` is the master seed; the figure's own is spawned from it by name.
+    """
+    data = figure_module(figure).record(spawn_seed(seed, figure))
+    given = {"command": f"{command(figure)} --seed {seed}"}
+    return {
+        "figure": figure,
+        "manifest": manifest(given=given, inputs={}, seed=seed),
+        "data": data,
+    }
+
+
+def write_record(record: dict[str, Any]) -> Path:
+    """Put the record in its place among the committed ones."""
+    return write_atomically(record_file(record["figure"]), to_json(record, indent=1) + "\n")
+
+
+def read_record(figure: str) -> dict[str, Any]:
+    """The committed record. Raises InputError, with the command that makes it, if there is none."""
+    file = record_file(figure)
+    remedy = f"Make it with `{command(figure)}`."
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError("is missing: the figure's record.", remedy=remedy, file=file) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read: {error}.", remedy=remedy, file=file) from None
+    if not isinstance(record, dict) or record.get("figure") != figure or "data" not in record:
+        raise InputError(f"is not the record of {figure}.", remedy=remedy, file=file)
+    return record

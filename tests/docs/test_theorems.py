@@ -1,0 +1,112 @@
+"""docs/theorems.md is what the module writes, and everything that it names exists."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from theory.symbolic.document import document, main
+from theory.symbolic.identities import IDENTITIES
+from theory.symbolic.latex import NOT_YET, anchor, fill, inline_formulas
+from theory.symbolic.statements import STATEMENTS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return document()
+
+
+def test_the_committed_file_is_what_the_module_writes(text, tmp_path):
+    committed = (ROOT / "docs" / "theorems.md").read_text(encoding="utf-8")
+    assert committed == text, "run: python -m theory.symbolic.document"
+    assert main(tmp_path).read_text(encoding="utf-8") == text
+
+
+def test_all_twenty_statements_are_there_in_order(text):
+    assert list(STATEMENTS) == [f"T{i}" for i in range(1, 21)]
+    assert re.findall(r"^### (T\d+)\. ", text, flags=re.MULTILINE) == list(STATEMENTS)
+
+
+def test_what_is_not_implemented_says_so(text):
+    missing = {name for name, statement in STATEMENTS.items() if not statement.functions}
+    assert missing == {"T16", "T19", "T20"}
+    for name, statement in STATEMENTS.items():
+        assert bool(statement.functions) == bool(statement.tests)
+        section = text.split(f"### {statement.heading}\n")[1].split("\n### ")[0].split("\n## ")[0]
+        assert (NOT_YET in section) == (name in missing)
+        assert ("**Function:**" in section) == (name not in missing)
+
+
+NAMED = [(s.id, path) for s in STATEMENTS.values() for path in s.functions]
+TESTED = [(s.id, test) for s in STATEMENTS.values() for test in s.tests]
+
+
+@pytest.mark.parametrize(("statement", "path"), NAMED)
+def test_every_function_exists_and_is_documented(statement, path):
+    module, name = path.rsplit(".", 1)
+    function = getattr(importlib.import_module(module), name)
+    assert callable(function)
+    assert function.__doc__
+
+
+@pytest.mark.parametrize(("statement", "test"), TESTED)
+def test_every_test_exists(statement, test):
+    file, _, name = test.partition("::")
+    source = (ROOT / file).read_text(encoding="utf-8")
+    assert re.search(rf"^def {name or 'test_'}", source, flags=re.MULTILINE)
+    # It is a test of that statement's function, not just any file.
+    modules = {path.rsplit(".", 1)[0] for s, path in NAMED if s == statement}
+    assert any(module in source for module in modules)
+
+
+def test_every_identity_belongs_to_a_statement_and_is_in_the_document(text):
+    for key, identities in IDENTITIES.items():
+        assert key in STATEMENTS or f"## {key}\n" in text
+        for identity in identities:
+            assert f"`theory.symbolic.identities.{identity.__name__}`" in text
+
+
+def test_every_link_of_the_contents_leads_to_a_heading(text):
+    targets = re.findall(r"\]\(#([^)]+)\)", text)
+    headings = [anchor(h) for h in re.findall(r"^#{2,3} (.+)$", text, flags=re.MULTILINE)]
+    assert len(targets) > 25
+    assert sorted(targets) == sorted(h for h in headings if h != "contents")
+    assert len(set(headings)) == len(headings)
+
+
+def test_formulas_survive_githubs_markdown(text):
+    formulas = inline_formulas(text)
+    assert len(formulas) > 300
+    for formula in formulas:
+        # Markdown takes the backslash off punctuation and reads tags, emphasis and line breaks.
+        assert not re.search(r"\\[^a-zA-Z]|[<>*\n]", formula), formula
+        assert formula == formula.strip(), formula
+    blocks = re.findall(r"```math\n(.*?)\n```", text, flags=re.DOTALL)
+    for formula in [*formulas, *blocks]:
+        assert formula.count("{") - formula.count(r"\{") == formula.count("}") - formula.count(
+            r"\}"
+        ), formula
+        assert formula.count(r"\left") - formula.count(r"\leftarrow") == formula.count(r"\right")
+    # A fence that does not start its line is no fence.
+    assert len(blocks) == len(re.findall(r"\n\n```math\n", text)) == text.count("```") / 2
+    for block in blocks:
+        assert block.count(r"\begin") == block.count(r"\end")
+
+
+def test_the_paper_is_credited_with_the_framework_alone(text):
+    assert text.count("arXiv 2503.20807") == 1
+    intro = text.split("## Contents")[0]
+    assert "none of them is a theorem of that paper" in intro
+
+
+def test_a_formula_that_is_missing_or_unused_is_an_error():
+    assert fill("a\n<<f>>\nb", f="x") == "a\n\n```math\nx\n```\n\nb"
+    with pytest.raises(KeyError, match="f"):
+        fill("a <<f>>")
+    with pytest.raises(ValueError, match="unused"):
+        fill("a", f="x")

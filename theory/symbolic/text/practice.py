@@ -1,0 +1,299 @@
+"""T12 to T20: bounds and estimates that stay useful on real language models."""
+
+from __future__ import annotations
+
+from theory.symbolic.latex import Statement, fill
+
+STATEMENTS = (
+    Statement(
+        id="T12",
+        title="Local proxy mismatch",
+        body=fill(
+            r"""
+T1's total variation is close to 1 for text, where two prompt sets rarely share a string. Let
+$r=\Vert\theta_\lambda-\theta_s\Vert$ in the trained coordinates and $\Delta=f_s-\hat f_s$, with
+$\beta_\Delta$ the largest curvature of $\Delta$ on the ball of radius $r$ around $\theta_s$. Then
+<<main>>
+*A priori*, $f_f(\theta_\lambda)$ is replaced by a lower bound on $f_f$ (0, or an entropy) and $r$
+by the constraint's radius or T13's. With $\hat G_s\le\varepsilon$ instead of a penalty the first
+term is $\varepsilon$. Proxy mismatch is thus a *gradient* mismatch: what counts is whether the
+proxy pulls the weights the same way as the safety data, not whether the prompts look alike.
+""",
+            main=r"""
+f_s(\theta_\lambda)-f_s(\theta_s)\le\frac{f_f(\theta_s)-f_f(\theta_\lambda)+\delta}\lambda
++\Vert\nabla\Delta(\theta_s)\Vert\,r+\tfrac12\beta_\Delta r^2 .
+""",
+        ),
+        assumptions=(
+            r"$F_\lambda(\theta_\lambda)\le F_\lambda(\theta_s)+\delta$, measured after a run",
+            r"$\beta_\Delta$ bounds the Hessian of $\Delta$ on the ball",
+        ),
+        proof=r"""
+Taylor's formula with the mean-value remainder bounds $\Delta(\theta_\lambda)-\Delta(\theta_s)$ by
+the last two terms. The objective did not end above its start by more than $\delta$, which bounds
+$\hat f_s(\theta_\lambda)-\hat f_s(\theta_s)$ by the first. Add.
+""",
+        functions=("theory.local.local_mismatch",),
+        tests=(
+            "tests/theory/test_local.py::test_t12_holds_at_the_minimiser_and_at_any_point_with_its_measured_slack",
+            "tests/theory/test_local.py::test_t12_is_attained_so_that_any_smaller_constant_breaks_it",
+            "tests/theory/test_local.py::test_t12_on_tables_with_zero_masses_and_tiny_gaps",
+        ),
+        figures=("estimate_pairs",),
+    ),
+    Statement(
+        id="T13",
+        title="Radius from the training budget",
+        body=fill(
+            r"""
+Even an unconstrained fine-tune is a parameter-constrained one. After $T$ steps of rates $\eta_t$:
+
+*SGD* with gradients clipped to norm $c$ and momentum $m$ (with Nesterov's look-ahead $m^{t+1}$
+for $m^t$):
+<<sgd>>
+*Adam* (also AMSGrad, and Adam with coupled weight decay) on $n$ numbers: no coordinate moves by
+more than $\eta_tk_t$ at step $t$, so
+<<adam>>
+*AdamW*, with decoupled decay $\omega$ on all of them and $a_t=\eta_t\omega$:
+<<adamw>>
+Parameter groups add in squares. For LoRA also $\Vert BA\Vert_F\le\Vert B\Vert_F\Vert A\Vert_F$.
+
+All three are attained: SGD by a constant gradient, Adam at every step at once by gradients that
+grow like $(\beta_2/\beta_1)^t$, AdamW when steps and decay pull the same way. $k_1=1$, and with
+$\beta=(0.9,0.999)$ $k_t$ tends to 7.27. Adam's $\varepsilon$ only shortens steps.
+""",
+            sgd=r"""
+r\le\sum_{t\le T}\eta_t\,c\,\frac{1-m^t}{1-m}\le\frac c{1-m}\sum_{t\le T}\eta_t .
+""",
+            adam=r"""
+r\le\sqrt n\sum_{t\le T}\eta_tk_t,\qquad
+k_t=\frac{1-\beta_1}{\sqrt{1-\beta_2}}\cdot\frac{\sqrt{1-\beta_2^t}}{1-\beta_1^t}\cdot
+\Big(\sum_{j<t}(\beta_1^2/\beta_2)^j\Big)^{1/2}.
+""",
+            adamw=r"""
+r_t\le|1-a_t|\,r_{t-1}+a_t\Vert\theta_0\Vert+\sqrt n\,\eta_tk_t,\qquad r_0=0 .
+""",
+        ),
+        assumptions=("the optimiser follows its update rule in exact arithmetic",),
+        proof=r"""
+SGD: the velocity is a geometric sum of clipped gradients. Adam: by Cauchy-Schwarz
+$|\sum_j\beta_1^jg_{t-j}|\le(\sum_j(\beta_1^2/\beta_2)^j)^{1/2}(\sum_j\beta_2^jg_{t-j}^2)^{1/2}$,
+which holds for every finite $t$ and is an equality for the geometric gradients. AdamW:
+$\theta_t-\theta_0 =(1-a_t)(\theta_{t-1}-\theta_0)-a_t\theta_0-\eta_tu_t$ with
+$\Vert u_t\Vert\le\sqrt nk_t$. Groups are orthogonal.
+""",
+        functions=(
+            "theory.local.radius_from_budget",
+            "theory.local.adam_step_factor",
+            "theory.local.lora_product_radius",
+        ),
+        tests=(
+            "tests/theory/test_local.py::test_t13_sgd_never_leaves_the_radius",
+            "tests/theory/test_local.py::test_t13_adam_never_leaves_the_radius",
+            "tests/theory/test_local.py::test_t13_adam_is_attained_at_every_step_by_geometrically_growing_gradients",
+            "tests/theory/test_local.py::test_t13_bounds_the_optimisers_of_torch",
+        ),
+    ),
+    Statement(
+        id="T14",
+        title="Finite samples",
+        body=fill(
+            r"""
+$n$ independent losses in $[0,B]$ with sample mean $\bar\ell$ and sample variance $S^2$ satisfy,
+with probability at least $1-p$,
+<<main>>
+and the mirrored lower bound (Maurer and Pontil, 2009). A gap is a difference on the *same*
+examples: apply it to the paired differences, whose range is $2B$. A bound that combines $k$
+intervals splits $p$ over them.
+""",
+            main=r"""
+\mathbb E\ell\le\bar\ell+\sqrt{\frac{2S^2\log(2/p)}n}+\frac{7B\log(2/p)}{3(n-1)} .
+""",
+        ),
+        assumptions=("independent examples, losses in a known range",),
+        proof=r"""
+Bennett's inequality with the true deviation, and a self-bounding inequality that exceeds the
+sample deviation only with probability $p/2$; union bound.
+""",
+        functions=("theory.confidence.empirical_bernstein",),
+        tests=("tests/theory/test_confidence.py",),
+    ),
+    Statement(
+        id="T15",
+        title="Measured overlap errs on the safe side",
+        body=fill(
+            r"""
+For any map $\phi$ of contexts (clusters of embeddings, hashed n-grams), replace
+$\rho_f,\hat\rho_s$ in T4's upper sums by the masses $a_k,b_k$ of the images and $\tau$ by 1: they
+are still upper bounds,
+<<main>>
+An overlap $1-\mathrm{TV}$ measured on images is never too small, as no map raises TV. A
+classifier that tells safety from task contexts with balanced accuracy $q$ on held-out data gives
+$1-\mathrm{TV}\le2(1-q)$; a lower confidence limit for $q$ gives an upper one for the overlap.
+Cluster masses that are estimated from samples make the result an estimate, unless a confidence
+radius of the masses is added.
+""",
+            main=r"""
+\hat G_s(P_\lambda)\le\sum_kb_k\log\Big(1+\frac{a_k}{\lambda b_k}\Big),\qquad
+G_f(P_\lambda)\le\sum_ka_k\log\Big(1+\frac{\lambda b_k}{a_k}\Big).
+""",
+        ),
+        assumptions=("those of T4; any map of contexts",),
+        proof=r"""
+$(a,b)\mapsto b\log(1+a/\lambda b)$ is concave and positively homogeneous, hence superadditive:
+merging contexts can only raise the sum. Data processing. A test of two hypotheses errs with
+probability at least $(1-\mathrm{TV})/2$.
+""",
+        functions=(
+            "theory.overlap.overlap_sum",
+            "theory.overlap.overlap_sum_upper",
+            "theory.overlap.overlap_from_accuracy",
+        ),
+        tests=("tests/theory/test_overlap.py",),
+    ),
+    Statement(
+        id="T16",
+        title="Linearised forecast (an estimate, not a bound)",
+        body=fill(
+            r"""
+Linearise the logits at $\theta_s$. With Gauss-Newton curvatures $H_s,H_f$ and gradients $g_s,g_f$
+Case I moves by
+<<step>>
+and Case II by the trust-region step; both gaps follow in closed form, and the front is the
+parallel sum $H_f:\lambda H_s$. Both curvatures are Gram matrices of per-token gradients, so one
+backward pass an example and a kernel of size $(n_s+n_f)\times(n_s+n_f)$ suffice. Stopping after
+$T$ steps of rate $\eta$ replaces $H^{-1}$ by $H^{-1}(1-(1-\eta H)^T)$.
+""",
+            step=r"d=-(H_f+\lambda H_s)^{-1}(g_f+\lambda g_s)",
+        ),
+        assumptions=("logits linear in the parameters; status ESTIMATED",),
+        proof=r"""
+The minimiser of the second-order model of $F_\lambda$; the quadratic model gives the gaps.
+""",
+    ),
+    Statement(
+        id="T17",
+        title="What finished runs prove about all others",
+        body=fill(
+            r"""
+Any model class. Run $i$ has the losses $(s_i,c_i)=(\hat f_s,f_f)(\theta_i)$ and was trained at
+$\lambda_i$ to within $\delta_i$ of the minimum; $h_i=c_i+\lambda_is_i-\delta_i$.
+
+(a) Every $\theta$ whatever satisfies $f_f(\theta)\ge\max_i(h_i-\lambda_i\hat f_s(\theta))$: the
+runs draw a convex lower envelope that no fine-tune of this class beats.
+
+(b) A $\delta$-minimiser at $\lambda$, with $\lambda_i\lt\lambda\lt\lambda_j$ and
+$U=\min_k(c_k+\lambda s_k)+\delta$, has
+<<bracket>>
+and $f_f(\theta_\lambda)\le U-\lambda\hat f_s(\theta_\lambda)$: a bracket for every $\lambda$ that
+was not run. Since $U\le c_i+\lambda s_i+\delta$, it lies within
+$s_j-(\delta+\delta_j)/ (\lambda_j-\lambda)$ and $s_i+(\delta+\delta_i)/(\lambda-\lambda_i)$.
+
+(c) *Mutual check*: $\delta_i\ge\max_j(c_i+\lambda_is_i-c_j-\lambda_is_j)_+$. A run beaten on its
+own objective by another run was under-trained, by at least that much. In Case II, radii
+$r_i\le r_j$ with $c_i\lt c_j$ show the same of run $j$.
+""",
+            bracket=r"""
+\frac{h_j-U}{\lambda_j-\lambda}\ \le\ \hat f_s(\theta_\lambda)\ \le\
+\frac{U-h_i}{\lambda-\lambda_i}
+""",
+        ),
+        assumptions=(r"the slacks $\delta_i$ are at least the true ones",),
+        proof=r"""
+(a) Definition of $\delta_i$. (b) $f_f(\theta_\lambda)+\lambda\hat f_s(\theta_\lambda)\le U$, and
+(a) for run $i$; subtract and divide by $\lambda-\lambda_i$. The two ends are corners of the
+polygon that all these inequalities leave, so no more can be concluded. (c) The minimum at
+$\lambda_i$ is at most $c_j+\lambda_is_j$.
+""",
+        functions=(
+            "theory.envelope.envelope",
+            "theory.envelope.bracket",
+            "theory.envelope.undertrained",
+        ),
+        tests=(
+            "tests/theory/test_envelope.py::test_no_point_of_the_class_lies_below_the_envelope",
+            "tests/theory/test_envelope.py::test_the_bracket_holds_every_run_that_was_not_made",
+            "tests/theory/test_envelope.py::test_the_mutual_check_never_exceeds_the_true_slack_and_finds_a_bad_run",
+        ),
+    ),
+    Statement(
+        id="T18",
+        title="Routing: achievability, and what weight sharing costs",
+        body=fill(
+            r"""
+Let $q$ be any rule on contexts: answer with the task model $P_f$ where $q(x)=f$ and with the
+aligned model elsewhere. This policy $P$ has
+<<main>>
+With contexts that a classifier separates without error, and each model optimal on its own data,
+both gaps vanish. T10 bounds every policy from below, T18 the best from above. So the safety gap
+of a fine-tune splits into an *unavoidable* part, between T10's limit at its capability and the
+gap of a router that is as capable, due to shared contexts, and *interference*, the rest, due to
+shared weights.
+""",
+            main=r"""
+\begin{aligned}
+G_s(P)&\le G_s(\theta_s)+\sum_{q(x)=f}\rho_s\,\mathrm{KL}(\mu_s\Vert P_f),\\
+G_f(P)&\le G_f(\theta_f)+\sum_{q(x)=s}\rho_f\,\mathrm{KL}(\mu_f\Vert P_{\theta_s}).
+\end{aligned}
+""",
+        ),
+        assumptions=(
+            "a fixed rule; measured parts are means over held-out rows",
+            "the router bounds the unavoidable part only where it is as capable as the fine-tune",
+        ),
+        proof=r"""
+Split the sum over contexts by the rule; what the aligned model answers is at most its whole gap.
+""",
+        functions=(
+            "theory.routing.routing",
+            "theory.routing.measured_routing",
+            "theory.routing.split_safety_gap",
+        ),
+        tests=(
+            "tests/theory/test_routing.py::test_a_router_has_exactly_the_gaps_of_the_policy_that_it_is",
+            "tests/theory/test_routing.py::test_separable_contexts_cost_nothing_even_where_models_disagree_completely",
+            "tests/theory/test_routing.py::test_the_split_holds_the_true_least_gap_of_every_fine_tune",
+        ),
+    ),
+    Statement(
+        id="T19",
+        title="Onset: how fast safety goes",
+        body=fill(
+            r"""
+Gradient flow on $f_f$ from $\theta_s$, with $\nabla f_s(\theta_s)=0$, $g=\nabla f_f(\theta_s)$
+and $f_s$ quadratic near $\theta_s$:
+<<onset>>
+and if the task gradient avoids every safety-sensitive direction, $H_sg=0$, then
+<<quartic>>
+$T$ steps of gradient descent at rate $\eta$ move by $-\eta Tg+\eta^2\frac{T(T-1)}2H_fg$ to second
+order. So first-order orthogonality buys a quartic instead of a quadratic onset and no more: the
+curvature of the task loss turns the path into the sensitive directions. (A quartic onset was
+published by Springer et al., *The Geometry of Alignment Collapse*, arXiv 2602.15799; this
+derivation is ours.)
+""",
+            onset=r"G_s(t)=\tfrac{t^2}2g^\top H_sg-\tfrac{t^3}2g^\top H_sH_fg+O(t^4),",
+            quartic=r"G_s(t)=\tfrac{t^4}8\,g^\top H_fH_sH_fg+O(t^5).",
+        ),
+        assumptions=("smooth task loss, quadratic safety loss near the aligned model",),
+        proof=r"""
+Taylor's formula of the flow, $\theta(t)-\theta_s=-tg+\frac{t^2}2H_fg+O(t^3)$, inserted in the
+quadratic form of $H_s$; terms with $g^\top H_s$ vanish in the second case.
+""",
+    ),
+    Statement(
+        id="T20",
+        title="Coarse unroll (an estimate, not a bound)",
+        body=r"""
+The cheapest faithful model of a fine-tune is the fine-tune with few, large steps: $K$ steps of
+the same optimiser from $\theta_s$ on a fresh subsample, the rate chosen so that the displacement
+matches the one that the full budget will reach ($r$ grows like $\eta T^b$; fit $b$ and the
+constant on the first steps at the real rate, or take T13's form). It carries all orders of the
+loss, the optimiser's preconditioner and the proxy's pull. One unroll a $\lambda$ gives the whole
+curve; intervals come from subsamples and seeds. Its error has two parts: the radius mismatch,
+corrected by the measured slope of the gap in $r$, and the path, checked against a second unroll
+with $2K$ steps. It costs $K/T$ of the run.
+""",
+        assumptions=("none that is checked; status ESTIMATED",),
+        proof="It is a measurement, not a statement that could be proved.",
+    ),
+)
