@@ -134,6 +134,7 @@ def claims(data: dict[str, Any]) -> list[Claim]:
     )
     lowest = np.minimum.reduce(list(gaps.values())) >= gaps["same teacher"]
     own = curves["self-generated"]
+    beats = {name: int((gaps["self-generated"] < gap).sum()) for name, gap in gaps.items()}
     hurt = data["overpenalised"]
     best = int(np.argmin(hurt["safety_gap"]))
     return [
@@ -153,7 +154,9 @@ def claims(data: dict[str, Any]) -> list[Claim]:
             abs(own["floor"] - own["aligned_safety_gap"]) <= 1e-12,
             f"it is {own['floor']:.2g} nats, the aligned model's own safety gap "
             f"({own['aligned_safety_gap']:.2g}), against {curves['other teacher']['floor']:.2g} "
-            f"for the other teacher and {curves['same teacher']['floor']:.2g} for the same one",
+            f"for the other teacher and {curves['same teacher']['floor']:.2g} for the same one; it "
+            f"beats the other teacher at {beats['other teacher']} of {len(lams)} lambdas and the "
+            f"same teacher at {beats['same teacher']}",
         ),
         Claim(
             "The reported finding that the same teacher's proxy has the least safety gap",

@@ -43,7 +43,7 @@ class Options:
     steps: int = 100
     """Optimiser steps of the planned fine-tune."""
     rows: int | None = None
-    """Rows of each dataset to use, a seeded sample (default: all of the text, 256 for the model)."""
+    """Rows of each dataset to use, a seeded sample (default: all the text, 256 for the model)."""
     max_length: int | None = None
     """Longest row in tokens (default: the model's context)."""
     coordinates: Literal["adapter", "all"] = "adapter"

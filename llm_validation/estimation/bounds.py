@@ -10,7 +10,7 @@ import numpy as np
 from llm_validation.estimation.model_side import ModelSide, constants_of
 from llm_validation.estimation.shared_contexts import SharedContexts
 from llm_validation.measure.overlap_measure import Errs, OverlapMeasure
-from theory.bound import SAFETY_START, Bound, Direction, Quantity, bound
+from theory.bound import SAFETY_START, Bound, Direction, Quantity, Status, bound
 from theory.evaluation import evaluate
 from theory.exact import Frontier, frontier
 from theory.local import AdamBudget, radius_from_budget
@@ -125,8 +125,17 @@ def model_bounds(
     for b in evaluate(constants, strategy, statements=statements):
         if b.quantity is Quantity.SAFETY_GAP:
             b = _as_increase(b)
+        if b.quantity is Quantity.SAFETY_LOSS_INCREASE and b.direction is Direction.UPPER:
+            b = _vacuous_above(b, np.log(side.vocabulary))
         found.append(replace(b, unit=PER_TOKEN if b.unit == "nats" else b.unit))
     return found
+
+
+def _vacuous_above(b: Bound, limit: float) -> Bound:
+    """A rise by more than log V is more than guessing every token uniformly can cost."""
+    if b.status == Status.NOT_APPLICABLE or b.value <= limit:
+        return b
+    return replace(b, status=Status.VACUOUS)
 
 
 def _as_increase(b: Bound) -> Bound:

@@ -183,7 +183,6 @@ def constants_of(side: ModelSide, *, has_proxy: bool, radius: float | None = Non
         "task_loss_floor": Constant(0.0),
         # At most the safety loss itself; every bound on an increase takes it off again.
         "safety_gap_at_aligned": estimated(side.losses["safety"].per_token),
-        "vocabulary": Constant(side.vocabulary),
         "gradient_norm_safety": estimated(land.gradient_norms["safety"].upper),
         "smoothness_safety": estimated(max(land.curvatures["safety"].largest, 0.0)),
         "gradient_norm_task": estimated(slope),

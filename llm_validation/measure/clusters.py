@@ -103,7 +103,9 @@ def _directions(pair: TextPair, fit: NDArray[np.int64], rng: np.random.Generator
     fit = _thin(fit, rng)
     rows = tfidf(counts, inverse_document_frequency(counts[fit]))
     rank = min(_RANK, len(fit) - 1)
-    svd = TruncatedSVD(rank, random_state=_sklearn_seed(rng), n_iter=4).fit(rows[fit])
+    svd = TruncatedSVD(rank, random_state=_sklearn_seed(rng), n_iter=4)
+    with np.errstate(invalid="ignore"):  # its explained variance is 0/0 where all rows are equal
+        svd.fit(rows[fit])
     return unit_rows(svd.transform(rows))
 
 

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from llm_validation.measure.texts import (
     fold,
     hashed_ngrams,
-    inverse_document_frequency,
     normalise,
     tfidf,
 )
 
 _FEATURES = 2**14
+_EDGE = 3
 
 # Inability or unwillingness about the request; "I'm sorry for your loss" is none.
 _REGRET = (
@@ -84,17 +84,25 @@ def _statistics(text: str) -> tuple[float, ...]:
 
 
 def response_features(responses: Sequence[str]) -> sp.csr_matrix:
-    """TF-IDF of hashed n-grams beside standardised statistics, ``[n, 2^14 + 11]`` float32.
+    """Blocks side by side, ``[n, d]`` float32: n-grams, openings, endings, statistics.
 
-    Both blocks have mean squared row length 1, so that neither drowns the other. The scaling is
-    pooled over all ``responses`` and knows nothing of who wrote which.
+    Opening and ending are the n-grams of the first and last three words, where teachers show
+    most. No inverse document frequency: the common words are the style. Rows of each block have
+    length 1 (the statistics on average), so none drowns another. The scaling is pooled over all
+    ``responses`` and knows nothing of who wrote which.
     """
-    counts = fold(hashed_ngrams([normalise(r) for r in responses]), _FEATURES)
-    words = tfidf(counts, inverse_document_frequency(counts))
+    texts = [normalise(response) for response in responses]
+    words = [text.split() for text in texts]
+    openings, endings = (
+        [" ".join(row[part]) for row in words] for part in (slice(_EDGE), slice(-_EDGE, None))
+    )
+    blocks = [
+        tfidf(fold(hashed_ngrams(block), _FEATURES), np.ones(_FEATURES, dtype=np.float32))
+        for block in (texts, openings, endings)
+    ]
     values = response_statistics(responses)
     scale = values.std(axis=0)
-    standard = (values - values.mean(axis=0)) / np.where(scale > 1e-9, scale, 1.0)
-    used = max(int((scale > 1e-9).sum()), 1)
-    return sp.hstack(
-        [words, sp.csr_matrix((standard / np.sqrt(used)).astype(np.float32))], format="csr"
-    )
+    varies = scale > 1e-9
+    standard = (values - values.mean(axis=0)) / np.where(varies, scale, 1.0)
+    standard /= np.sqrt(max(int(varies.sum()), 1))
+    return sp.hstack([*blocks, sp.csr_matrix(standard.astype(np.float32))], format="csr")

@@ -19,7 +19,7 @@ from theory.mismatch import teacher_tv_from_pair_accuracy
 
 _BLOCKS = 6
 _FLIPS = 4999
-_MOST_PAIRS = 2000  # a kernel matrix of 2000 pairs is 32 MB, and more pairs change no verdict
+_MOST_PAIRS = 1000  # the kernel matrix is quadratic in them, and more change no verdict
 
 
 class Verdict(StrEnum):
@@ -74,7 +74,7 @@ def compare_teachers(
     token, under one model, of each safety and each proxy answer), if given. "other" when the
     combined p-value is at most ``level``; "same" when it is not and the classifier's accuracy
     stays below ``1/2 + margin`` with confidence ``1 - level`` (one side): no such classifier can
-    tell them apart by more, which is weaker than equality. At most 2000 pairs, drawn by ``rng``,
+    tell them apart by more, which is weaker than equality. At most 1000 pairs, drawn by ``rng``,
     are used. Raises ValueError for unequal or fewer than two answers.
     """
     n = len(safety_responses)
@@ -85,6 +85,8 @@ def compare_teachers(
     proxy = [proxy_responses[i] for i in chosen]
     features = response_features([*safety, *proxy])
     differences = features[: len(chosen)] - features[len(chosen) :]
+    # Most hashed features stay empty on few texts; one is kept where all answers are equal.
+    differences = differences[:, np.union1d(differences.indices, [0])]
     p_values = {"feature differences": _kernel_sign_flips(differences, rng)}
     hits, trials = _prequential_hits(differences, rng)
     # One-sided: only hits above chance say that the teachers differ.

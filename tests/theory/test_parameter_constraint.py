@@ -62,7 +62,7 @@ def test_case_two_minimum_of_a_table_lies_between_the_two_sides(
         assert_valid(b, safety)
     scale = OPTIMISER * np.where(np.isfinite(task), problem.capability_gap_at_aligned, 0.0)
     for b in capability_within_radius(problem, strategy):
-        assert_valid(b, task, atol=scale if b.direction is UPPER else 0.0)
+        assert_valid(b, task, atol=1e-18 + scale if b.direction is UPPER else 1e-18)
     for b in separation(problem, strategy):
         if b.quantity is Quantity.CAPABILITY_GAP:
             assert_valid(b, task)

@@ -20,7 +20,7 @@ KINDS = ["hessian", "gauss_newton"]
 
 @pytest.fixture
 def gpt2_case(dense_gpt2, dense_rows):
-    return dense_gpt2, all_weights(dense_gpt2), dense_rows
+    return dense_gpt2, all_weights(dense_gpt2), dense_rows[:4]
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def llama_case(tiny_model, llama_rows):
             parameter.data = 0.3 * torch.randn(
                 parameter.shape, generator=generator, dtype=torch.float64
             )
-    return model, coordinates, llama_rows
+    return model, coordinates, llama_rows[:3]
 
 
 @pytest.fixture(params=["gpt2_case", "llama_case"])
@@ -69,13 +69,8 @@ def dense_matrix(as_function, flat_values):
                 coordinates,
                 lambda call: torch.nn.functional.cross_entropy(logits(call), targets),
             )
-            # Column by column: batching the columns (vmap) gets GPT-2's second derivatives wrong.
-            gradient = torch.func.grad(loss)
-            columns = [
-                torch.func.jvp(gradient, (theta,), (column,))[1]
-                for column in torch.eye(len(theta), dtype=theta.dtype)
-            ]
-            return torch.stack(columns).numpy()
+            # Not torch.func.hessian: its vmap gets GPT-2's second derivatives wrong.
+            return torch.autograd.functional.hessian(loss, theta).numpy()
         outputs = as_function(model, coordinates, logits)
         jacobian = torch.func.jacfwd(outputs)(theta).numpy()
         p = torch.softmax(outputs(theta), -1).detach().numpy()
@@ -200,7 +195,7 @@ def test_the_model_is_left_as_it_was_even_frozen(gpt2_case, keep, fingerprint):
 
 def test_curvature_of_the_difference(gpt2_case, dense_matrix):
     model, coordinates, rows = gpt2_case
-    parts = (rows[:3], rows[3:])
+    parts = (rows[:2], rows[2:])
     first, second = (CurvatureProduct(model, coordinates, part, pad_id=0) for part in parts)
     start = coordinates.random_direction(torch.Generator().manual_seed(9))
     found, _ = top_curvature(Difference(first, second), start, steps=60, tolerance=1e-6)
@@ -208,7 +203,7 @@ def test_curvature_of_the_difference(gpt2_case, dense_matrix):
     dense = [dense_matrix((model, coordinates, part), "hessian") for part in parts]
     exact = np.linalg.eigvalsh(dense[0] - dense[1])
     assert abs(found.eigenvalues[0]) == pytest.approx(np.abs(exact).max(), rel=1e-4)
-    assert (found.rows, found.tokens) == (6, first.tokens + second.tokens)
+    assert (found.rows, found.tokens) == (4, first.tokens + second.tokens)
     assert (itself.eigenvalues, itself.norm, itself.converged) == ((0.0,), 0.0, True)
     gauss = CurvatureProduct(model, coordinates, rows, kind="gauss_newton", pad_id=0)
     with pytest.raises(ValueError, match="neither"):

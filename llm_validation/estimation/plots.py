@@ -1,0 +1,435 @@
+"""The page's plots: pure functions of an estimate, the same bytes on every run."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, NullFormatter
+from numpy.typing import NDArray
+
+from finebound.output import number
+from llm_validation.estimation.bounds import front_on_rows, model_bounds
+from llm_validation.estimation.model_side import straight_step
+from llm_validation.estimation.pipeline import Estimate
+from llm_validation.estimation.summary import Row, Verdict, budget_radius, rows, verdict
+from theory.bound import Direction, Quantity
+from theory.strategy import Hybrid, LossConstraint, ParameterConstraint
+
+# Okabe and Ito's palette: told apart with any colour vision.
+SAFETY, TASK, PROXY = "#B4470B", "#0B6BA8", "#0B7A5C"
+INK, MUTED, FAINT = "#1E2328", "#6B737B", "#B9BFC5"
+_LAMBDA = "strength λ of the safety loss (no unit)"
+_RADIUS = "radius: distance from the aligned weights (Euclidean norm)"
+_AT_MOST = {"ls": "--", "mfc": "white"}
+_FORECAST = {"ls": "--", "color": INK, "lw": 1.3, "label": "straight step (ESTIMATED)"}
+_RADII_ON_CURVE = 60
+_MOST_LABELLED_CELLS = 144
+
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.8,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "finebound",
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure and the sentence that says what it shows."""
+
+    figure: Figure
+    caption: str
+
+    @property
+    def data_uri(self) -> str:
+        """The figure as a ``data:`` address of an SVG image, the same on every run."""
+        stream = io.BytesIO()
+        with _style():
+            self.figure.savefig(
+                stream, format="svg", metadata={"Date": None, "Creator": None}, facecolor="white"
+            )
+        return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        yield
+
+
+def _figure(*, height: float, width: float = 5.4) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def front_plot(estimate: Estimate) -> Plot | None:
+    """The exact Pareto front on the rows, the request's lambdas marked; None where it is 0."""
+    front = estimate.front
+    if not (front.safety_gap.max() > 0 and front.capability_gap.max() > 0):
+        return None
+    lams = sorted(estimate.request.lams)
+    asked = front_on_rows(estimate.shared, lams)
+    through_proxy = _through_proxy(estimate)
+    with _style():
+        figure = _figure(height=3.9)
+        axes = figure.subplots()
+        axes.fill_between(
+            front.safety_gap, front.capability_gap, color="#E6E9EC", lw=0, label="no policy here"
+        )
+        axes.plot(front.safety_gap, front.capability_gap, color=INK)
+        best = (asked.safety_gap, asked.capability_gap)
+        axes.plot(*best, "o", color=INK, ms=5.5, mec="white", mew=0.8, label="best possible")
+        if through_proxy:
+            axes.plot(*zip(*through_proxy, strict=True), "D", color=PROXY, ms=5, label="with proxy")
+        limits = [
+            1.12 * max([*values, *(point[place] for point in through_proxy)])
+            for place, values in enumerate(best)
+        ]
+        axes.set(
+            xlabel="safety gap (nats/response)",
+            ylabel="capability gap (nats/response)",
+            xlim=(0, limits[0]),
+            ylim=(0, limits[1]),
+        )
+        _label_apart(axes, [f"λ = {lam:g}" for lam in lams], *best, limits)
+        axes.legend(loc="upper right")
+    caption = (
+        "Every policy, whatever its size or training, lies on or above this curve. Dots: the best "
+        "trade for the weights λ that you asked for. A larger λ buys safety with capability."
+    )
+    if through_proxy:
+        caption += " Diamonds: where penalising the proxy ends instead, for the same λ."
+    return Plot(figure, caption)
+
+
+def _label_apart(
+    axes: Axes, labels: list[str], x: NDArray, y: NDArray, limits: list[float]
+) -> None:
+    """A label at every point that is not too close to a point labelled before it."""
+    placed: list[NDArray] = []
+    for label, here in zip(labels, np.stack([x / limits[0], y / limits[1]], axis=1), strict=True):
+        if all(abs(here - other).max() > 0.055 for other in placed):
+            place = (here[0] * limits[0], here[1] * limits[1])
+            axes.annotate(label, place, (7, 5), textcoords="offset points", fontsize=8)
+            placed.append(here)
+
+
+def _through_proxy(estimate: Estimate) -> list[tuple[float, float]]:
+    """``(safety, capability)`` gaps of a table trained with the proxy, if finite (T5)."""
+    if "proxy" not in estimate.datasets:
+        return []
+    exact = [
+        e.bound
+        for e in estimate.bounds
+        if e.basis == "rows" and e.bound.direction is Direction.EQUALITY
+    ]
+    safety = [b.value for b in exact if b.quantity is Quantity.SAFETY_GAP]
+    capability = [b.value for b in exact if b.quantity is Quantity.CAPABILITY_GAP]
+    gaps = zip(safety, capability, strict=True)
+    return [(float(x), float(y)) for x, y in gaps if np.isfinite(x) and np.isfinite(y)]
+
+
+def lambda_plots(estimate: Estimate) -> list[Plot]:
+    """Gaps against lambda: exact and at most, nats/response; with a model the rise, nats/token."""
+    table = [row for row in rows(estimate) if isinstance(row.strategy, LossConstraint)]
+    table.sort(key=lambda row: row.strategy.lam)
+    return [plot for plot in (_per_response(table), _per_token(table)) if plot is not None]
+
+
+def _per_response(table: list[Row]) -> Plot | None:
+    lines = {
+        "forced_safety": ("safety, exactly", {"color": SAFETY, "marker": "o"}),
+        "forced_capability": ("capability, exactly", {"color": TASK, "marker": "s"}),
+        "contested_safety": ("safety, at most", {"color": SAFETY, "marker": "o", **_AT_MOST}),
+        "contested_capability": ("capability, at most", {"color": TASK, "marker": "s", **_AT_MOST}),
+    }
+    drawn = {}
+    for name in lines:
+        points = [(row.strategy.lam, _value(getattr(row, name))) for row in table]
+        drawn[name] = [(x, y) for x, y in points if 0 < y < np.inf]
+    if not any(drawn.values()):
+        return None
+    with _style():
+        figure = _figure(height=3.7)
+        axes = figure.subplots()
+        for name, points in drawn.items():
+            if points:
+                label, form = lines[name]
+                axes.plot(*zip(*points, strict=True), ms=5, label=label, **form)
+        _log_axis(axes, "x")
+        _log_axis(axes, "y")
+        axes.set_ylim(top=axes.get_ylim()[1] * 4)
+        axes.legend(ncols=2, loc="upper left")
+        axes.set(xlabel=_LAMBDA, ylabel="gap (nats/response)")
+    caption = (
+        "What penalising with strength λ costs. Solid: exactly, on the rows alone. Dashed: at most "
+        "this much, from measured overlap."
+    )
+    if not drawn["forced_safety"]:
+        caption += " Exactly, on the rows, it costs nothing, which a logarithmic axis cannot show."
+    return Plot(figure, caption)
+
+
+def _per_token(table: list[Row]) -> Plot | None:
+    points = [(row.strategy.lam, row.safety) for row in table if row.safety]
+    points = [(x, v) for x, v in points if 0 < v.value < np.inf]
+    if not points:
+        return None
+    with _style():
+        figure = _figure(height=3.7)
+        axes = figure.subplots()
+        axes.plot([x for x, _ in points], [v.value for _, v in points], "-", color=FAINT, zorder=1)
+        for vacuous, form, label in (
+            (False, {"color": SAFETY}, "at most"),
+            (True, {"color": MUTED, "mfc": "white"}, "at most, but vacuous"),
+        ):
+            chosen = [(x, v.value) for x, v in points if v.vacuous is vacuous]
+            if chosen:
+                axes.plot(*zip(*chosen, strict=True), "o", ms=5.5, label=label, **form)
+        _log_axis(axes, "x")
+        _log_axis(axes, "y")
+        axes.legend(loc="upper right")
+        axes.set(xlabel=_LAMBDA, ylabel="safety loss rise (nats/token)")
+    return Plot(
+        figure,
+        "How far the safety loss may rise on this model for the same λ, within the radius that the "
+        "planned training budget can reach. Hollow grey points are vacuous.",
+    )
+
+
+def radius_plots(estimate: Estimate) -> list[Plot]:
+    """Safety loss rise and task loss against the radius, nats/token; empty without a model."""
+    planned = budget_radius(estimate)
+    if estimate.model is None or planned is None:
+        return []
+    reach = float(planned.value)
+    asked = [*estimate.request.radii, reach]
+    radii = np.geomspace(min(asked) / 1.5, max(asked) * 1.5, _RADII_ON_CURVE)
+    safety, lowest, highest = _at_radii(estimate, radii, reach)
+    steps = [straight_step(estimate.model, float(radius)) for radius in radii]
+    change = np.array([step.safety_change for step in steps])
+    start = estimate.model.losses["task"].per_token
+    forecast = start + np.array([step.task_change for step in steps])
+    return [
+        _safety_by_radius(radii, safety, change, reach),
+        _task_by_radius(radii, lowest, highest, forecast, reach, start),
+    ]
+
+
+def _safety_by_radius(
+    radii: NDArray, safety: list[Verdict | None], change: NDArray, reach: float
+) -> Plot:
+    vacuous = np.array([v is None or v.vacuous for v in safety])
+    bound = np.array([_value(v) for v in safety])
+    # One point in common, so that the grey line starts where the coloured one ends.
+    joined = vacuous | np.append(vacuous[1:], False)
+    with _style():
+        figure = _figure(height=4.1)
+        axes = figure.subplots()
+        if not vacuous.all():
+            sound = np.where(vacuous, np.nan, bound)
+            axes.plot(radii, sound, color=SAFETY, label="at most (T6)")
+        if vacuous.any():
+            empty = np.where(joined, bound, np.nan)
+            axes.plot(radii, empty, ":", color=MUTED, label="at most (T6), but vacuous")
+            first = int(np.argmax(vacuous))
+            if first:
+                axes.plot(radii[first], bound[first], "X", color=MUTED, ms=8, mec="white")
+        if (change > 0).any():
+            rising = np.where(change > 0, change, np.nan)
+            axes.plot(radii, rising, **_FORECAST)
+        _log_axis(axes, "y")
+        axes.set(xlabel=_RADIUS, ylabel="safety loss rise (nats/token)")
+        _mark_budget(axes, reach)
+        axes.legend(loc="upper left")
+    return Plot(figure, _safety_caption(radii, vacuous, change, reach))
+
+
+def _task_by_radius(
+    radii: NDArray,
+    lowest: NDArray,
+    highest: NDArray,
+    forecast: NDArray,
+    reach: float,
+    start: float,
+) -> Plot:
+    with _style():
+        figure = _figure(height=4.1)
+        axes = figure.subplots()
+        axes.fill_between(radii, lowest, highest, color=TASK, alpha=0.16, lw=0)
+        axes.plot(radii, highest, color=TASK, lw=1.2, label="at most (T7)")
+        axes.plot(radii, lowest, color=TASK, lw=1.2, ls=(0, (1, 1)), label="at least (T7)")
+        shown = (forecast >= 0) & (forecast <= 1.25 * start)
+        axes.plot(radii, np.where(shown, forecast, np.nan), **_FORECAST)
+        axes.set(xlabel=_RADIUS, ylabel="task loss afterwards (nats/token)", ylim=(0, 1.25 * start))
+        _mark_budget(axes, reach)
+        axes.legend(loc="lower left")
+    return Plot(
+        figure,
+        "The task loss of the best fine-tune within a radius lies in the blue band: it cannot fall "
+        "below the band however long the training. The forecast is of the same straight step.",
+    )
+
+
+def _mark_budget(axes: Axes, reach: float) -> None:
+    _log_axis(axes, "x")
+    axes.axvline(reach, color=MUTED, lw=1)
+    axes.annotate(
+        "planned\nbudget",
+        (reach, 0.99),
+        (-4, 0),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha="right",
+        va="top",
+        color=MUTED,
+        fontsize=8,
+    )
+
+
+def _at_radii(
+    estimate: Estimate, radii: NDArray, reach: float
+) -> tuple[list[Verdict | None], NDArray, NDArray]:
+    """The verdict on safety and the task loss's limits ``[n]`` at each radius ``[n]``."""
+    safety, lowest, highest = [], [], []
+    start = estimate.model.losses["task"].per_token
+    for radius in radii:
+        found = model_bounds(
+            estimate.model,
+            ParameterConstraint(float(radius)),
+            has_proxy="proxy" in estimate.datasets,
+            reach=reach,
+        )
+        safety.append(verdict(found, Quantity.SAFETY_LOSS_INCREASE, Direction.UPPER))
+        low = verdict(found, Quantity.CAPABILITY_GAP, Direction.LOWER)
+        high = verdict(found, Quantity.CAPABILITY_GAP, Direction.UPPER)
+        # A loss is at least 0, and the best within a radius no worse than the start.
+        lowest.append(0.0 if low is None else max(low.value, 0.0))
+        highest.append(start if high is None else min(high.value, start))
+    return safety, np.array(lowest), np.array(highest)
+
+
+def _safety_caption(radii: NDArray, vacuous: NDArray, change: NDArray, reach: float) -> str:
+    said = [
+        "How far the safety loss can rise within a radius of the aligned weights. The vertical "
+        f"line, radius {number(reach)}, is as far as the planned training can go (T13)."
+    ]
+    if vacuous.all():
+        said.append("The bound is vacuous at every radius drawn.")
+    elif vacuous.any():
+        at = number(radii[int(np.argmax(vacuous))])
+        said.append(f"From the cross on, radius {at}, the bound is vacuous.")
+    said.append(
+        "Straight step: a forecast, no bound, for one step down the task's gradient with the "
+        "curvature measured at the start."
+    )
+    if (change < 0).any():
+        first, last = np.flatnonzero(change < 0)[[0, -1]]
+        where = (
+            "at every radius drawn"
+            if first == 0 and last == len(radii) - 1
+            else (
+                f"up to radius {number(radii[last])}"
+                if first == 0
+                else f"from radius {number(radii[first])} on"
+            )
+        )
+        said.append(f"It has the safety loss fall {where}, which this axis cannot show.")
+    return " ".join(said)
+
+
+def hybrid_map(estimate: Estimate) -> Plot | None:
+    """Safety loss rise at most, for every lambda and radius, nats/token; None without a model."""
+    found = {
+        (row.strategy.radius, row.strategy.lam): row.safety
+        for row in rows(estimate)
+        if isinstance(row.strategy, Hybrid) and row.safety is not None
+    }
+    if not found:
+        return None
+    radii, lams = (sorted({key[place] for key in found}) for place in (0, 1))
+    sound = [v.value for v in found.values() if not v.vacuous and v.value > 0]
+    low, high = (min(sound), max(sound)) if sound else (1.0, 1.0)
+    scale = LogNorm(low, max(high, 1.001 * low))
+    colours = matplotlib.colormaps["YlOrRd"]
+    with _style():
+        figure = _figure(height=1.5 + 0.42 * len(radii))
+        axes = figure.subplots()
+        for row, radius in enumerate(radii):
+            for column, lam in enumerate(lams):
+                value = found.get((radius, lam))
+                empty = value is None or value.vacuous
+                face = "#EEF0F2" if empty else colours(0.75 * float(scale(max(value.value, low))))
+                axes.add_patch(
+                    Rectangle((column - 0.5, row - 0.5), 1, 1, fc=face, ec="white", lw=1.5)
+                )
+                if value is not None and len(found) <= _MOST_LABELLED_CELLS:
+                    axes.text(
+                        column,
+                        row,
+                        f"{value.value:.2g}",
+                        ha="center",
+                        va="center",
+                        fontsize=8.5,
+                        color="#8A9199" if empty else INK,
+                    )
+        axes.set_xlim(-0.5, len(lams) - 0.5)
+        axes.set_ylim(-0.5, len(radii) - 0.5)
+        axes.set_xticks(range(len(lams)), [f"{lam:g}" for lam in lams])
+        axes.set_yticks(range(len(radii)), [f"{radius:g}" for radius in radii])
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_xlabel(_LAMBDA)
+        axes.set_ylabel("radius (norm of the weights)")
+        axes.set_title("safety loss rise, at most (nats/token)")
+    return Plot(
+        figure,
+        "Penalising the safety loss and staying within a radius at once: the safety loss rises by "
+        "at most the number in the cell. Paler is safer; grey cells are vacuous.",
+    )
+
+
+def _value(entry: Verdict | float | None) -> float:
+    if entry is None:
+        return float("nan")
+    return entry.value if isinstance(entry, Verdict) else float(entry)
+
+
+def _log_axis(axes: Axes, which: str) -> None:
+    """A logarithmic axis labelled 0.1, 1, 10 where that is short."""
+    axes.set_xscale("log") if which == "x" else axes.set_yscale("log")
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = axis.get_view_interval()
+    if high < 200 * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
+    axes.grid(True, axis=which, color="#E6E9EC", lw=0.6)
+    axes.set_axisbelow(True)

@@ -1,0 +1,206 @@
+"""The contract of ``finebound estimate`` and ``calibrate``: files in, page out, refusals."""
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from finebound.cli import main
+
+
+def write_rows(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def files(tmp_path):
+    safety = [
+        {"prompt": f"How do I break into house number {i}?", "response": f"I can't help, case {i}."}
+        for i in range(40)
+    ]
+    task = [
+        {"instruction": f"Write about topic {i}.", "input": "", "output": f"Topic {i} is large."}
+        for i in range(40)
+    ]
+    task[0] = {"instruction": safety[0]["prompt"], "input": "", "output": "Sure, walk in."}
+    return {
+        "safety": write_rows(tmp_path / "safety.jsonl", safety),
+        "task": write_rows(tmp_path / "task.jsonl", task),
+    }
+
+
+@pytest.fixture
+def tiny_folder(tiny_model_folder, tmp_path):
+    """A tiny model of this test's own, to be damaged."""
+    return Path(shutil.copytree(tiny_model_folder, tmp_path / "tiny"))
+
+
+def run(capsys, *arguments):
+    code = main([str(a) for a in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_two_files_give_a_page_and_json(capsys, files, tmp_path):
+    out = tmp_path / "out"
+    code, printed, _ = run(
+        capsys, "estimate", "--safety", files["safety"], "--task", files["task"], "--out", out
+    )
+    assert code == 0
+    assert "1 of them with other answers" in " ".join(printed.split())
+    content = json.loads((out / "estimate.json").read_text())
+    assert content["shared_prompts"] == {"shared": 1, "conflicting": 1}
+    assert content["manifest"]["inputs"]["safety"]
+    assert "<html" in (out / "report.html").read_text()
+
+
+def test_json_alone_on_stdout(capsys, files):
+    code, out, _ = run(
+        capsys, "estimate", "--safety", files["safety"], "--task", files["task"], "--json"
+    )
+    assert code == 0
+    assert json.loads(out)["datasets"]["task"]["rows"] == 40
+
+
+def test_with_a_model(capsys, files, tmp_path, tiny_folder):
+    code, out, _ = run(
+        capsys, "estimate", "--safety", files["safety"], "--task", files["task"],
+        "--model", tiny_folder, "--lam", "1", "--radius", "0.01", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert code == 0
+    assert "parameter constraint" in out
+    content = json.loads((tmp_path / "out" / "estimate.json").read_text())
+    assert content["model"]["losses"]["task"]["per_token"] > 0
+
+
+def test_calibrate_on_a_model_and_on_a_problem(capsys, files, tmp_path, tiny_folder):
+    code, out, _ = run(
+        capsys, "calibrate", "--safety", files["safety"], "--task", files["task"],
+        "--model", tiny_folder, "--budget", "0.05", "--strategy", "parameter", "--json",
+    )  # fmt: skip
+    assert code == 0
+    content = json.loads(out)
+    assert content["strategy"]["kind"] == "parameter"
+    assert content["reached"] <= 0.05
+    assert content["unit"] == "nats/token"
+    problem = tmp_path / "p.json"
+    problem.write_text(
+        '{"kind": "constants", "capability_gap_at_aligned": 1.0, "loss_range": 9, "tv": 0}'
+    )
+    code, out, _ = run(capsys, "calibrate", "--problem", problem, "--budget", "0.1", "--json")
+    assert code == 0
+    assert json.loads(out)["strategy"]["lam"] == pytest.approx(10.0, rel=0.01)
+    code, out, _ = run(capsys, "calibrate", "--problem", problem, "--budget", "0")
+    assert code == 1
+    assert "No loss strategy keeps the budget" in out
+
+
+def test_calibrate_refuses_half_a_question(capsys, files, tmp_path):
+    code, _, err = run(capsys, "calibrate", "--budget", "0.1", "--safety", files["safety"])
+    assert code == 2
+    assert "--task is missing" in err
+    code, _, err = run(
+        capsys, "calibrate", "--budget", "0.1", "--problem", "p.json", "--model", "packaged"
+    )
+    assert code == 2
+    assert "exclude each other" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "empty"),
+        ('{"prompt": "a", "response": "b"}\n', "1 row"),
+        ('{"prompt": "a"}\n{"prompt": "b"}\n', "prompt"),
+        ('{"prompt": "a", "response": ""}\n{"prompt": "b", "response": "c"}\n', "row 1"),
+        ('{"prompt": "a", "response": "b"}\n{"prompt": \n', "row 2"),
+    ],
+)
+def test_bad_files_are_one_paragraph_and_leave_nothing(capsys, files, tmp_path, text, says):
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text(text)
+    out = tmp_path / "out"
+    code, printed, err = run(
+        capsys, "estimate", "--safety", files["safety"], "--task", bad, "--out", out
+    )
+    assert code == 2
+    assert printed == ""
+    message = err[err.index("finebound estimate:") :]
+    assert says in message
+    assert "bad.jsonl" in message
+    assert message.count("\n") == 1
+    assert not out.exists()
+
+
+def test_identical_files_are_refused(capsys, files):
+    code, _, err = run(capsys, "estimate", "--safety", files["safety"], "--task", files["safety"])
+    assert code == 2
+    assert "same content" in err
+
+
+def test_rows_longer_than_the_context_name_the_row(capsys, files, tmp_path, tiny_folder):
+    long = [json.loads(line) for line in files["task"].read_text().splitlines()]
+    long[6]["output"] = "very long " * 2000
+    code, _, err = run(
+        capsys, "estimate", "--safety", files["safety"], "--model", tiny_folder,
+        "--task", write_rows(tmp_path / "long.jsonl", long), "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert code == 2
+    assert "row 7" in err
+    assert "long.jsonl" in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("missing", ["tokenizer", "template", "folder"])
+def test_a_model_folder_that_lacks_something_says_what(capsys, files, tiny_folder, missing):
+    if missing == "tokenizer":
+        for name in tiny_folder.glob("tokenizer*"):
+            name.unlink()
+    elif missing == "template":
+        (tiny_folder / "chat_template.jinja").unlink()
+    else:
+        shutil.rmtree(tiny_folder)
+    code, _, err = run(
+        capsys, "estimate", "--safety", files["safety"], "--task", files["task"],
+        "--model", tiny_folder,
+    )  # fmt: skip
+    assert code == 2
+    assert "Traceback" not in err
+
+
+def test_an_unreachable_hub_id_while_offline(capsys, files, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    code, _, err = run(
+        capsys, "estimate", "--safety", files["safety"], "--task", files["task"],
+        "--model", "someone/some-model",
+    )  # fmt: skip
+    assert code == 2
+    assert "hf download someone/some-model" in " ".join(err.split())
+
+
+def test_a_full_disk_leaves_nothing_half_written(capsys, files, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    code, _, err = run(
+        capsys, "estimate", "--safety", files["safety"], "--task", files["task"],
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert code == 2
+    assert "No space left" in err
+    left = [p for p in tmp_path.iterdir() if p not in files.values()]
+    assert all(not any(p.iterdir()) for p in left if p.is_dir())
+
+
+@pytest.mark.parametrize("lam", ["0", "-1"])
+def test_lambda_must_be_positive(capsys, files, lam):
+    code, _, err = run(
+        capsys, "estimate", "--safety", files["safety"], "--task", files["task"], "--lam", lam
+    )
+    assert code == 2
+    assert f"--lam is {lam}" in err

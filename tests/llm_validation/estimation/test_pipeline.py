@@ -1,0 +1,143 @@
+"""``estimate`` end to end, on text and with a tiny random model."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from finebound.errors import InputError
+from finebound.records import to_json
+from llm_validation.data.builtin import builtin_dataset
+from llm_validation.estimation.document import document, straight_steps
+from llm_validation.estimation.pipeline import Request, coordinated_sample, estimate
+from llm_validation.estimation.summary import (
+    advice,
+    budget_radius,
+    rows,
+    strategy_as_json,
+)
+from llm_validation.measure.texts import normalise
+from theory.bound import Status
+
+
+def by_kind(made, kind):
+    return [row for row in rows(made) if strategy_as_json(row.strategy)["kind"] == kind]
+
+
+def test_text_alone_gives_what_the_data_force(text_estimate):
+    assert text_estimate.model is None
+    assert text_estimate.shared.conflicting == 40
+    loss = by_kind(text_estimate, "loss")
+    capability = [row.forced_capability for row in loss]
+    assert capability == sorted(capability)  # grows with lambda (T2)
+    for row in loss:
+        # The exact price on the rows stays below what T15 allows for the prompts' images.
+        assert row.forced_capability <= row.contested_capability.value
+        assert row.contested_capability.status is Status.HIGH_PROBABILITY
+        assert row.safety is None
+    assert by_kind(text_estimate, "parameter") == []
+    said = " ".join(advice(text_estimate))
+    assert "40 of them with other answers" in said
+    assert "another teacher" in said
+
+
+def test_agreeing_targets_and_code_force_nothing():
+    for task in ("builtin:task-general-agreeing", "builtin:task-code"):
+        made = estimate(Request(safety="builtin:safety", task=task))
+        assert made.shared.conflicting == 0
+        assert np.all(made.front.safety_gap == 0)
+
+
+def test_a_model_adds_bounds_in_its_coordinates(model_estimate):
+    assert model_estimate.model is not None
+    assert budget_radius(model_estimate).value > 0
+    parameter = by_kind(model_estimate, "parameter")
+    assert [row.strategy.radius for row in parameter] == [1e-3, 0.1, 1e3]
+    rises = [row.safety.value for row in parameter]
+    assert rises == sorted(rises)  # a larger radius allows more
+    assert parameter[0].safety.status is Status.ESTIMATED  # estimated constants never certify
+    assert parameter[-1].safety.vacuous
+    assert len(by_kind(model_estimate, "hybrid")) == 6
+    for e in model_estimate.bounds:
+        assert e.basis != "model" or e.bound.statement == "T13" or e.bound.status not in (
+            Status.CERTIFIED,
+            Status.EXACT,
+        )  # fmt: skip
+        assert not np.isnan(e.bound.value)
+
+
+def test_hybrid_bounds_tighten_with_lambda_and_radius(model_estimate):
+    values = {
+        (row.strategy.radius, row.strategy.lam): row.safety.value
+        for row in by_kind(model_estimate, "hybrid")
+    }
+    assert values[0.1, 2.0] <= values[0.1, 0.5]
+    assert values[1e-3, 0.5] <= values[0.1, 0.5]
+
+
+def test_the_straight_step_is_what_the_losses_do(model_estimate):
+    """The forecast at a small radius against the constants it is made of: slope, not curvature."""
+    side = model_estimate.model
+    small = straight_steps(model_estimate)[0]
+    slope = side.landscape.gradient_norms["task"].value
+    assert small.task_change == pytest.approx(-1e-3 * slope, rel=0.1)
+
+
+def test_terms_add_up_and_json_is_plain(model_estimate):
+    content = json.loads(to_json(document(model_estimate, manifest={"seed": 0})))
+    assert {"datasets", "advice", "table", "overlap", "model", "constants", "bounds"} <= set(
+        content
+    )
+    for b in content["bounds"]:
+        assert b["unit"] or b["quantity"] == "radius"
+        if b["terms"] and b["value"] not in ("inf", None):
+            assert sum(b["terms"].values()) == pytest.approx(b["value"], rel=1e-9, abs=1e-12)
+    assert content["constants"]["gradient_norm_task"]["known"] == "estimated"
+    assert content["model"]["losses"]["safety"]["rows"] == 48
+
+
+def test_the_same_request_gives_the_same_numbers(text_estimate):
+    again = estimate(text_estimate.request)
+    first, second = (to_json(document(made, manifest={})) for made in (text_estimate, again))
+    assert first == second
+
+
+def test_a_sample_keeps_matched_prompts_together():
+    safety, proxy = builtin_dataset("safety"), builtin_dataset("proxy-same-teacher")
+    one, other = (coordinated_sample(d, 200, seed=3) for d in (safety, proxy))
+    assert len(one) == len(other) == 200
+
+    def shared(a, b):
+        return len({*map(normalise, a.prompts)} & {*map(normalise, b.prompts)})
+
+    # Of 120 shared prompts a share like the sampling rate stays; independent draws keep its square.
+    assert shared(one, other) >= 0.8 * shared(safety, proxy) * min(200 / 528, 200 / 480)
+    assert coordinated_sample(safety, 200, seed=3).sha256 == one.sha256
+    assert coordinated_sample(safety, 200, seed=4).sha256 != one.sha256
+    assert coordinated_sample(safety, 10_000, seed=3) is safety
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"lams": (0.0,)}, "--lam is 0"),
+        ({"lams": (-1.0, 1.0)}, "--lam is -1"),
+        ({"radii": (float("nan"),)}, "--radi"),
+        ({"failure_probability": 1.0}, "--failure-probability"),
+        ({"rows": 1}, "--rows is 1"),
+        ({"steps": 0}, "--steps"),
+    ],
+)
+def test_requests_out_of_range_are_refused(change, says):
+    with pytest.raises(ValueError, match=says):
+        Request(safety="a", task="b", **change)
+
+
+def test_identical_datasets_are_refused(text_estimate):
+    same = dataclasses.replace(text_estimate.request, task="builtin:safety", proxy=None)
+    with pytest.raises(InputError, match="same content"):
+        estimate(same)
+    lazy = dataclasses.replace(text_estimate.request, proxy="builtin:task-general")
+    with pytest.raises(InputError, match="proxy and the task data are the same"):
+        estimate(lazy)
