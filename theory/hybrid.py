@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from theory.bound import Bound, Direction, Quantity, bound, not_applicable
+from theory.bound import SAFETY_START, Bound, Direction, Quantity, bound, not_applicable
 from theory.landscape import (
     ALIGNED_EXACT,
     ALIGNED_OPTIMAL,
@@ -23,7 +23,6 @@ from theory.strategy import Hybrid, LossConstraint, Strategy
 
 UPPER = Direction.UPPER
 _MINIMISER = "theta minimises f_f + lambda f_hat_s within the radius, to within delta"
-_START = "safety gap at the aligned model"
 _VALUE_GAP = "value gap / lambda"
 _MISMATCH = "proxy mismatch"
 _FINITE = "f_f or f_hat_s is infinite at theta_s, so the objective singles out no minimiser"
@@ -82,7 +81,7 @@ def _of_table(problem: TabularProblem, lam: np.ndarray, radius: np.ndarray) -> l
             Quantity.SAFETY_GAP,
             UPPER,
             {
-                _START: up(start),
+                SAFETY_START: up(start),
                 _VALUE_GAP: up(value_gap / lam),
                 _MISMATCH: up(oscillation * mismatch),
             },
@@ -167,7 +166,7 @@ def _of_constants(
     if capability is not None and np.any(capability.value < reachable):
         gained, used = np.minimum(reachable, capability.value), (*used, capability)
     common = {
-        _START: start.value,
+        SAFETY_START: start.value,
         _VALUE_GAP: (gained + slack.value) / lam,
         "finite samples": 2.0 * deviation.value + 2.0 * task_deviation.value / lam,
     }

@@ -79,7 +79,8 @@ def _weighted(problem: Problem, strategy: Strategy) -> Bound:
 def disagreement_weighted_overlap(problem: TabularProblem) -> Array:
     """``kappa = sqrt(sum_x min{rho_f, rho_s} TV(mu_f, mu_s)^2)``, ``[...]`` (T10 b)."""
     shared = np.minimum(problem.task.context, problem.safety.context)
-    return np.sqrt(mass_sum(shared, tv(problem.task.target, problem.safety.target) ** 2))
+    disagreement = tv(problem.task.target, problem.safety.target, side="lower")
+    return np.sqrt(mass_sum(shared, disagreement**2))
 
 
 def _overlap(problem: Problem) -> Bound:
@@ -252,7 +253,7 @@ def _soft_disagreement(problem: TabularProblem, distances: ArrayLike, lipschitz:
     if not lipschitz >= 0 or not (distances >= 0).all():
         raise ValueError("distances and the Lipschitz constant cannot be negative or NaN.")
     safety, task = problem.safety.target[..., :, None, :], problem.task.target[..., None, :, :]
-    return np.maximum(tv(safety, task) - product(lipschitz, distances), 0.0)
+    return np.maximum(tv(safety, task, side="lower") - product(lipschitz, distances), 0.0)
 
 
 def soft_overlap(

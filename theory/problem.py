@@ -349,6 +349,8 @@ class Constants(Mapping[str, Constant]):
                 constant = value if isinstance(value, Constant) else Constant(value)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
+            if name == "vocabulary" and constant.value < 1:
+                raise ValueError(f"vocabulary is {constant.value:.6g}: it must be at least 1.")
             if constant.value < 0 and name not in _MAY_BE_NEGATIVE:
                 raise ValueError(f"{name} is {constant.value:.6g}: it cannot be negative.")
             known[name] = Constant(

@@ -43,7 +43,7 @@ STATUSES = {
     "rows are independent draws.",
     Status.ESTIMATED: "the formula is proved, but a number in it was estimated from a sample: read "
     "it as a good guess.",
-    Status.VACUOUS: "true, but weaker than saying nothing, and therefore grey.",
+    Status.VACUOUS: "it holds, but says less than what is known without it, and is therefore grey.",
     Status.NOT_APPLICABLE: "an assumption is not met; the page says which.",
 }
 TITLES = {
@@ -285,30 +285,16 @@ def _exact(value: float | None) -> dict[str, Any] | None:
     }
 
 
-def _cell(
-    estimate: Estimate,
-    row: Row,
-    found: Verdict | None,
-    sign: str,
-    quantity: Quantity | None = None,
-) -> dict[str, Any] | None:
+def _cell(found: Verdict | None, sign: str) -> dict[str, Any] | None:
     if found is None:
         return None
-    p = 0.0
-    if found.status is Status.HIGH_PROBABILITY and quantity is not None:
-        candidates = [
-            e.bound
-            for e in estimate.bounds
-            if e.basis not in _BASES and same_strategy(e.strategy, row.strategy)
-        ]
-        p = best(candidates, quantity, Direction.UPPER).failure_probability
     return {
         "sign": sign,
         "value": _number(found.value),
         "unit": found.unit,
         "status": found.status,
         "statement": found.statement,
-        "p": p,
+        "p": found.failure_probability,
     }
 
 
@@ -435,5 +421,7 @@ def _flat(value: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str
             yield from _flat(item, f"{before}{name}.")
         elif isinstance(item, list | tuple):
             yield f"{before}{name}", ", ".join(str(part) for part in item)
+        elif isinstance(item, bool):
+            yield f"{before}{name}", "yes" if item else "no"
         elif item is not None:
             yield f"{before}{name}", str(item)

@@ -145,15 +145,13 @@ def _through_proxy(estimate: Estimate) -> list[tuple[float, float]]:
     """``(safety, capability)`` gaps of a table trained with the proxy, if finite (T5)."""
     if "proxy" not in estimate.datasets:
         return []
-    exact = [
-        e.bound
-        for e in estimate.bounds
-        if e.basis == "rows" and e.bound.direction is Direction.EQUALITY
-    ]
-    safety = [b.value for b in exact if b.quantity is Quantity.SAFETY_GAP]
-    capability = [b.value for b in exact if b.quantity is Quantity.CAPABILITY_GAP]
-    gaps = zip(safety, capability, strict=True)
-    return [(float(x), float(y)) for x, y in gaps if np.isfinite(x) and np.isfinite(y)]
+    gaps: dict[float, dict[Quantity, float]] = {}
+    for e in estimate.bounds:
+        if e.basis == "rows" and e.bound.direction is Direction.EQUALITY:
+            gaps.setdefault(e.strategy.lam, {})[e.bound.quantity] = float(e.bound.value)
+    wanted = (Quantity.SAFETY_GAP, Quantity.CAPABILITY_GAP)
+    points = [tuple(gap.get(quantity, np.inf) for quantity in wanted) for gap in gaps.values()]
+    return [point for point in points if np.isfinite(point).all()]
 
 
 def lambda_plots(estimate: Estimate) -> list[Plot]:
@@ -188,12 +186,12 @@ def _per_response(table: list[Row]) -> Plot | None:
         axes.set_ylim(top=axes.get_ylim()[1] * 4)
         axes.legend(ncols=2, loc="upper left")
         axes.set(xlabel=_LAMBDA, ylabel="gap (nats/response)")
-    caption = (
-        "What penalising with strength λ costs. Solid: exactly, on the rows alone. Dashed: at most "
-        "this much, from measured overlap."
-    )
-    if not drawn["forced_safety"]:
-        caption += " Exactly, on the rows, it costs nothing, which a logarithmic axis cannot show."
+    caption = "What penalising with strength λ costs."
+    if drawn["forced_safety"]:
+        caption += " Solid: exactly, on the rows alone."
+    else:
+        caption += " Exactly, on the rows alone, it costs nothing; a logarithmic axis has no 0."
+    caption += " Dashed: at most this much, from measured overlap."
     return Plot(figure, caption)
 
 

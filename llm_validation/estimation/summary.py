@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from llm_validation.estimation.bounds import model_bounds
+from llm_validation.estimation.model_side import constants_of
 from llm_validation.estimation.pipeline import Estimate
 from theory.bound import Bound, Direction, Quantity, Status
+from theory.calibrate import calibrate
 from theory.evaluation import Best, best
 from theory.strategy import Hybrid, LossConstraint, ParameterConstraint, Strategy
+
+# Nats a token of safety loss that advice calls small.
+SMALL_RISE = 0.1
 
 # The term that makes up most of a bound -> what would lower it.
 REMEDIES = {
@@ -35,6 +41,7 @@ class Verdict:
     unit: str
     status: Status
     statement: str
+    failure_probability: float
     dominant: str
     remedy: str
     vacuous: bool
@@ -146,6 +153,7 @@ def _verdict_of(winner: Bound, found: Best | None) -> Verdict:
         unit=winner.unit,
         status=Status.VACUOUS if found is None else found.status,
         statement=f"{winner.statement}" + (f" ({winner.form})" if winner.form else ""),
+        failure_probability=0.0 if found is None else found.failure_probability,
         dominant=dominant,
         remedy=REMEDIES.get(dominant, ""),
         vacuous=found is None,
@@ -184,19 +192,16 @@ def _on_shared_prompts(estimate: Estimate) -> str:
             f"tells the prompts apart loses nothing (overlap at most {limit:.2f}). What a "
             "fine-tune loses beyond that comes from shared weights."
         )
+    asked = "1 prompt is" if shared == 1 else f"{shared} prompts are"
     if not conflicting:
-        return (
-            f"{shared} prompts are asked in both datasets, all with the same answers: sharing "
-            "them costs nothing."
-        )
+        return f"{asked} asked in both datasets, with the same answers: sharing them costs nothing."
     front = estimate.front
     middle = abs(front.lams - 1.0).argmin()
     return (
-        f"{shared} prompts are asked in both datasets, {conflicting} of them with other answers. "
-        "No policy on these rows gets below both "
-        f"{front.safety_gap[middle]:.3g} nats/response of safety and "
+        f"{asked} asked in both datasets, {conflicting} of them with other answers. No policy on "
+        f"these rows gets below both {front.safety_gap[middle]:.3g} nats/response of safety and "
         f"{front.capability_gap[middle]:.3g} of capability (the front at lambda 1); dropping or "
-        f"relabelling those {conflicting} prompts removes it."
+        f"relabelling the {conflicting} removes it."
     )
 
 
@@ -211,44 +216,62 @@ def _on_proxy(estimate: Estimate) -> str:
         "has none.",
         "undecided": f"Whether the proxy has the teacher of the safety data is undecided ({how}).",
     }[str(teacher.verdict)]
+    if context.tv_lower < 0.005:
+        return said
     return f"{said} Their prompts differ by at least {context.tv_lower:.2f} in total variation."
 
 
 def _on_model(estimate: Estimate) -> list[str]:
-    said = []
-    radius = budget_radius(estimate)
-    useful = [
-        row
-        for row in rows(estimate)
-        if isinstance(row.strategy, ParameterConstraint) and row.safety and not row.safety.vacuous
-    ]
-    if radius is not None and useful:
-        largest = max(useful, key=lambda row: row.strategy.radius)
-        said.append(
-            f"The planned budget ({estimate.request.steps} AdamW steps at "
-            f"{estimate.request.learning_rate:g}) can move the weights by up to "
-            f"{radius.value:.3g} (T13). Safety is bounded up to radius "
-            f"{largest.strategy.radius:g}: a rise of at most {largest.safety.value:.3g} "
-            f"{largest.safety.unit}; {largest.safety.dominant} dominates, lowered by "
-            f"{largest.safety.remedy}."
-        )
-    elif radius is not None:
-        said.append(
-            f"The planned budget can move the weights by up to {radius.value:.3g} (T13), and no "
-            "radius of the list gives a bound better than the trivial one: ask for smaller "
-            "--radius values."
-        )
-    side = estimate.model
-    cosine = side.landscape.cosines["safety_task"]
-    if cosine > 0:
-        pull = "lowers the safety loss at first"
-    else:
-        pull = "raises the safety loss from the first step"
-    said.append(
-        f"The task's gradient has cosine {cosine:+.2f} with the safety gradient: a step down the "
-        f"task loss {pull}."
+    side, reach = estimate.model, budget_radius(estimate)
+    plan = (
+        f"The planned budget ({estimate.request.steps} AdamW steps at "
+        f"{estimate.request.learning_rate:g}) can move the weights by up to {reach.value:.3g} (T13)"
     )
+    safe = radius_within(estimate, SMALL_RISE)
+    if safe is None:
+        said = [f"{plan}; no radius keeps the bound on the safety loss within {SMALL_RISE} nats."]
+    else:
+        found = verdict(
+            model_bounds(side, safe, has_proxy=estimate.mismatch is not None, reach=reach.value),
+            Quantity.SAFETY_LOSS_INCREASE,
+            Direction.UPPER,
+        )
+        lowered = f", lowered by {found.remedy}" if found.remedy else ""
+        further = reach.value / safe.radius
+        said = [
+            f"Within radius {safe.radius:.3g} the safety loss rises by at most {SMALL_RISE} "
+            f"{found.unit} ({found.statement}, {found.status}); {found.dominant} dominates"
+            f"{lowered}.",
+            f"{plan}, "
+            + (
+                f"{further:.3g} times that: constrain the radius, or plan fewer or smaller steps, "
+                "to have more than a vacuous guarantee."
+                if further > 1
+                else "which stays within it."
+            ),
+        ]
+    cosine = side.landscape.cosines["safety_task"]
+    if cosine == cosine:  # NaN for a zero gradient
+        pull = "lowers the safety loss at first" if cosine > 0 else "raises the safety loss at once"
+        said.append(
+            f"The task's gradient has cosine {cosine:+.2f} with the safety gradient: a step down "
+            f"the task loss {pull}."
+        )
     return said
+
+
+def radius_within(estimate: Estimate, rise: float) -> ParameterConstraint | None:
+    """The largest radius whose bound keeps the safety loss's rise within ``rise`` nats a token."""
+    side, reach = estimate.model, budget_radius(estimate).value
+    has_proxy = estimate.mismatch is not None
+    return calibrate(
+        constants_of(side, has_proxy=has_proxy),
+        rise,
+        "parameter",
+        quantity=Quantity.SAFETY_LOSS_INCREASE,
+        allow_estimated=True,
+        evaluate=lambda _, strategy: model_bounds(side, strategy, has_proxy=has_proxy, reach=reach),
+    ).strategy
 
 
 def strategy_words(strategy: Strategy) -> str:

@@ -6,9 +6,9 @@ at the ball's centre, on a sample of rows. Hence every result is an estimate. Th
 the safe side on average (the largest eigenvalue is convex, so a sample's mean Hessian has a
 larger one in expectation), the centre and the few steps do not.
 
-Cost, in units of a gradient over the same rows (adapter coordinates, measured): 2.2 for a
-Hessian product from scratch and 1.2 with its graph kept, 2.0 and 1.1 for a Gauss-Newton product;
-memory of two to three times a gradient's.
+Cost, in units of a gradient over the same rows (adapter coordinates, measured): 2.1 for a
+Hessian product from scratch and 1.2 with its graph kept, 1.9 and 0.9 for a Gauss-Newton product.
+Over all weights: 3.0 and 2.1 from scratch. Memory is two to three times a gradient's.
 """
 
 from __future__ import annotations

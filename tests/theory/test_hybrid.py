@@ -210,6 +210,13 @@ def test_infinite_objective_singles_out_no_minimiser() -> None:
     assert "infinite at theta_s" in bounds["(A-J)"].failed
     assert bounds["(A-J), without data"].value == pytest.approx(0.25)
     assert bounds["comparator theta_s"].status is Status.VACUOUS
+    off_proxy = TabularProblem(
+        safety=Distribution([1.0], [[1.0, 0.0]]),
+        proxy=Distribution([1.0], [[0.0, 1.0]]),
+        task=Distribution([1.0], [[1.0, 0.0]]),
+    )
+    bounds = {b.form: b for b in hybrid_safety(off_proxy, Hybrid(lam=1.0, radius=1.0))}
+    assert bounds["tabular"].status is Status.NOT_APPLICABLE
 
 
 @pytest.mark.parametrize("kind", ["tabular", "quadratic"])

@@ -258,16 +258,18 @@ def test_soft_overlap_sharpens_into_overlap_when_contexts_are_far_apart(
         assert soft_overlap(problem, far, 1.0).value == pytest.approx(np.sqrt(2) * kappa, abs=1e-9)
 
 
+@pytest.mark.parametrize("drift", [0.0, 0.04])
 def test_soft_overlap_is_tight_across_two_contexts(
-    policy_gaps, assert_valid, assert_tight, assert_mutant_caught
+    policy_gaps, assert_valid, assert_tight, assert_mutant_caught, drift
 ) -> None:
-    # No shared context at all; the policy cannot tell the two apart.
+    # No shared context at all; the policy can tell the two apart by the drift, no more.
     problem = TabularProblem(
         safety=Distribution([1.0, 0.0], [[0.55, 0.45], [0.5, 0.5]]),
         task=Distribution([0.0, 1.0], [[0.5, 0.5], [0.45, 0.55]]),
     )
-    b = soft_overlap(problem, 1.0 - np.eye(2), 0.0)
-    safety, _, task = policy_gaps(problem, np.full((2, 2), 0.5))
+    b = soft_overlap(problem, 2.0 * (1.0 - np.eye(2)), 0.5 * drift)
+    policy = 0.5 + 0.5 * drift * np.array([[1.0, -1.0], [-1.0, 1.0]])
+    safety, _, task = policy_gaps(problem, policy)
     truth = np.sqrt(safety) + np.sqrt(task)
     assert no_free_lunch(problem, LossConstraint(lam=1.0))[1].value == 0.0
     assert_valid(b, truth)

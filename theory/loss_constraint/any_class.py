@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from theory.bound import Bound, Direction, Quantity, bound, not_applicable
+from theory.bound import SAFETY_START, Bound, Direction, Quantity, bound, not_applicable
 from theory.divergence import Array, kl, mass_sum, tv
 from theory.exact import Exact, exact
 from theory.loss_constraint.common import (
@@ -62,7 +62,7 @@ def _value_gap_tabular(problem: TabularProblem, solution: Exact) -> list[Bound]:
     with np.errstate(invalid="ignore"):
         gained = np.where(np.isinf(start), np.inf, start - solution.capability_gap)
     common = {
-        "safety gap at the aligned model": problem.safety_gap_at_aligned,
+        SAFETY_START: problem.safety_gap_at_aligned,
         "value gap / lambda": per_lambda(gained, solution.lam),
     }
     joint_tv = 0.5 * np.abs(joint_safety - joint_proxy).sum(axis=(-2, -1))
@@ -155,7 +155,7 @@ def _value_gap_constants(problem: Constants, strategy: LossConstraint | Hybrid) 
         bounds.append(not_applicable("T1", Quantity.SAFETY_GAP, failed))
     else:
         common = {
-            "safety gap at the aligned model": start.value,
+            SAFETY_START: start.value,
             "value gap / lambda": (gap.value + slack.value) / lam,
             "finite samples": 2.0 * deviation.value + 2.0 * task_deviation.value / lam,
         }
@@ -276,8 +276,7 @@ def comparator(problem: Problem, strategy: Strategy) -> list[Bound]:
                 "T2",
                 Quantity.SAFETY_GAP,
                 UPPER,
-                {"safety gap at the aligned model": start.value, "epsilon": strategy.epsilon}
-                | terms,
+                {SAFETY_START: start.value, "epsilon": strategy.epsilon} | terms,
                 form=f"constrained, {form}",
                 assumptions=("the loss constraint holds", assumption),
                 trivial=trivial,

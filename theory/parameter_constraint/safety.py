@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from theory.bound import Bound, Direction, Quantity, bound, not_applicable
+from theory.bound import SAFETY_START, Bound, Direction, Quantity, bound, not_applicable
 from theory.divergence import Array, mass_sum, tv
 from theory.landscape import (
     ALIGNED_EXACT,
@@ -28,8 +28,6 @@ from theory.problem import Constant, Constants, Problem, QuadraticProblem, Tabul
 from theory.strategy import ParameterConstraint, Strategy
 
 UPPER, LOWER = Direction.UPPER, Direction.LOWER
-
-_START = "safety gap at the aligned model"
 
 
 def safety_within_radius(problem: Problem, strategy: Strategy) -> list[Bound]:
@@ -83,7 +81,7 @@ def _safety_of_table(problem: TabularProblem, radius: Array) -> list[Bound]:
             "T6",
             Quantity.SAFETY_GAP,
             UPPER,
-            {_START: up(start), **terms},
+            {SAFETY_START: up(start), **terms},
             form=form,
             assumptions=(IN_BALL, *assumptions),
             trivial=np.log(problem.responses),
@@ -175,7 +173,7 @@ def _safety_of_constants(
             "T6",
             Quantity.SAFETY_GAP,
             UPPER,
-            {_START: start.value, **terms},
+            {SAFETY_START: start.value, **terms},
             form=form,
             assumptions=(*because, *assumption.split("; ")),
             trivial=trivial_gap(problem),

@@ -53,8 +53,33 @@ def dense_gpt2() -> PreTrainedModel:
 
 
 @pytest.fixture
+def dense_llama() -> PreTrainedModel:
+    """A float64 Llama with 176 parameters and tied weights, for whole matrices over all of them."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=11,
+        hidden_size=4,
+        intermediate_size=6,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=12,
+        initializer_range=0.6,
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = LlamaForCausalLM(config)
+    return model.double()
+
+
+@pytest.fixture
 def dense_rows() -> Rows:
-    """Six rows of unequal lengths for ``dense_gpt2``."""
+    """Six rows of unequal lengths for ``dense_gpt2`` and ``dense_llama``."""
     return random_rows([9, 4, 7, 12, 5, 6], vocabulary=11, seed=5)
 
 
