@@ -100,7 +100,7 @@ def _memory() -> Finding:
         ok=total > 6.5,
         found=f"{total:.0f} GB, {os.cpu_count()} cores",
         needed=False,
-        remedy="measure fewer rows: finebound estimate --rows 64",
+        remedy="measure fewer rows: finebound estimate --model-rows 64",
     )
 
 

@@ -46,24 +46,37 @@ def write_atomically(path: str | Path, content: str | bytes) -> Path:
     return path
 
 
+def require_folder(out: str | Path) -> None:
+    """Raises InputError where results cannot be written to ``out``: call it before long work."""
+    out = Path(out)
+    there = next(path for path in (out, *out.absolute().parents) if os.path.exists(path))
+    if not there.is_dir():
+        raise InputError(
+            "is a file, and the results need a folder.",
+            remedy="Give another folder with --out.",
+            file=there,
+        )
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(
+            "cannot be written to.", remedy="Give another folder with --out.", file=there
+        )
+
+
 @contextmanager
 def staged_folder(out: str | Path) -> Iterator[Path]:
-    """A temporary folder beside ``out`` whose files move into ``out`` only if all went well.
+    """A temporary folder whose files move into ``out`` only if all went well.
 
     On any error nothing of it is left and ``out`` is as it was. Raises InputError when the disk
     is full or the folder cannot be written.
     """
     out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise InputError(
-            "is a file, and the results need a folder.",
-            remedy="Give another folder with --out.",
-            file=out,
-        )
+    require_folder(out)
     stage = None
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        # Inside a folder that exists: it may be a mount, and no file is renamed across those.
+        place = out if os.path.exists(out) else out.parent
+        place.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=place))
         yield stage
         out.mkdir(exist_ok=True)
         for file in sorted(stage.iterdir()):

@@ -50,14 +50,13 @@ def _solved(problem: TabularProblem | QuadraticProblem, strategy: Strategy) -> E
     if isinstance(problem, QuadraticProblem):
         match strategy:
             case LossConstraint(lam=None):
-                lam = _quadratic_multiplier(problem, strategy.epsilon)
-                return _quadratic(problem, lam, np.inf)
+                return _penalised(problem, _quadratic_multiplier(problem, strategy.epsilon))
             case LossConstraint():
-                return _quadratic(problem, strategy.lam, np.inf)
+                return _penalised(problem, strategy.lam)
             case ParameterConstraint():
-                return _quadratic(problem, 0.0, strategy.radius)
+                return _within_ball(problem, 0.0, strategy.radius)
             case Hybrid():
-                return _quadratic(problem, strategy.lam, strategy.radius)
+                return _within_ball(problem, strategy.lam, strategy.radius)
     return None
 
 
@@ -135,7 +134,7 @@ def _tabular_multiplier(problem: TabularProblem, strategy: LossConstraint) -> Ar
 
 def _quadratic_multiplier(problem: QuadraticProblem, epsilon: ArrayLike) -> Array:
     def gap(lam: Array) -> Array:
-        return _quadratic(problem, lam, np.inf).safety_gap
+        return _penalised(problem, lam).safety_gap
 
     return _multiplier(epsilon, gap(np.zeros(problem.batch_shape)), gap)
 
@@ -154,7 +153,32 @@ def _multiplier(epsilon: ArrayLike, unconstrained: Array, gap: Callable[[Array],
     return np.where((epsilon == 0) & (unconstrained > 0), np.inf, lam)
 
 
-def _quadratic(problem: QuadraticProblem, lam: ArrayLike, radius: ArrayLike) -> Exact:
+def _penalised(problem: QuadraticProblem, lam: ArrayLike) -> Exact:
+    """No radius: ``H_f`` and ``H_s`` made diagonal together, so that every lambda is as accurate.
+
+    In that basis ``step = f d / (f + lam s)``, whatever scales separate ``f`` and ``lam s``.
+    """
+    lam = np.asarray(lam, dtype=np.float64)
+    shape = np.broadcast_shapes(problem.batch_shape, lam.shape)
+    task, safety, basis, d = problem.common_basis
+    weight = np.broadcast_to(lam, shape)[..., None]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        resist = np.where(safety > 0, weight * safety, 0.0)
+        total = task + resist
+        to_task = np.where(total > 0, task / total, 0.0)
+        to_safety = np.where(np.isinf(total), 1.0, np.where(total > 0, resist / total, 0.0))
+    step, missing = to_task * d, to_safety * d
+    safety_gap = 0.5 * (safety * step**2).sum(axis=-1)
+    return Exact(
+        policy=problem.theta_s + np.einsum("...ij,...j->...i", basis, step),
+        safety_gap=safety_gap,
+        proxy_safety_gap=safety_gap,
+        capability_gap=0.5 * (task * missing**2).sum(axis=-1),
+        lam=np.broadcast_to(lam, shape),
+    )
+
+
+def _within_ball(problem: QuadraticProblem, lam: ArrayLike, radius: ArrayLike) -> Exact:
     """``(H_f + lam H_s + nu I) step = H_f d`` with ``nu >= 0`` least such that it fits."""
     lam, radius = np.asarray(lam, dtype=np.float64), np.asarray(radius, dtype=np.float64)
     shape = np.broadcast_shapes(problem.batch_shape, lam.shape, radius.shape)
@@ -162,9 +186,8 @@ def _quadratic(problem: QuadraticProblem, lam: ArrayLike, radius: ArrayLike) -> 
     d = problem.displacement
     pull = np.einsum("...ij,...j->...i", problem.H_f, d)
     resist = np.einsum("...ij,...j->...i", problem.H_s, d)
-    unbounded = np.isinf(lam)
-    finite_lam = np.where(unbounded, 0.0, lam)[..., None]
-    curvature, basis = np.linalg.eigh(problem.H_f + finite_lam[..., None] * problem.H_s)
+    weight = lam[..., None]
+    curvature, basis = np.linalg.eigh(problem.H_f + weight[..., None] * problem.H_s)
     noise = 1e-14 * np.abs(curvature).max(axis=-1, keepdims=True)
     flat = curvature <= noise
     curvature = np.where(flat, 0.0, curvature)
@@ -193,16 +216,11 @@ def _quadratic(problem: QuadraticProblem, lam: ArrayLike, radius: ArrayLike) -> 
     nu = np.where(too_long(free), np.exp(high), free)
     moved = np.einsum("...ij,...j->...i", basis, step(nu))
     # theta - theta_f from its own equation: accurate where theta almost reaches theta_f.
-    back = -(finite_lam * resist + nu[..., None] * d)
+    back = -(weight * resist + nu[..., None] * d)
     back = np.einsum("...ji,...j->...i", basis, back)
     denominator = curvature + nu[..., None]
     missing = np.divide(back, denominator, out=np.zeros_like(back), where=denominator > 0)
     missing = np.einsum("...ij,...j->...i", basis, missing)
-    if unbounded.any():
-        # All weight on safety: the best task loss within argmin f_s.
-        stuck = _best_within_safety_flat(problem)
-        moved = np.where(unbounded[..., None], stuck, moved)
-        missing = np.where(unbounded[..., None], stuck - d, missing)
     safety_gap = 0.5 * quadratic_form(problem.H_s, moved)
     return Exact(
         policy=problem.theta_s + moved,
@@ -211,16 +229,6 @@ def _quadratic(problem: QuadraticProblem, lam: ArrayLike, radius: ArrayLike) -> 
         capability_gap=0.5 * quadratic_form(problem.H_f, missing),
         lam=lam,
     )
-
-
-def _best_within_safety_flat(problem: QuadraticProblem) -> Array:
-    eigenvalues, basis = np.linalg.eigh(problem.H_s)
-    flat = eigenvalues <= 1e-13 * np.abs(eigenvalues).max(axis=-1, keepdims=True)
-    null = basis * flat[..., None, :]
-    inner = np.einsum("...ki,...kl,...lj->...ij", null, problem.H_f, null)
-    pull = np.einsum("...ki,...kl,...l->...i", null, problem.H_f, problem.displacement)
-    coordinates = np.linalg.pinv(inner, hermitian=True) @ pull[..., None]
-    return (null @ coordinates)[..., 0]
 
 
 @dataclass(frozen=True, eq=False)

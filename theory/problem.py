@@ -14,6 +14,8 @@ from theory.divergence import Array, kl, mass_sum, tv
 
 _SUM_TOLERANCE = 1e-6
 _ROUNDING = 1e-14
+# A curvature this small beside the largest is rounding noise: the direction is flat.
+_FLAT = 1e-13
 
 
 def _probabilities(name: str, values: ArrayLike) -> Array:
@@ -234,13 +236,38 @@ class QuadraticProblem:
         return _clean_spectrum(np.linalg.eigvalsh(self.H_f))
 
     @cached_property
+    def common_basis(self) -> tuple[Array, Array, Array, Array]:
+        """``(f, s, basis, d)``: ``H_f`` and ``H_s`` diagonal together, ``[..., n]`` and a matrix.
+
+        ``basis' H_f basis = diag f``, ``basis' H_s basis = diag s``, and ``basis d`` is
+        theta_f - theta_s up to directions in which both losses are flat, which are left out.
+        """
+        scales = [
+            np.maximum(spectrum[..., -1], np.finfo(float).tiny)[..., None, None]
+            for spectrum in (self.spectrum_f, self.spectrum_s)
+        ]
+        sizes, vectors = np.linalg.eigh(self.H_f / scales[0] + self.H_s / scales[1])
+        live = sizes > _FLAT * sizes[..., -1:]
+        root = np.sqrt(np.where(live, sizes, 1.0))
+        white = np.where(live[..., None, :], vectors / root[..., None, :], 0.0)
+        inner = np.einsum("...ki,...kl,...lj->...ij", white, self.H_f, white)
+        task, turn = np.linalg.eigh(inner)
+        basis = white @ turn
+        safety = np.einsum("...ki,...kl,...li->...i", basis, self.H_s, basis)
+        # White directions make H_f / |H_f| + H_s / |H_s| the identity: both shares are at most 1.
+        task = np.where(task > _FLAT * scales[0][..., 0], task, 0.0)
+        safety = np.where(safety > _FLAT * scales[1][..., 0], safety, 0.0)
+        back = np.where(live[..., None, :], vectors * root[..., None, :], 0.0) @ turn
+        return task, safety, basis, np.einsum("...ki,...k->...i", back, self.displacement)
+
+    @cached_property
     def capability_gap_at_aligned(self) -> Array:
         """``G_f(theta_s) = 1/2 d' H_f d``, nats."""
         return 0.5 * quadratic_form(self.H_f, self.displacement)
 
 
 def _clean_spectrum(eigenvalues: Array) -> Array:
-    noise = 1e-13 * np.abs(eigenvalues).max(axis=-1, keepdims=True)
+    noise = _FLAT * np.abs(eigenvalues).max(axis=-1, keepdims=True)
     return np.where(eigenvalues <= noise, 0.0, eigenvalues)
 
 

@@ -48,8 +48,8 @@ class Options:
     """Learning rate of the planned fine-tune (AdamW); with --steps it limits the radius (T13)."""
     steps: int = 100
     """Optimiser steps of the planned fine-tune."""
-    rows: int | None = None
-    """Rows of each dataset to use, a seeded sample (default: all the text, 256 for the model)."""
+    model_rows: int = 256
+    """Rows of each dataset to measure the model on, a seeded sample."""
     max_length: int | None = None
     """Longest row in tokens (default: the model's context)."""
     coordinates: Literal["adapter", "all"] = "adapter"
@@ -67,8 +67,10 @@ class Options:
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="calibrate")
     from finebound.output import bound_as_json, number
-    from finebound.records import manifest, to_json, write_atomically
+    from finebound.records import manifest, require_folder, to_json, write_atomically
 
+    if options.out is not None:
+        require_folder(options.out)
     found, inputs, unit = _from_problem(options) if options.problem else _from_data(options)
     winner = found.best.winner
     content = to_json(
@@ -157,7 +159,7 @@ def _from_data(options: Options) -> tuple[Calibration, dict[str, str], str]:
             model=options.model,
             learning_rate=options.learning_rate,
             steps=options.steps,
-            rows=options.rows,
+            model_rows=options.model_rows,
             max_length=options.max_length,
             coordinates=options.coordinates,
             seed=options.seed,

@@ -43,7 +43,9 @@ class Options:
     steps: int = 100
     """Optimiser steps of the planned fine-tune."""
     rows: int | None = None
-    """Rows of each dataset to use, a seeded sample (default: all the text, 256 for the model)."""
+    """Rows of each dataset to use, a seeded sample (default: all)."""
+    model_rows: int = 256
+    """Rows of each dataset to measure the model on, a seeded sample."""
     max_length: int | None = None
     """Longest row in tokens (default: the model's context)."""
     coordinates: Literal["adapter", "all"] = "adapter"
@@ -61,11 +63,13 @@ class Options:
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="estimate")
     from finebound.progress import bar
-    from finebound.records import manifest, staged_folder, to_json
+    from finebound.records import manifest, require_folder, staged_folder, to_json
     from llm_validation.estimation.document import document
     from llm_validation.estimation.pipeline import estimate
 
     request = request_of(options)
+    if options.out is not None:
+        require_folder(options.out)
     with bar() as progress:
         found = estimate(request, progress=progress)
     inputs = {name: dataset.sha256 for name, dataset in found.datasets.items()}
@@ -109,6 +113,7 @@ def request_of(options):
             learning_rate=options.learning_rate,
             steps=options.steps,
             rows=options.rows,
+            model_rows=options.model_rows,
             max_length=options.max_length,
             coordinates=options.coordinates,
             failure_probability=options.failure_probability,

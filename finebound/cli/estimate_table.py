@@ -14,6 +14,10 @@ from llm_validation.estimation.summary import Row, Verdict, advice, rows, strate
 if TYPE_CHECKING:
     from llm_validation.estimation.pipeline import Estimate
 
+_MODEL_TITLES = {
+    "parameter": "parameter constraint: stay within a radius",
+    "hybrid": "hybrid: penalise the proxy loss within a radius",
+}
 _HYBRID_LAMBDAS = (0.25, 1.0, 4.0)
 
 
@@ -28,24 +32,29 @@ def print_estimate(estimate: Estimate, console: Console, *, strategy: str = "all
         console.print(f"- {escape(sentence)}")
     console.print()
     console.print(_overlap_table(estimate))
-    table_rows = [(strategy_as_json(row.strategy), row) for row in rows(estimate)]
-    if strategy in ("all", "loss"):
-        console.print(_loss_table(estimate, [r for s, r in table_rows if s["kind"] == "loss"]))
-    if estimate.model is None:
-        return
-    if strategy in ("all", "parameter"):
-        chosen = [r for s, r in table_rows if s["kind"] == "parameter"]
-        console.print(_model_table(chosen, "parameter constraint: stay within a radius"))
-    if strategy in ("all", "hybrid"):
-        lams = {s["lam"] for s, _ in table_rows if s["kind"] == "hybrid"}
+    kinds = {
+        kind: [row for row in rows(estimate) if strategy_as_json(row.strategy)["kind"] == kind]
+        for kind in ("loss", "parameter", "hybrid")
+        if strategy in ("all", kind)
+    }
+    if "hybrid" in kinds:
+        lams = {row.strategy.lam for row in kinds["hybrid"]}
         shown = lams & set(_HYBRID_LAMBDAS) or lams
-        chosen = [r for s, r in table_rows if s["kind"] == "hybrid" and s["lam"] in shown]
-        console.print(_model_table(chosen, "hybrid: penalise the proxy loss within a radius"))
-    console.print(
-        "<= and >= are bounds; ESTIMATED ones rest on constants measured at the aligned model. "
-        "VACUOUS: no better than guessing.",
-        style="dim",
-    )
+        kinds["hybrid"] = [row for row in kinds["hybrid"] if row.strategy.lam in shown]
+    if "loss" in kinds:
+        console.print(_loss_table(estimate, kinds["loss"]))
+    for kind, title in _MODEL_TITLES.items():
+        if kinds.get(kind):
+            console.print(_model_table(kinds[kind], title))
+    for line in _remedies([row for shown_rows in kinds.values() for row in shown_rows]):
+        console.print(f"- {line}", style="dim", highlight=False)
+    if estimate.model is not None:
+        console.print(
+            "<= and >= are bounds; ESTIMATED ones rest on constants measured at the aligned model. "
+            "VACUOUS: no better than guessing.",
+            style="dim",
+            highlight=False,
+        )
 
 
 def _overlap_table(estimate: Estimate) -> Table:
@@ -70,7 +79,7 @@ def _loss_table(estimate: Estimate, loss_rows: list[Row]) -> Table:
     table.add_column("contexts answered apart\n(T15, nats/response)\nsafety, capability")
     if estimate.model is not None:
         table.add_column("safety loss rises\n(nats/token)")
-        table.add_column("dominated by; lowered by")
+        table.add_column("mostly by")
     for row in loss_rows:
         cells = [
             f"{row.strategy.lam:g}",
@@ -78,7 +87,7 @@ def _loss_table(estimate: Estimate, loss_rows: list[Row]) -> Table:
             f"{_value(row.contested_safety)}, {_value(row.contested_capability)}",
         ]
         if estimate.model is not None:
-            cells += [_with_status(row.safety), _why(row.safety)]
+            cells += [_with_status(row.safety), _dominant(row.safety)]
         table.add_row(*cells)
     return table
 
@@ -90,7 +99,7 @@ def _model_table(model_rows: list[Row], title: str) -> Table:
         table.add_column(column, justify="right")
     table.add_column("safety loss rises\n(nats/token)")
     table.add_column("task loss after\n(nats/token)")
-    table.add_column("dominated by; lowered by")
+    table.add_column("mostly by")
     for row in model_rows:
         cells = [f"{row.strategy.lam:g}"] if hybrid else []
         after = _value(row.task_at_least, ">= ")
@@ -101,7 +110,7 @@ def _model_table(model_rows: list[Row], title: str) -> Table:
             f"{row.strategy.radius:g}",
             _with_status(row.safety),
             after,
-            _why(row.safety),
+            _dominant(row.safety),
         )
     return table
 
@@ -115,10 +124,22 @@ def _value(verdict: Verdict | None, sign: str = "<= ") -> str:
 def _with_status(verdict: Verdict | None) -> str:
     if verdict is None:
         return "-"
-    return f"<= {number(verdict.value)} {verdict.statement.split()[0]} {verdict.status}"
+    statement = verdict.statement.split()[0]
+    if verdict.vacuous:
+        return f"VACUOUS {statement}"
+    return f"<= {number(verdict.value)} {statement} {verdict.status}"
 
 
-def _why(verdict: Verdict | None) -> str:
-    if verdict is None or not verdict.dominant:
-        return ""
-    return f"{verdict.dominant}; {verdict.remedy}" if verdict.remedy else verdict.dominant
+def _dominant(verdict: Verdict | None) -> str:
+    return "" if verdict is None else verdict.dominant
+
+
+def _remedies(shown: list[Row]) -> list[str]:
+    """What would lower each term that dominates some bound shown, each once."""
+    found = {
+        verdict.dominant: verdict.remedy
+        for row in shown
+        for verdict in (row.safety, row.contested_safety, row.contested_capability)
+        if verdict is not None and verdict.remedy
+    }
+    return [f"{term}: lowered by {remedy}" for term, remedy in found.items()]

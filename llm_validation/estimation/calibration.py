@@ -5,12 +5,7 @@ from __future__ import annotations
 from finebound.progress import Progress, silent
 from llm_validation.estimation.bounds import model_bounds, planned_radius
 from llm_validation.estimation.model_side import constants_of, measure_model
-from llm_validation.estimation.pipeline import (
-    ROWS_WITH_MODEL,
-    Request,
-    load_datasets,
-    sampled,
-)
+from llm_validation.estimation.pipeline import Request, load_datasets, sampled
 from llm_validation.models.loading import load_model
 from theory.bound import Quantity
 from theory.calibrate import Calibration, calibrate
@@ -29,9 +24,7 @@ def calibrate_model(
     ``budget`` in nats a token; the bounds rest on estimated constants. Returns it with the hashes
     of the inputs. Raises InputError for the inputs' faults, ValueError for the search's.
     """
-    datasets = sampled(
-        load_datasets(request, progress), request.rows or ROWS_WITH_MODEL, request.seed
-    )
+    datasets = sampled(load_datasets(request, progress), request.model_rows, request.seed)
     loaded = load_model(request.model, progress=progress)
     side = measure_model(
         loaded,

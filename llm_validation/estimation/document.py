@@ -18,7 +18,7 @@ from llm_validation.measure.overlap_measure import OverlapMeasure
 
 
 def document(estimate: Estimate, *, manifest: dict[str, Any]) -> dict[str, Any]:
-    """The estimate as nested dicts and lists of plain values (see docs for the entries)."""
+    """The estimate as nested dicts and lists of plain values; numbers say their unit."""
     return {
         "datasets": {
             name: {

@@ -20,12 +20,10 @@ from llm_validation.estimation.summary import (
     advice,
     budget_radius,
     rows,
-    same_strategy,
     strategy_words,
 )
 from llm_validation.measure.overlap_measure import OverlapMeasure, tightest_upper
 from theory.bound import Bound, Direction, Quantity, Status
-from theory.evaluation import best
 from theory.problem import CONSTANTS
 from theory.strategy import Hybrid, LossConstraint, ParameterConstraint
 
@@ -234,22 +232,20 @@ def _table(estimate: Estimate, kind: type) -> dict[str, Any] | None:
         "forced_capability": ("capability gap, exactly", lambda row: _exact(row.forced_capability)),
         "contested_safety": (
             "safety gap, at most",
-            lambda row: _cell(estimate, row, row.contested_safety, "≤", Quantity.PROXY_SAFETY_GAP),
+            lambda row: _cell(row.contested_safety, "≤"),
         ),
         "contested_capability": (
             "capability gap, at most",
-            lambda row: _cell(
-                estimate, row, row.contested_capability, "≤", Quantity.CAPABILITY_GAP
-            ),
+            lambda row: _cell(row.contested_capability, "≤"),
         ),
-        "safety": ("safety loss rise, at most", lambda row: _cell(estimate, row, row.safety, "≤")),
+        "safety": ("safety loss rise, at most", lambda row: _cell(row.safety, "≤")),
         "task_at_least": (
             "task loss, at least",
-            lambda row: _cell(estimate, row, row.task_at_least, "≥"),
+            lambda row: _cell(row.task_at_least, "≥"),
         ),
         "task_at_most": (
             "task loss, at most",
-            lambda row: _cell(estimate, row, row.task_at_most, "≤"),
+            lambda row: _cell(row.task_at_most, "≤"),
         ),
     }
     found = [row for row in rows(estimate) if isinstance(row.strategy, kind)]

@@ -40,15 +40,15 @@ if TYPE_CHECKING:
 
 LAMS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0)
 RADII = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-ROWS_WITH_MODEL = 256
+MODEL_ROWS = 256
 
 
 @dataclass(frozen=True)
 class Request:
     """What to estimate. References are files, ``builtin:``, ``hf:`` or catalogue names.
 
-    ``model`` None measures the text alone. ``rows`` limits each dataset by a seeded sample
-    (default: all rows of text, 256 for the model). ``learning_rate`` and ``steps`` are the planned
+    ``model`` None measures the text alone. ``rows`` limits each dataset by a seeded sample, and
+    ``model_rows`` that of the model alone. ``learning_rate`` and ``steps`` are the planned
     AdamW budget. Raises ValueError for values out of range.
     """
 
@@ -61,6 +61,7 @@ class Request:
     learning_rate: float = 2e-4
     steps: int = 100
     rows: int | None = None
+    model_rows: int = MODEL_ROWS
     max_length: int | None = None
     coordinates: Where = "adapter"
     failure_probability: float = 0.05
@@ -77,8 +78,9 @@ class Request:
             raise ValueError(
                 f"--failure-probability is {self.failure_probability:g}: it must be in (0, 1)."
             )
-        if self.rows is not None and self.rows < 2:
-            raise ValueError(f"--rows is {self.rows}: at least 2 rows are needed.")
+        for name, value in (("--rows", self.rows), ("--model-rows", self.model_rows)):
+            if value is not None and value < 2:
+                raise ValueError(f"{name} is {value}: at least 2 rows are needed.")
         if not self.learning_rate > 0 or self.steps < 1:
             raise ValueError("--learning-rate must be above 0 and --steps at least 1.")
 
@@ -103,7 +105,7 @@ class Estimate:
 def estimate(request: Request, *, progress: Progress = silent) -> Estimate:
     """Load, measure, bound. Raises InputError for every fault of the inputs, naming file and row.
 
-    Texts are measured on all rows (or ``request.rows``), the model on a sample of them.
+    Texts are measured on all rows (or ``rows`` of them), the model on ``model_rows`` of those.
     """
     datasets = load_datasets(request, progress)
     rows_of = {name: len(dataset) for name, dataset in datasets.items()}
@@ -134,7 +136,7 @@ def estimate(request: Request, *, progress: Progress = silent) -> Estimate:
         from llm_validation.estimation.model_side import measure_model
         from llm_validation.models.embedding import embedder
 
-        sample = sampled(datasets, request.rows or ROWS_WITH_MODEL, seed)
+        sample = sampled(datasets, request.model_rows, seed)
         embed = embedder(loaded, progress=progress)
         overlap += embedding_overlap(
             embed,

@@ -61,7 +61,7 @@ def logit_lipschitz(
     radius: float,
     seed: int,
     directions: Mapping[str, Tensor] | None = None,
-    random_directions: int = 2,
+    random_directions: int = 1,
     ascents: int = 2,
     tokens_per_batch: int = 512,
     progress: Progress = silent,

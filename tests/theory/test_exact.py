@@ -76,8 +76,8 @@ def test_gaps_agree_with_fifty_digits(rng, random_tabular, instance):
 
 def test_no_policy_beats_the_mixture(rng, instance):
     """scipy minimises the penalised loss over all logits and lands on the closed form."""
-    problem = mild(rng, 60, contexts=3)
-    for i in range(60):
+    problem = mild(rng, 200, contexts=3)
+    for i in range(200):
         one = instance(problem, i)
         lam = float(10.0 ** rng.uniform(-1, 1))
         solution = exact(one, LossConstraint(lam=lam))
@@ -163,6 +163,24 @@ def test_quadratic_minimiser_against_scipy(rng, kind):
         reference = quadratic_by_brute_force(problem, lam, radius)
         assert ours == pytest.approx(reference, rel=1e-7, abs=1e-7)
         assert np.linalg.norm(solution.policy - problem.theta_s) <= radius * (1 + 1e-12)
+
+
+def test_quadratic_gaps_agree_with_fifty_digits_over_eighteen_decades(rng, random_quadratic):
+    """Curvatures over six decades, lambda over twelve: no direction is lost in rounding."""
+    problem = random_quadratic(rng, 100, full_rank=True)
+    lam = 10.0 ** rng.uniform(-6, 6, size=100)
+    solution = exact(problem, LossConstraint(lam=lam))
+    with mpmath.workdps(50):
+        for i in range(100):
+            task, safety = (mpmath.matrix(h[i].tolist()) for h in (problem.H_f, problem.H_s))
+            d = mpmath.matrix(problem.theta_f[i].tolist()) - mpmath.matrix(
+                problem.theta_s[i].tolist()
+            )
+            step = mpmath.lu_solve(task + mpmath.mpf(float(lam[i])) * safety, task * d)
+            left = d - step
+            total = (left.T * task * left)[0] / 2 + lam[i] * (step.T * safety * step)[0] / 2
+            found = solution.capability_gap[i] + lam[i] * solution.safety_gap[i]
+            assert found == pytest.approx(float(total), rel=1e-9)
 
 
 def test_quadratic_trade_off_is_the_parallel_sum(rng, random_quadratic):

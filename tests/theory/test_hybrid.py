@@ -16,7 +16,7 @@ def test_no_policy_that_improves_the_objective_in_the_ball_breaks_the_bound(
     rng, random_tabular, policy_gaps, assert_valid, radii, move_in_ball, aligned
 ) -> None:
     # The proof uses only that the objective ends no higher than at theta_s: so may the test.
-    n = 4000
+    n = 10_000
     problem = random_tabular(rng, n, aligned=aligned)
     radius, lam = radii(rng, n), 10.0 ** rng.uniform(-2, 3, size=n)
     bounds = hybrid_safety(problem, Hybrid(lam=lam, radius=radius))

@@ -37,7 +37,7 @@ def policies(rng: np.random.Generator, problem: TabularProblem):
 def test_no_policy_beats_the_limits_whatever_the_strategy(
     rng, random_tabular, policy_gaps, assert_valid, strategy
 ) -> None:
-    n = 3000
+    n = 10_000
     problem = random_tabular(rng, n)
     lam = 10.0 ** rng.uniform(-4, 4, size=n)
     chosen, weight = {
@@ -56,7 +56,7 @@ def test_no_policy_beats_the_limits_whatever_the_strategy(
 def test_weighted_sum_is_attained_by_the_mixture(
     rng, random_tabular, policy_gaps, case_one_policy, assert_valid, assert_mutant_caught
 ) -> None:
-    n = 2000
+    n = 10_000
     problem = random_tabular(rng, n, perfect_proxy=True)
     lam = 10.0 ** rng.uniform(-4, 4, size=n)
     safety, _, task = policy_gaps(problem, case_one_policy(problem, lam))
@@ -162,7 +162,7 @@ def test_parametric_limit_is_attained_on_a_line(
 def test_front_floor_is_met_by_the_mixture_and_beaten_by_nothing(
     rng, random_tabular, policy_gaps, case_one_policy, assert_valid, assert_mutant_caught
 ) -> None:
-    n = 2000
+    n = 10_000
     problem = random_tabular(rng, n)
     perfect = TabularProblem(safety=problem.safety, task=problem.task)
     lam = 10.0 ** rng.uniform(-2, 2, size=n)

@@ -28,7 +28,7 @@ OPTIMISER = 1e-7
 def test_what_holds_in_the_whole_ball_holds_for_any_policy_there(
     rng, random_tabular, policy_gaps, assert_valid, aligned, strategy, radii, move_in_ball
 ) -> None:
-    n = 3000
+    n = 10_000
     problem = random_tabular(rng, n, aligned=aligned)
     radius = radii(rng, n)
     chosen = (
@@ -178,7 +178,7 @@ def test_quadratic_bounds_hold_against_a_forty_digit_solution(
 def test_quadratic_bounds_hold_on_thousands_of_points_of_the_ball(
     rng, random_quadratic, assert_valid, radii
 ) -> None:
-    n = 4000
+    n = 10_000
     problem = random_quadratic(rng, n)
     radius = radii(rng, n)
     chosen = Hybrid(lam=1.0, radius=radius)

@@ -62,7 +62,7 @@ def test_radius_costs_capability_without_any_shared_context(
 
 
 def test_zero_gaps_of_case_one(rng, random_tabular, policy_gaps, case_one_policy) -> None:
-    n = 4000
+    n = 10_000
     problem = random_tabular(rng, n, contexts=3, responses=3, same_teacher=True)
     lam = 10.0 ** rng.uniform(-2, 2, size=n)
     safety, _, task = policy_gaps(problem, case_one_policy(problem, lam))
@@ -153,7 +153,7 @@ def test_capability_target_forces_a_radius_and_a_safety_gap(
 def test_case_one_moves_at_least_the_forced_radius(
     rng, random_tabular, assert_valid, case_one_policy
 ) -> None:
-    n = 3000
+    n = 10_000
     problem = random_tabular(rng, n, aligned="near", same_teacher=True)
     lam = 10.0 ** rng.uniform(-3, 3, size=n)
     policy = case_one_policy(problem, lam)
