@@ -1,1 +1,42 @@
-"""finebound: how much safety must, may and will a fine-tune cost, and what buys it back?"""
+"""finebound: how much safety must, may and will a fine-tune cost, and what buys it back?
+
+The names below are imported when they are first used, so that ``import finebound`` is instant:
+``finebound.evaluate(problem, strategy)``, ``finebound.estimate(finebound.Request(...))``, ...
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "theory.problem": (
+        "Constant",
+        "Constants",
+        "Distribution",
+        "QuadraticProblem",
+        "TabularProblem",
+    ),
+    "theory.strategy": ("Hybrid", "LossConstraint", "ParameterConstraint"),
+    "theory.bound": ("Bound", "Direction", "Quantity", "Status"),
+    "theory.evaluation": ("best", "evaluate"),
+    "theory.exact": ("exact", "frontier"),
+    "theory.calibrate": ("calibrate",),
+    "llm_validation.data.loading": ("load_dataset",),
+    "llm_validation.models.loading": ("load_model",),
+    "llm_validation.estimation.pipeline": ("Request", "estimate"),
+    "finebound.errors": ("InputError",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'finebound' has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME_OF})

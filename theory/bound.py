@@ -24,12 +24,16 @@ class Quantity(StrEnum):
 
 
 class Direction(StrEnum):
+    """On which side of the truth a bound lies."""
+
     UPPER = "upper"
     LOWER = "lower"
     EQUALITY = "equality"
 
 
 class Status(StrEnum):
+    """How sure a bound is, from an equality to an assumption that fails (part E)."""
+
     EXACT = "EXACT"
     CERTIFIED = "CERTIFIED"
     HIGH_PROBABILITY = "HIGH_PROBABILITY"

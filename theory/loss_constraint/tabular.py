@@ -231,25 +231,18 @@ def safety_floor(problem: Problem, strategy: Strategy) -> list[Bound]:
     covered = problem.same_teacher & np.isfinite(coverage)
     return [
         bound("T5", Quantity.SAFETY_GAP, EQUALITY, shares, assumptions=(TABULAR, MINIMISER)),
-        bound(
-            "T5",
-            Quantity.SAFETY_GAP,
-            UPPER,
-            {**floor, "contested": log_term},
-            form="logarithm",
-            assumptions=(TABULAR, MINIMISER),
-            trivial=trivial,
-            **positive,
-        ),
-        bound(
-            "T5",
-            Quantity.SAFETY_GAP,
-            UPPER,
-            {**floor, "contested": linear},
-            form="linear",
-            assumptions=(TABULAR, MINIMISER),
-            trivial=trivial,
-            **positive,
+        *(
+            bound(
+                "T5",
+                Quantity.SAFETY_GAP,
+                UPPER,
+                {**floor, "contested": contested_term},
+                form=form,
+                assumptions=(TABULAR, MINIMISER),
+                trivial=trivial,
+                **positive,
+            )
+            for form, contested_term in (("logarithm", log_term), ("linear", linear))
         ),
         bound(
             "T5",

@@ -1,0 +1,32 @@
+"""``finebound.NAME`` is the object of its home, imported on first use."""
+
+from importlib import import_module
+
+import pytest
+
+import finebound
+
+
+@pytest.mark.parametrize("name", finebound.__all__)
+def test_every_public_name_is_there(name):
+    value = getattr(finebound, name)
+    home = import_module(value.__module__)
+    assert getattr(home, name) is value
+    assert value.__doc__
+    assert name in dir(finebound)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'evaluat'"):
+        _ = finebound.evaluat
+
+
+def test_the_readme_example_runs(capsys):
+    from pathlib import Path
+
+    readme = Path(__file__).parents[2] / "README.md"
+    code = readme.read_text().split("```python\n")[1].split("```")[0]
+    exec(compile(code, "README.md", "exec"), {})
+    exact, upper = map(float, capsys.readouterr().out.split())
+    assert 0 < exact < 2
+    assert upper > 0
