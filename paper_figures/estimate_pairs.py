@@ -71,7 +71,7 @@ def _measured(made) -> dict[str, Any]:
 
 
 def draw(data: dict[str, Any]) -> Figure:
-    """Left: what the rows force. Middle and right: safety and task loss over the radius."""
+    """What the rows force; then the safety and the task loss over the radius."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(style.FULL_WIDTH, 2.9), layout="constrained")
@@ -79,52 +79,71 @@ def draw(data: dict[str, Any]) -> Figure:
     _fronts(forced, data)
     radii = np.array(data["radii"])
     for name, pair in data["pairs"].items():
-        look = {"color": _COLOURS[name], "marker": _MARKERS[name], "markersize": 3.5}
-        safety.plot(radii, pair["step_safety_change"], linestyle="--", linewidth=1.2, **look)
+        look = {
+            "color": _COLOURS[name],
+            "marker": _MARKERS[name],
+            "markersize": 3,
+            "linewidth": 1.2,
+        }
         after = pair["task_loss"] + np.array(pair["step_task_change"])
-        task.plot(radii, pair["task_loss_at_least"], linewidth=1.4, **look)
-        task.plot(radii, after, linestyle="--", linewidth=1.2, **look)
+        safety.plot(radii, pair["step_safety_change"], linestyle="--", **look)
+        task.plot(radii, pair["task_loss_at_least"], **look)
+        task.plot(radii, after, linestyle="--", **look)
     highest = [max(values) for values in zip(*_each(data, "rise_at_most"), strict=True)]
-    safety.plot(radii, highest, color=style.INK, label="at most (T6)")
-    safety.plot([], [], color=style.MUTED, linestyle="--", label="straight step (estimate)")
-    safety.set(
-        title="Safety loss",
-        xscale="log",
-        xlabel="radius in the adapter's coordinates",
-        ylabel="rise of the safety loss (nats/token)",
-    )
+    safety.plot(radii, highest, color=style.INK)
+    safety.axhline(0.0, color=style.MUTED, linewidth=0.6)
+    for axes in (safety, task):
+        axes.set(xscale="log", xlabel="radius (norm of the adapter)")
+    safety.set_title("$\\bf{b}$  change of the safety loss")
+    safety.set_ylabel("nats/token")
     safety.set_yscale("symlog", linthresh=1e-2)
-    safety.legend(loc="upper left")
-    task.plot([], [], color=style.MUTED, label="at least (T7)")
-    task.plot([], [], color=style.MUTED, linestyle="--", label="straight step (estimate)")
-    task.set(
-        title="Task loss",
-        xscale="log",
-        xlabel="radius in the adapter's coordinates",
-        ylabel="task loss afterwards (nats/token)",
-        ylim=(0.0, None),
-    )
-    task.legend(loc="lower left")
+    task.set_title("$\\bf{c}$  task loss afterwards")
+    task.set(ylabel="nats/token", ylim=(0.0, None))
+    _legend(figure, data)
     return figure
 
 
 def _fronts(axes: Axes, data: dict[str, Any]) -> None:
+    free = []
     for name, pair in data["pairs"].items():
-        look = {"color": _COLOURS[name], "label": _LABELS[name]}
+        front = pair["front"]
         if pair["conflicting_prompts"]:
-            front = pair["front"]
-            axes.plot(front["safety_gap"], front["capability_gap"], **look)
+            axes.plot(front["safety_gap"], front["capability_gap"], color=_COLOURS[name])
         else:
-            # The front is the one point where nothing is paid.
-            axes.plot(0.0, 0.0, marker=_MARKERS[name], linestyle="", clip_on=False, **look)
+            # The front is the one point where nothing is paid; markers side by side.
+            look = {"color": _COLOURS[name], "marker": _MARKERS[name], "clip_on": False}
+            axes.plot(0.004 + 0.016 * len(free), 0.005, linestyle="", markersize=4, **look)
+            free.append(name)
+    if free:
+        axes.annotate(
+            "nothing forced",
+            xy=(0.03, 0.008),
+            xytext=(0.08, 0.1),
+            arrowprops={"arrowstyle": "-", "color": style.MUTED, "linewidth": 0.7},
+        )
+    axes.set_title("$\\bf{a}$  forced by shared prompts")
     axes.set(
-        title="Forced by the rows",
         xlabel="safety gap (nats/response)",
         ylabel="capability gap (nats/response)",
         xlim=(0.0, 0.3),
         ylim=(0.0, 0.3),
     )
-    axes.legend(loc="upper right")
+
+
+def _legend(figure: Figure, data: dict[str, Any]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D(
+            [], [], color=_COLOURS[name], marker=_MARKERS[name], markersize=4, label=_LABELS[name]
+        )
+        for name in data["pairs"]
+    ]
+    handles += [
+        Line2D([], [], color=style.INK, label="bound (T6, T7)"),
+        Line2D([], [], color=style.INK, linestyle="--", linewidth=1.2, label="straight step"),
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
 
 
 def _each(data: dict[str, Any], key: str) -> list[list[float]]:
@@ -135,10 +154,12 @@ def shows(data: dict[str, Any]) -> str:
     models = " and ".join(sorted({pair["model"] for pair in data["pairs"].values()}))
     return (
         "What finebound estimate says before a fine-tune, for built-in safety data and three "
-        f"tasks on {models} ({data['model_rows']} rows of each on the model). Left: the exact "
-        "trade-off that prompts with conflicting answers force on every policy. Middle and right: "
-        "bounds on the safety loss and on the task loss within a radius of the aligned weights "
-        "(solid, ESTIMATED), and a straight step down the task's gradient (dashed, a forecast)."
+        f"tasks on {models} ({data['model_rows']} rows of each on the model). (a) The exact "
+        "trade-off that prompts with conflicting answers force on every policy. (b, c) Bounds on "
+        "the rise of the safety loss and, from below, on the task loss within a radius of the "
+        "starting weights (solid, ESTIMATED), and a straight step down the task's gradient "
+        "(dashed, a forecast). The packaged model has not been aligned on these safety data, so "
+        "a task step lowers their loss at first."
     )
 
 
@@ -151,11 +172,10 @@ def claims(data: dict[str, Any]) -> list[Claim]:
     )
     conflict = pairs["task-general"]
     corner = float(np.hypot(*(np.array(conflict["front"][g]) for g in conflict["front"])).min())
-    above = [
-        rise / step
+    margins = [
+        rise - step
         for pair in pairs.values()
         for rise, step in zip(pair["rise_at_most"], pair["step_safety_change"], strict=True)
-        if step > 0
     ]
     below = [
         pair["task_loss"] + change - least
@@ -171,9 +191,9 @@ def claims(data: dict[str, Any]) -> list[Claim]:
         ),
         Claim(
             "T6",
-            min(above, default=np.inf) >= 1.0,
-            f"at all {len(above)} radii where the straight step raises the safety loss the bound "
-            f"is above it, by a factor of at least {min(above, default=np.inf):.3g}",
+            min(margins) >= 0.0,
+            f"at all {len(margins)} points the straight step changes the safety loss by less than "
+            f"the bound (least margin {min(margins):.2g} nats/token)",
         ),
         Claim(
             "T7",

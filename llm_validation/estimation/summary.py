@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from llm_validation.estimation.bounds import model_bounds
 from llm_validation.estimation.model_side import constants_of
 from llm_validation.estimation.pipeline import Estimate
+from llm_validation.measure.overlap_measure import tightest_upper
 from theory.bound import Bound, Direction, Quantity, Status
 from theory.calibrate import calibrate
 from theory.evaluation import Best, best
@@ -24,7 +25,8 @@ REMEDIES = {
     "curvature": "a smaller radius: fewer steps or a lower learning rate",
     "slope": "a smaller radius, or aligning the model further first: its safety loss is not at a "
     "minimum",
-    "contested": "task rows that do not share prompts with the safety data, or whose answers agree",
+    "prompts not told apart": "task prompts that differ more from the safety prompts, or more rows "
+    "of both: few rows leave much doubt",
     "teacher mismatch": "a proxy from the teacher of the safety data",
     "context mismatch": "a proxy whose prompts cover the safety prompts",
     "forgotten": "a proxy that covers the prompts that the task data share with the safety data",
@@ -186,11 +188,16 @@ def advice(estimate: Estimate) -> list[str]:
 def _on_shared_prompts(estimate: Estimate) -> str:
     shared, conflicting = estimate.shared.shared, estimate.shared.conflicting
     if shared == 0:
-        limit = min((m.interval[1] for m in estimate.overlap if m.interval), default=1.0)
+        limit, p = tightest_upper(estimate.overlap)
+        overlap = (
+            f" (their sources overlap by at most {limit:.2f}, with probability {1 - p:g})"
+            if limit < 1 and p < 1
+            else ""
+        )
         return (
             "No task prompt is also a safety prompt, so the rows force no cost: a policy that "
-            f"tells the prompts apart loses nothing (overlap at most {limit:.2f}). What a "
-            "fine-tune loses beyond that comes from shared weights."
+            f"tells the prompts apart loses nothing{overlap}. What a fine-tune loses beyond that "
+            "comes from shared weights."
         )
     asked = "1 prompt is" if shared == 1 else f"{shared} prompts are"
     if not conflicting:
@@ -207,14 +214,16 @@ def _on_shared_prompts(estimate: Estimate) -> str:
 
 def _on_proxy(estimate: Estimate) -> str:
     context, teacher = estimate.mismatch.context, estimate.mismatch.teacher
-    how = f"on {teacher.pairs} pairs ({teacher.matching}), p = {teacher.p_value:.2g}"
+    pairs = f"on {teacher.pairs} pairs ({teacher.matching})"
+    how = f"{pairs}, p = {teacher.p_value:.2g}"
     said = {
         "same teacher": f"The proxy seems to come from the safety data's own teacher ({how}): the "
         "excess over its floor then falls as lambda^-2.",
         "other teacher": f"The proxy comes from another teacher than the safety data ({how}): a "
         "floor remains however large lambda is (T5). A proxy answered by the aligned model itself "
-        "has none.",
-        "undecided": f"Whether the proxy has the teacher of the safety data is undecided ({how}).",
+        "leaves only that model's own gap.",
+        "undecided": f"Whether the proxy has the teacher of the safety data is undecided {pairs}. "
+        f"{teacher.why}",
     }[str(teacher.verdict)]
     if context.tv_lower < 0.005:
         return said
