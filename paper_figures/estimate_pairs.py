@@ -72,9 +72,7 @@ def _measured(made) -> dict[str, Any]:
 
 def draw(data: dict[str, Any]) -> Figure:
     """What the rows force; then the safety and the task loss over the radius."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(style.FULL_WIDTH, 2.9), layout="constrained")
+    figure = style.new_figure(height=2.9)
     forced, safety, task = figure.subplots(1, 3)
     _fronts(forced, data)
     radii = np.array(data["radii"])
@@ -94,11 +92,11 @@ def draw(data: dict[str, Any]) -> Figure:
     safety.axhline(0.0, color=style.MUTED, linewidth=0.6)
     for axes in (safety, task):
         axes.set(xscale="log", xlabel="radius (norm of the adapter)")
-    safety.set_title("$\\bf{b}$  change of the safety loss")
-    safety.set_ylabel("nats/token")
+    style.panel_letter(safety, "b", "change of the safety loss")
+    safety.set_ylabel("change (nats/token)")
     safety.set_yscale("symlog", linthresh=1e-2)
-    task.set_title("$\\bf{c}$  task loss afterwards")
-    task.set(ylabel="nats/token", ylim=(0.0, None))
+    style.panel_letter(task, "c", "task loss afterwards")
+    task.set(ylabel="loss (nats/token)", ylim=(0.0, None))
     _legend(figure, data)
     return figure
 
@@ -121,7 +119,7 @@ def _fronts(axes: Axes, data: dict[str, Any]) -> None:
             xytext=(0.08, 0.1),
             arrowprops={"arrowstyle": "-", "color": style.MUTED, "linewidth": 0.7},
         )
-    axes.set_title("$\\bf{a}$  forced by shared prompts")
+    style.panel_letter(axes, "a", "forced by shared prompts")
     axes.set(
         xlabel="safety gap (nats/response)",
         ylabel="capability gap (nats/response)",
