@@ -92,6 +92,7 @@ def draw(data: dict[str, Any]) -> Figure:
     safety.axhline(0.0, color=style.MUTED, linewidth=0.6)
     for axes in (safety, task):
         axes.set(xscale="log", xlabel="radius (norm of the adapter)")
+        axes.set(xticks=(0.01, 0.1, 1.0), xticklabels=("0.01", "0.1", "1"))
     style.panel_letter(safety, "b", "change of the safety loss")
     safety.set_ylabel("change (nats/token)")
     safety.set_yscale("symlog", linthresh=1e-2)
