@@ -67,10 +67,13 @@ def number(value: float) -> str:
 def bounds_table(bounds: Iterable[Bound], *, title: str):
     """A rich table of the bounds that apply, tightest first within quantity and direction."""
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=Text(title), title_justify="left", header_style="bold")
     for column in ("quantity", "", "value", "unit", "statement", "status", "made of"):
-        table.add_column(column, justify="right" if column == "value" else "left")
+        # Folded, as rich would cut what a narrow terminal has no room for.
+        justify = "right" if column == "value" else "left"
+        table.add_column(column, justify=justify, overflow="fold")
     order = list(QUANTITY_WORDS)
 
     def rank(bound: Bound):

@@ -94,10 +94,20 @@ def bound(
     ``constants`` are those of a real model that entered: one estimated gives ESTIMATED, else
     one of high probability gives HIGH_PROBABILITY with the sum of their p, else CERTIFIED.
     An upper bound that is not below ``inf`` or above ``trivial``, or a lower one not above 0, is
-    VACUOUS. Where ``applies`` is False (per instance) the value falls back to the trivial one.
+    VACUOUS. Where ``applies`` is False (per instance) the value falls back to the trivial one, and
+    so it does where float64 cannot hold the arithmetic (``inf - inf``, ``0 inf``).
     """
     terms = {name: np.asarray(term, dtype=np.float64) for name, term in terms.items()}
-    value = np.asarray(sum(terms.values()), dtype=np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        value = np.asarray(sum(terms.values()), dtype=np.float64)
+    weakest = np.inf if direction is Direction.UPPER else 0.0
+    undefined = np.isnan(value)
+    if undefined.any():
+        value = np.where(undefined, weakest, value)
+        terms = {name: np.where(undefined, weakest, term) for name, term in terms.items()}
+        if direction is Direction.EQUALITY:
+            applies = applies & ~undefined
+            failed = failed or "the numbers are too large or too small for float64"
     used = tuple(constants)
     if any(c.known is Known.ESTIMATED for c in used):
         sound, probability = Status.ESTIMATED, 0.0
@@ -116,7 +126,6 @@ def bound(
         status = np.where(empty, str(Status.VACUOUS), str(sound))
     applies = np.broadcast_to(np.asarray(applies, dtype=bool), value.shape)
     if not applies.all():
-        weakest = np.inf if direction is Direction.UPPER else 0.0
         status = np.where(applies, status, str(Status.NOT_APPLICABLE))
         value = np.where(applies, value, weakest)
         terms = {name: np.where(applies, term, weakest) for name, term in terms.items()}

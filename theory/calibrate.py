@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 
 from theory.bound import Bound, Quantity
 from theory.evaluation import Best, best, evaluate
@@ -23,7 +24,7 @@ class Calibration:
 
     ``strategy`` is the smallest lambda (largest radius) found, erring on the safe side;
     ``None`` if even the strictest of the range misses the budget, and then ``best`` is the bound
-    that it reaches. ``unconstrained`` says that the whole range keeps it.
+    that it reaches. ``unconstrained`` says that the least constraining of the range keeps it.
     """
 
     strategy: Strategy | None
@@ -49,9 +50,9 @@ def calibrate(
 
     ``strategy_kind`` is "loss", "parameter" or "hybrid" (which searches lambda at ``radius``);
     ``budget`` in nats. The bound need not be monotone (T5), so the range is scanned on a
-    logarithmic grid and the first crossing refined by bisection, ending on the side that keeps
-    the budget. ``evaluate`` may be replaced by bounds of one's own. Raises ValueError on a
-    negative budget or an unknown kind.
+    logarithmic grid, with a closer look where the bound turns just above the budget, and the first
+    crossing refined by bisection, ending on the side that keeps the budget. ``evaluate`` may be
+    replaced by bounds of one's own. Raises ValueError on a negative budget or an unknown kind.
     """
     if not budget >= 0 or not np.isfinite(budget):
         raise ValueError(f"the safety budget is {budget:g}: it must be finite and >= 0 nats.")
@@ -67,16 +68,19 @@ def calibrate(
     grid = np.geomspace(low, high, _SCAN)
     if strategy_kind == "parameter":
         grid = grid[::-1]
-    previous = None
+    tried: list[tuple[float, float]] = []
     reached = None
-    for value in grid:
-        reached = bound_at(float(value))
-        if reached.value <= budget:
-            if previous is None:
-                return Calibration(make(float(value)), reached, budget, quantity, True)
-            kept = _refine(bound_at, budget, broken=previous, kept=float(value))
-            return Calibration(make(kept), bound_at(kept), budget, quantity, False)
-        previous = float(value)
+    for value in map(float, grid):
+        reached = bound_at(value)
+        tried.append((value, reached.value))
+        kept = value if reached.value <= budget else _dip(bound_at, budget, tried[-3:])
+        if kept is None:
+            continue
+        if len(tried) == 1:
+            return Calibration(make(value), reached, budget, quantity, True)
+        broken = tried[-2][0] if kept == value else tried[-3][0]
+        kept = _refine(bound_at, budget, broken=broken, kept=kept)
+        return Calibration(make(kept), bound_at(kept), budget, quantity, False)
     return Calibration(None, reached, budget, quantity, False)
 
 
@@ -91,6 +95,25 @@ def _maker(strategy_kind: str, radius: float | None) -> Callable[[float], Strate
         case "hybrid":
             raise ValueError("a hybrid is calibrated in lambda at a given radius.")
     raise ValueError(f"unknown strategy {strategy_kind!r}: loss, parameter or hybrid.")
+
+
+def _dip(
+    bound_at: Callable[[float], Best], budget: float, tried: list[tuple[float, float]]
+) -> float | None:
+    """A value that keeps the budget near the middle of three, where the bound turns (T5)."""
+    if len(tried) < 3:
+        return None
+    (start, before), (_, lowest), (end, after) = tried
+    # A parabola through three such points falls below the middle by less than the others rise.
+    if not (lowest < before and lowest <= after and lowest - budget <= max(before, after) - lowest):
+        return None
+    found = minimize_scalar(
+        lambda log: bound_at(float(np.exp(log))).value,
+        bounds=sorted((np.log(start), np.log(end))),
+        method="bounded",
+        options={"xatol": 0.1 * _RESOLUTION},
+    )
+    return float(np.exp(found.x)) if found.fun <= budget else None
 
 
 def _refine(bound_at: Callable[[float], Best], budget: float, *, broken: float, kept: float):

@@ -13,8 +13,12 @@ from theory.divergence import Array, kl_shift, mass_sum
 from theory.problem import Constants, Problem, QuadraticProblem, TabularProblem, quadratic_form
 from theory.strategy import Hybrid, LossConstraint, ParameterConstraint, Strategy
 
-# Halvings of a range of 600 in log(lam): below float64 resolution.
+# Halvings of a range of 1400 in log(lam): below float64 resolution.
 _BISECTIONS = 64
+# log(lam) as far as float64 goes: disjoint targets on little mass need multipliers of that size.
+_LOG_RANGE = 700.0
+# Of a radius' multiplier: beyond it the step is 0 and the product with a displacement overflows.
+_LARGEST_LOG = 600.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,17 +79,29 @@ def mixture_weights(problem: TabularProblem, lam: ArrayLike) -> tuple[Array, Arr
     return np.where(contested, toward_proxy, 0.0), np.where(contested, toward_task, 0.0)
 
 
+def mixture_shift(problem: TabularProblem, toward_proxy: Array, toward_task: Array) -> Array:
+    """``(1 - w) mu_f + w mu_hat_s - mu_s``, ``[..., X, V]``, from the nearer of the two targets.
+
+    The farther one enters with its small weight, so that nothing large cancels.
+    """
+    safety, proxy, task = (d.target for d in (problem.safety, problem.proxy, problem.task))
+    return np.where(
+        (toward_task < toward_proxy)[..., None],
+        (proxy - safety) + toward_task[..., None] * (task - proxy),
+        (task - safety) + toward_proxy[..., None] * (proxy - task),
+    )
+
+
 def _tabular(problem: TabularProblem, lam: ArrayLike) -> Exact:
     toward_proxy, toward_task = mixture_weights(problem, lam)
     safety, proxy, task = problem.safety, problem.proxy, problem.task
-    pull = task.target - proxy.target
     contested = problem.overlap[..., None]
     task_only = ((task.context > 0) & (proxy.context == 0))[..., None]
     proxy_only = ((proxy.context > 0) & (task.context == 0))[..., None]
     # Distance from the safety targets, kept as a difference so that tiny gaps stay accurate.
     from_safety = np.where(
         contested,
-        (proxy.target - safety.target) + toward_task[..., None] * pull,
+        mixture_shift(problem, toward_proxy, toward_task),
         np.where(
             task_only,
             task.target - safety.target,
@@ -103,7 +119,7 @@ def _tabular(problem: TabularProblem, lam: ArrayLike) -> Exact:
         proxy_safety_gap=_contested_proxy_gap(problem, toward_task, policy),
         capability_gap=mass_sum(
             task.context,
-            kl_shift(task.target, -toward_proxy[..., None] * pull, policy),
+            kl_shift(task.target, toward_proxy[..., None] * (proxy.target - task.target), policy),
             where=problem.overlap,
         ),
         lam=np.broadcast_to(np.asarray(lam, dtype=np.float64), policy.shape[:-2]),
@@ -144,7 +160,7 @@ def _multiplier(epsilon: ArrayLike, unconstrained: Array, gap: Callable[[Array],
     epsilon, unconstrained = np.broadcast_arrays(
         np.asarray(epsilon, dtype=np.float64), unconstrained
     )
-    low, high = np.full(epsilon.shape, -300.0), np.full(epsilon.shape, 300.0)
+    low, high = np.full(epsilon.shape, -_LOG_RANGE), np.full(epsilon.shape, _LOG_RANGE)
     for _ in range(_BISECTIONS):
         middle = 0.5 * (low + high)
         feasible = gap(np.exp(middle)) <= epsilon
@@ -205,9 +221,8 @@ def _within_ball(problem: QuadraticProblem, lam: ArrayLike, radius: ArrayLike) -
         return np.linalg.norm(step(nu), axis=-1) > radius
 
     free = np.zeros(shape)
-    enough = np.linalg.norm(pull, axis=-1) / radius
     with np.errstate(divide="ignore"):
-        high = np.log(enough)
+        high = np.minimum(np.log(np.linalg.norm(pull, axis=-1)) - np.log(radius), _LARGEST_LOG)
         low = np.maximum(high - 300.0, -700.0)
     for _ in range(_BISECTIONS):
         middle = 0.5 * (low + high)

@@ -205,7 +205,7 @@ def _of_constants(
                 "T9",
                 Quantity.SAFETY_GAP,
                 UPPER,
-                {"curvature": product(0.5, logits.value**2, np.square(radius))},
+                {"curvature": product(0.5, np.square(product(logits.value, radius)))},
                 form="(A-J), without data",
                 assumptions=(IN_BALL, LOGITS, ALIGNED_EXACT),
                 trivial=trivial_gap(problem),

@@ -12,7 +12,12 @@ from theory.bound import Bound, Direction, Quantity, bound, not_applicable
 from theory.divergence import Array, mass_sum
 from theory.exact import exact
 from theory.landscape import down, product, reach, up
-from theory.loss_constraint.common import NO_LAMBDA, per_lambda, trivial_gap
+from theory.loss_constraint.common import (
+    NO_LAMBDA,
+    finite_samples,
+    per_lambda,
+    trivial_gap,
+)
 from theory.problem import Constant, Constants, Problem, QuadraticProblem, TabularProblem
 from theory.strategy import Hybrid, LossConstraint, Strategy
 
@@ -80,17 +85,21 @@ def _value_gaps(problem: Constants, strategy: LossConstraint | Hybrid):
     if isinstance(strategy, LossConstraint) and strategy.lam is None:
         return {"constrained": ({"proxy constraint": strategy.epsilon}, _KEPT, ())}
     slack = problem.get("optimality_slack", Constant(0.0))
+    samples, deviations = finite_samples(problem, strategy.lam)
+    extra = {}
+    if np.any(samples > 0):
+        extra["finite samples"] = per_lambda(samples, strategy.lam)
     values = {}
     if "capability_gap_at_aligned" in problem:
         gap = problem["capability_gap_at_aligned"]
-        term = {"value gap / lambda": per_lambda(gap.value + slack.value, strategy.lam)}
-        values["capability gap"] = (term, _NO_WORSE, (gap, slack))
+        term = {"value gap / lambda": per_lambda(gap.value + slack.value, strategy.lam), **extra}
+        values["capability gap"] = (term, _NO_WORSE, (gap, slack, *deviations))
     if "task_loss_at_aligned" in problem:
         start = problem["task_loss_at_aligned"]
         floor = problem.get("task_loss_floor", Constant(0.0))
         gained = start.value - floor.value + slack.value
-        term = {"value gap / lambda": per_lambda(gained, strategy.lam)}
-        values["task loss"] = (term, _NO_WORSE, (start, floor, slack))
+        term = {"value gap / lambda": per_lambda(gained, strategy.lam), **extra}
+        values["task loss"] = (term, _NO_WORSE, (start, floor, slack, *deviations))
     return values
 
 

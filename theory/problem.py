@@ -29,7 +29,8 @@ def _probabilities(name: str, values: ArrayLike) -> Array:
         )
     if (array < 0).any():
         raise ValueError(f"{name} holds a negative probability at index {_first(array < 0)}.")
-    total = array.sum(axis=-1)
+    with np.errstate(over="ignore"):
+        total = array.sum(axis=-1)
     off = np.abs(total - 1.0) > _SUM_TOLERANCE
     if off.any():
         where = _first(off)
@@ -174,7 +175,7 @@ class TabularProblem:
     @cached_property
     def same_teacher(self) -> np.ndarray:
         """Whether ``mu_hat_s = mu_s`` wherever the proxy has mass, ``[...]`` bool."""
-        equal = np.isclose(self.safety.target, self.proxy.target, rtol=0, atol=1e-15).all(axis=-1)
+        equal = (self.safety.target == self.proxy.target).all(axis=-1)
         return (equal | (self.proxy.context == 0)).all(axis=-1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated
 import tyro
 
 from finebound.cli.options import StrategyKind, make_strategy, parse
+from finebound.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -48,18 +50,30 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="bound")
+    import numpy as np
+
     from finebound.output import bound_as_json, bounds_table, exact_as_json, number
     from finebound.problem_file import read_problem
     from finebound.records import to_json, write_atomically
     from theory.evaluation import evaluate
     from theory.exact import exact
+    from theory.problem import QuadraticProblem
 
     strategy = make_strategy(
         options.strategy, lam=options.lam, epsilon=options.epsilon, radius=options.radius
     )
     problem = read_problem(options.problem)
-    solution = exact(problem, strategy)
-    bounds = evaluate(problem, strategy)
+    # Beyond float64 a bound falls back to its trivial value: no warning is needed.
+    with np.errstate(all="ignore"):
+        solution = exact(problem, strategy)
+        bounds = evaluate(problem, strategy)
+    gaps = (exact_as_json(solution) or {}).values()
+    if isinstance(problem, QuadraticProblem) and not all(map(math.isfinite, gaps)):
+        raise InputError(
+            "its numbers are too large or too small for double precision.",
+            remedy="Rescale the problem.",
+            file=options.problem,
+        )
     content = to_json(
         {"exact": exact_as_json(solution), "bounds": [bound_as_json(b) for b in bounds]}
     )

@@ -24,6 +24,7 @@ class Options:
     radius), erring on the safe side. Exit code 1 if no strategy of the range keeps the budget.
 
     Example: finebound calibrate --problem PROBLEM.json --budget 0.1 --strategy loss
+
     Example: finebound calibrate --safety builtin:safety --task builtin:task-code
              --model packaged --budget 0.05 --strategy parameter
     """
@@ -71,6 +72,11 @@ def main(arguments: Sequence[str]) -> int:
 
     if options.out is not None:
         require_folder(options.out)
+    if options.radius is not None and options.strategy != "hybrid":
+        raise InputError(
+            f"--radius does not belong to --strategy {options.strategy}.",
+            remedy="It fixes the radius of --strategy hybrid, whose lambda is searched.",
+        )
     found, inputs, unit = _from_problem(options) if options.problem else _from_data(options)
     winner = found.best.winner
     content = to_json(
@@ -118,6 +124,8 @@ def _as_json(strategy) -> dict[str, float | str]:
 
 
 def _from_problem(options: Options) -> tuple[Calibration, dict[str, str], str]:
+    import numpy as np
+
     from finebound.problem_file import read_problem
     from finebound.records import file_sha256
     from theory.calibrate import calibrate
@@ -129,7 +137,7 @@ def _from_problem(options: Options) -> tuple[Calibration, dict[str, str], str]:
             remedy="Give a problem file, or datasets and a model.",
         )
     problem = read_problem(options.problem)
-    with _as_input_error():
+    with _as_input_error(), np.errstate(all="ignore"):
         found = calibrate(
             problem,
             options.budget,

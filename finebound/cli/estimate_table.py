@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _MODEL_TITLES = {
     "parameter": "parameter constraint: stay within a radius",
-    "hybrid": "hybrid: penalise the proxy loss within a radius",
+    "hybrid": "hybrid: penalise the {} loss within a radius",
 }
 _HYBRID_LAMBDAS = (0.25, 1.0, 4.0)
 
@@ -45,7 +45,7 @@ def print_estimate(estimate: Estimate, console: Console, *, strategy: str = "all
         console.print(_loss_table(estimate, kinds["loss"]))
     for kind, title in _MODEL_TITLES.items():
         if kinds.get(kind):
-            console.print(_model_table(kinds[kind], title))
+            console.print(_model_table(kinds[kind], title.format(_penalised(estimate))))
     for line in _remedies([row for shown_rows in kinds.values() for row in shown_rows]):
         console.print(f"- {line}", style="dim", highlight=False)
     if estimate.model is not None:
@@ -55,6 +55,10 @@ def print_estimate(estimate: Estimate, console: Console, *, strategy: str = "all
             style="dim",
             highlight=False,
         )
+
+
+def _penalised(estimate: Estimate) -> str:
+    return "proxy" if "proxy" in estimate.datasets else "safety"
 
 
 def _overlap_table(estimate: Estimate) -> Table:
@@ -73,10 +77,14 @@ _LOOK = {"title_justify": "left", "header_style": "bold", "title_style": "bold"}
 
 
 def _loss_table(estimate: Estimate, loss_rows: list[Row]) -> Table:
-    table = Table(title="loss constraint: penalise the proxy loss with lambda", **_LOOK)
+    penalised = _penalised(estimate)
+    table = Table(title=f"loss constraint: penalise the {penalised} loss with lambda", **_LOOK)
+    # What is penalised is what these columns' safety gap is counted on.
+    gaps = f"{'proxy ' if penalised == 'proxy' else ''}safety, capability"
+    p = max(row.contested_safety.failure_probability for row in loss_rows)
     table.add_column("lambda", justify="right")
-    table.add_column("shared prompts alone\n(exact, nats/response)\nsafety, capability")
-    table.add_column("contexts answered apart\n(T15, nats/response)\nsafety, capability")
+    table.add_column(f"shared prompts alone\n(T3, exact)\nnats/response\n{gaps}")
+    table.add_column(f"prompts not told apart\n(T15, p {p:g})\nnats/response\n{gaps}")
     if estimate.model is not None:
         table.add_column("safety loss rises\n(nats/token)")
         table.add_column("mostly by")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,7 +17,8 @@ class Example:
     ``prompt`` is the text of every turn before the answer, joined by newlines (what the text
     measures read); ``response`` the supervised answer; ``messages`` the ``(role, content)`` turns
     before it (what the chat template reads). ``rejected`` is set only in preference data,
-    ``category`` (a hazard category or another label) only when the source has one.
+    ``category`` (a hazard category or another label) only when the source has one. ``origin``
+    is the file and the row (from 1) that it was read from: for errors, no part of the content.
     """
 
     prompt: str
@@ -25,6 +26,7 @@ class Example:
     messages: tuple[tuple[str, str], ...]
     rejected: str | None = None
     category: str | None = None
+    origin: tuple[str, int] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def single_turn(cls, prompt: str, response: str, *, category: str | None = None) -> Example:

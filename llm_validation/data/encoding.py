@@ -61,17 +61,22 @@ def encode(
     has no supervised token.
     """
     where = dataset.name if dataset.source == "memory" else dataset.source
-    _check_text(dataset, where)
+    # A sample's rows are named as in the file that they come from.
+    places = [
+        example.origin or (where, row) for row, example in enumerate(dataset.examples, start=1)
+    ]
+    _check_text(dataset, places)
     conversations = [
         (_turns(example.messages), {"role": "assistant", "content": example.response})
         for example in dataset.examples
     ]
     by_mark = tokenizer.is_fast and _GENERATION_BLOCK.search(tokenizer.get_chat_template())
-    ids, masks = (_by_mark if by_mark else _by_prefix)(conversations, tokenizer, where)
+    ids, masks = (_by_mark if by_mark else _by_prefix)(conversations, tokenizer, places)
 
     encoded = []
     too_long = 0
     for row, (row_ids, mask) in enumerate(zip(ids, masks, strict=True), start=1):
+        file, file_row = places[row - 1]
         if len(row_ids) > max_length:
             if on_long == "drop":
                 too_long += 1
@@ -80,8 +85,8 @@ def encode(
                 f"The row has {len(row_ids)} tokens, and the limit is {max_length}.",
                 remedy="Raise --max-length (as far as the model's context goes), or shorten or "
                 "drop the row.",
-                file=where,
-                row=row,
+                file=file,
+                row=file_row,
             )
         mask[:1] = False
         if not mask.any():
@@ -89,8 +94,8 @@ def encode(
                 "The row has no supervised token: its answer is empty, or the chat template marks "
                 "none of it.",
                 remedy="Write an answer, or drop the row.",
-                file=where,
-                row=row,
+                file=file,
+                row=file_row,
             )
         encoded.append(Encoded(np.asarray(row_ids, dtype=np.int32), mask, row))
     if too_long == len(dataset) > 0:
@@ -160,19 +165,20 @@ def token_budget_batches(encoded: Sequence[Encoded], *, tokens: int) -> list[lis
 
 _Message = dict[str, str]
 _Conversations = list[tuple[list[_Message], _Message]]
+_Place = tuple[str, int]  # file and row, for errors
 _IdsAndMasks = tuple[list[list[int]], list[np.ndarray]]
 
 
 def _by_mark(
-    conversations: _Conversations, tokenizer: PreTrainedTokenizerBase, where: str
+    conversations: _Conversations, tokenizer: PreTrainedTokenizerBase, places: list[_Place]
 ) -> _IdsAndMasks:
     """Supervise the last run of tokens that the template marks; earlier answers are context."""
     all_ids, masks = [], []
-    for row, (turns, answer) in enumerate(conversations, start=1):
+    for place, (turns, answer) in zip(places, conversations, strict=True):
         with_mask = _apply(
             [*turns, answer],
             tokenizer,
-            (where, row),
+            place,
             tokenize=True,
             return_dict=True,
             return_assistant_tokens_mask=True,
@@ -189,19 +195,19 @@ def _by_mark(
 
 
 def _by_prefix(
-    conversations: _Conversations, tokenizer: PreTrainedTokenizerBase, where: str
+    conversations: _Conversations, tokenizer: PreTrainedTokenizerBase, places: list[_Place]
 ) -> _IdsAndMasks:
     """Supervise what follows the generation prompt, to the first special token after the answer."""
     special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     special.update(tokenizer.all_special_tokens)
     end_of_turn = re.compile("|".join(map(re.escape, sorted(special, key=len, reverse=True))))
     prompts, ends, texts = [], [], []
-    for row, (turns, answer) in enumerate(conversations, start=1):
-        prompt = _render(turns, tokenizer, (where, row), add_generation_prompt=True)
-        text = _render([*turns, answer], tokenizer, (where, row))
+    for place, (turns, answer) in zip(places, conversations, strict=True):
+        prompt = _render(turns, tokenizer, place, add_generation_prompt=True)
+        text = _render([*turns, answer], tokenizer, place)
         start = text.find(answer["content"].strip(), len(prompt))
         if not text.startswith(prompt) or start < 0:
-            raise _not_a_prefix(where, row)
+            raise _not_a_prefix(place)
         end = start + len(answer["content"].strip())
         closing = end_of_turn.search(text, end) if special else None
         prompts.append(prompt)
@@ -210,38 +216,37 @@ def _by_prefix(
 
     prompt_ids, end_ids, ids = (_tokenise(part, tokenizer) for part in (prompts, ends, texts))
     masks = []
-    for row, (before, upto, whole) in enumerate(
-        zip(prompt_ids, end_ids, ids, strict=True), start=1
-    ):
+    for place, before, upto, whole in zip(places, prompt_ids, end_ids, ids, strict=True):
         if whole[: len(before)] != before or whole[: len(upto)] != upto:
-            raise _not_a_prefix(where, row)
+            raise _not_a_prefix(place)
         mask = np.zeros(len(whole), dtype=bool)
         mask[len(before) : len(upto)] = True
         masks.append(mask)
     return ids, masks
 
 
-def _check_text(dataset: Dataset, where: str) -> None:
+def _check_text(dataset: Dataset, places: list[_Place]) -> None:
     """Raise InputError for half a surrogate pair, which no tokenizer reads."""
-    for row, example in enumerate(dataset.examples, start=1):
+    for (file, row), example in zip(places, dataset.examples, strict=True):
         try:
             "".join([example.response, *(text for _, text in example.messages)]).encode()
         except UnicodeEncodeError as error:
             raise InputError(
                 f"The row holds a broken character ({error.object[error.start]!a}).",
                 remedy="Save the file as valid UTF-8, or drop the row.",
-                file=where,
+                file=file,
                 row=row,
             ) from error
 
 
-def _not_a_prefix(where: str, row: int) -> InputError:
+def _not_a_prefix(place: _Place) -> InputError:
+    file, row = place
     return InputError(
         "It cannot be told where the answer begins: the chat template's prompt is not a prefix of "
         "the prompt with its answer.",
         remedy="Remove white space at the answer's beginning; if every row fails, use a chat "
         "template that marks its answers with {% generation %}.",
-        file=where,
+        file=file,
         row=row,
     )
 
@@ -260,19 +265,19 @@ def _turns(messages: Sequence[tuple[str, str]]) -> list[_Message]:
 def _render(
     turns: list[_Message],
     tokenizer: PreTrainedTokenizerBase,
-    where: tuple[str, int] | None = None,
+    place: _Place | None = None,
     *,
     add_generation_prompt: bool = False,
 ) -> str:
     return _apply(
-        turns, tokenizer, where, tokenize=False, add_generation_prompt=add_generation_prompt
+        turns, tokenizer, place, tokenize=False, add_generation_prompt=add_generation_prompt
     )
 
 
 def _apply(
     turns: list[_Message],
     tokenizer: PreTrainedTokenizerBase,
-    where: tuple[str, int] | None,
+    place: _Place | None,
     **options: Any,
 ) -> Any:
     """``apply_chat_template``, whose refusals name the row."""
@@ -281,7 +286,7 @@ def _apply(
     try:
         return tokenizer.apply_chat_template(turns, date_string=TEMPLATE_DATE, **options)
     except (TemplateError, ValueError) as error:
-        file, row = where or (None, None)
+        file, row = place or (None, None)
         raise InputError(
             f"The model's chat template refuses the conversation: {str(error).rstrip('.')}.",
             remedy="Check the roles and their order (an optional system turn, then user and "

@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -85,17 +86,16 @@ def read_examples(
     unusable: Counter[str] = Counter()
     first: tuple[int, str] | None = None
     to_example: Callable[[Row], Example] | None = None
-    nested, total = False, 0
+    nested, total, name = False, 0, str(file)
     for number, row in rows:
         total += 1
         if to_example is None:
             to_example = choose_layout(tuple(row), file=file)
             nested = row.keys() >= _NESTED
         try:
-            if nested:
-                examples += [to_example(instance) for instance in _instances(row)]
-            else:
-                examples.append(to_example(row))
+            parts = _instances(row) if nested else [row]
+            read = [replace(to_example(part), origin=(name, number)) for part in parts]
+            examples += read
         except UnusableRowError as problem:
             unusable[problem.what] += 1
             first = first or (number, problem.what)

@@ -73,7 +73,7 @@ def bounds_on_images(
                         "T15",
                         quantity,
                         Direction.UPPER,
-                        {"contested": value},
+                        {"prompts not told apart": value},
                         form=measure.method,
                         assumptions=("(A-T) every conditional table is realisable",),
                         constants=(Constant(value, *known),),

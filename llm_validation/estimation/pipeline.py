@@ -68,12 +68,11 @@ class Request:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("lams", "radii"):
-            values = getattr(self, name)
+        for option, values in (("--lam", self.lams), ("--radius", self.radii)):
             wrong = [v for v in values if not (np.isfinite(v) and v > 0)]
             if wrong or not values:
                 given = f"{wrong[0]:g}" if wrong else "empty"
-                raise ValueError(f"--{name[:-1]} is {given}: it must be greater than 0 and finite.")
+                raise ValueError(f"{option} is {given}: it must be greater than 0 and finite.")
         if not 0 < self.failure_probability < 1:
             raise ValueError(
                 f"--failure-probability is {self.failure_probability:g}: it must be in (0, 1)."
@@ -81,8 +80,8 @@ class Request:
         for name, value in (("--rows", self.rows), ("--model-rows", self.model_rows)):
             if value is not None and value < 2:
                 raise ValueError(f"{name} is {value}: at least 2 rows are needed.")
-        if not self.learning_rate > 0 or self.steps < 1:
-            raise ValueError("--learning-rate must be above 0 and --steps at least 1.")
+        if not 0 < self.learning_rate < np.inf or self.steps < 1:
+            raise ValueError("--learning-rate must be above 0 and finite, --steps at least 1.")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from llm_validation.models.packaged import cache_folder, packaged_model_folder, 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-USE_PACKAGED = "or leave out --model to use the packaged model"
+USE_PACKAGED = "or use the packaged model (--model packaged)"
 _HUB_ANSWERS_WITHIN = 5.0  # seconds
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _TOKENIZER_FILES = (

@@ -118,7 +118,22 @@ def test_a_table_for_people_and_a_file(capsys, tmp_path):
         ('{"kind": "constants", "tv": NaN}', "NaN"),
         ('{"kind": "tabular", "safety": {"context": [NaN, 1], "target": [[1]]}}', "NaN"),
         ({**QUADRATIC, "H_s": [[1, 0], [0, -1]]}, "not positive semi-definite"),
-        ({**QUADRATIC, "theta_f": ["a", "b"]}, "could not convert"),
+        ({**QUADRATIC, "theta_f": ["a", "b"]}, 'theta_f[0] is "a", not a number'),
+        ({**QUADRATIC, "theta_f": ["1", 1]}, "not a number"),
+        ({**QUADRATIC, "theta_f": [True, 1]}, "theta_f[0] is true, not a number"),
+        ({**QUADRATIC, "theta_f": [10**400, 1]}, "too large a number"),
+        ({**QUADRATIC, "theta_f": [[1, 1], [1, 1]]}, "theta_f[0] is a list, not a number"),
+        ({**QUADRATIC, "H_s": [[1, 0], [0]]}, "H_s[1] has 1 entries, H_s[0] has 2"),
+        ({**QUADRATIC, "H_f": [[0, 0], [0, 1]], "theta_f": [1, 1e200]}, "too large or too small"),
+        ({**TABULAR, "safety": None}, "safety must be an object"),
+        ({**TABULAR, "safety": {"context": 1, "target": [[1]]}}, "context is 1, not a list"),
+        ({**TABULAR, "aligned": {"a": 1}}, "aligned is an object, not a list of rows"),
+        ({"kind": ["tabular"]}, 'has "kind": ["tabular"]'),
+        ("[" * 100_000, "nested too deeply"),
+        ({"kind": "constants", "tv": "0.1"}, "not a number"),
+        ({"kind": "constants", "tv": {"value": 10**400}}, "too large a number"),
+        ({"kind": "constants", "tv": {"valu": 0.1}}, "it lacks value"),
+        ({"kind": "constants", "tv": {"value": 0.1, "unit": 5}}, "unit is 5, not a text"),
     ],
 )
 def test_bad_problems_are_one_paragraph_naming_the_file(capsys, tmp_path, problem, says):
@@ -168,3 +183,35 @@ def test_the_front_door_is_light(code):
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+HUGE = {
+    "kind": "constants",
+    "capability_gap_at_aligned": 0.8,
+    "logit_lipschitz": 1e200,
+    "lipschitz_task": 1e200,
+    "quadratic_growth_proxy": 1.0,
+    "loss_range": "inf",
+    "tv": 0,
+    "coverage_ratio": "inf",
+    "overlap_task_mass": 0,
+    "overlap_proxy_mass": 0,
+    "proxy_floor": 0,
+}
+
+
+@pytest.mark.parametrize("problem", [TABULAR, QUADRATIC, HUGE])
+@pytest.mark.parametrize("size", ["5e-324", "1e-300", "1e-100", "1e100", "1e300", "1.7e308"])
+@pytest.mark.parametrize("options", [["--lam"], ["--epsilon"], ["--strategy", "parameter"]])
+def test_extreme_numbers_give_trivial_bounds_and_never_a_nan(
+    capsys, tmp_path, problem, size, options
+):
+    last = ["--radius", size] if len(options) == 2 else [size]
+    code, out, err = run(capsys, tmp_path, problem, *options, *last, "--json")
+    assert (code, err) == (0, "")
+    content = json.loads(out)
+    assert "null" not in json.dumps([b["terms"] for b in content["bounds"]])
+    for b in content["bounds"]:
+        assert b["value"] is not None
+        if b["value"] == "inf" and b["direction"] == "upper":
+            assert b["status"] in ("VACUOUS", "NOT_APPLICABLE")

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -155,6 +156,17 @@ def test_rows_longer_than_the_context_name_the_row(capsys, files, tmp_path, tiny
     assert not (tmp_path / "out").exists()
 
 
+def test_a_long_row_of_a_sample_is_named_as_in_its_file(capsys, files, tmp_path, tiny_folder):
+    rows = [{"prompt": f"Ask {i}.", "response": "long " * 600 * (i > 60) + "."} for i in range(100)]
+    code, _, err = run(
+        capsys, "estimate", "--safety", files["safety"], "--model", tiny_folder,
+        "--task", write_rows(tmp_path / "long.jsonl", rows), "--model-rows", "10",
+    )  # fmt: skip
+    assert code == 2
+    row = int(re.search(r"long\.jsonl, row (\d+):", err)[1])
+    assert row > 61
+
+
 @pytest.mark.parametrize("missing", ["tokenizer", "template", "folder"])
 def test_a_model_folder_that_lacks_something_says_what(capsys, files, tiny_folder, missing):
     if missing == "tokenizer":
@@ -195,6 +207,38 @@ def test_a_full_disk_leaves_nothing_half_written(capsys, files, tmp_path, monkey
     assert "No space left" in err
     left = [p for p in tmp_path.iterdir() if p not in files.values()]
     assert all(not any(p.iterdir()) for p in left if p.is_dir())
+
+
+@pytest.mark.parametrize("verb", ["estimate", "calibrate"])
+def test_a_file_as_out_is_refused_before_the_work(capsys, files, tmp_path, verb):
+    budget = ("--budget", "0.1", "--model", "no/model") if verb == "calibrate" else ()
+    code, _, err = run(
+        capsys, verb, "--safety", tmp_path / "none.jsonl", "--task", files["task"],
+        "--out", files["task"], *budget,
+    )  # fmt: skip
+    assert code == 2
+    assert "task.jsonl: is a file" in err
+
+
+def test_with_a_proxy_the_table_says_whose_safety_gap_it_holds(capsys, files, tmp_path):
+    rows = [{"prompt": f"Is lock {i} safe?", "response": f"No, not {i}."} for i in range(40)]
+    proxy = write_rows(tmp_path / "proxy.jsonl", rows)
+    pair = ("estimate", "--safety", files["safety"], "--task", files["task"])
+    _, without, _ = run(capsys, *pair)
+    _, with_proxy, _ = run(capsys, *pair, "--proxy", proxy)
+    assert "penalise the safety loss" in without
+    assert "proxy safety" not in without
+    assert "penalise the proxy loss" in with_proxy
+    assert "proxy safety, capability" in with_proxy
+
+
+@pytest.mark.parametrize(("value", "says"), [("0", "--radius is 0"), ("-2", "--radius is -2")])
+def test_a_radius_must_be_positive(capsys, files, value, says):
+    code, _, err = run(
+        capsys, "estimate", "--safety", files["safety"], "--task", files["task"], "--radius", value
+    )
+    assert code == 2
+    assert says in err
 
 
 @pytest.mark.parametrize("lam", ["0", "-1"])

@@ -7,13 +7,16 @@ import re
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
+from paper_figures.registry import figure_names
 from theory.symbolic.document import document, main
 from theory.symbolic.identities import IDENTITIES
 from theory.symbolic.latex import NOT_YET, anchor, fill, inline_formulas
 from theory.symbolic.statements import STATEMENTS
 
 ROOT = Path(__file__).parents[2]
+FORMULA = re.compile(r"\$[^$]+\$")
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +67,19 @@ def test_every_test_exists(statement, test):
     assert any(module in source for module in modules)
 
 
+FIGURES = [(s.id, figure) for s in STATEMENTS.values() for figure in s.figures]
+
+
+def test_every_figure_is_named_by_a_statement():
+    assert {figure for _, figure in FIGURES} == set(figure_names())
+
+
+@pytest.mark.parametrize(("statement", "figure"), FIGURES)
+def test_every_figure_says_whether_its_statement_holds(statement, figure):
+    source = (ROOT / "paper_figures" / f"{figure}.py").read_text(encoding="utf-8")
+    assert re.search(rf'Claim\(\s*"{statement}\b', source)
+
+
 def test_every_identity_belongs_to_a_statement_and_is_in_the_document(text):
     for key, identities in IDENTITIES.items():
         assert key in STATEMENTS or f"## {key}\n" in text
@@ -96,6 +112,25 @@ def test_formulas_survive_githubs_markdown(text):
     assert len(blocks) == len(re.findall(r"\n\n```math\n", text)) == text.count("```") / 2
     for block in blocks:
         assert block.count(r"\begin") == block.count(r"\end")
+        assert not re.search("[<>]", block), block  # GitHub may take them for tags
+
+
+def test_formulas_reach_the_page_as_they_were_written(text):
+    """GitHub finds formulas in what Markdown leaves: emphasis or a link must not eat a part."""
+    for token in MarkdownIt().parse(text):
+        if token.type == "inline":
+            left = "".join(
+                "\n" if part.type == "softbreak" else part.content for part in token.children
+            )
+            assert FORMULA.findall(left) == FORMULA.findall(token.content)
+
+
+def test_formulas_stand_apart_from_words(text):
+    """A letter, digit or hyphen beside a dollar sign keeps GitHub from seeing the formula."""
+    outside = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    for formula in FORMULA.finditer(outside):
+        assert outside[formula.start() - 1] in " \n(", formula.group()
+        assert outside[formula.end()] in " \n.,;:)", formula.group()
 
 
 def test_the_paper_is_credited_with_the_framework_alone(text):

@@ -7,7 +7,14 @@ import os
 import pytest
 
 from finebound.errors import InputError
-from finebound.records import manifest, spawn_seed, staged_folder, to_json, write_atomically
+from finebound.records import (
+    manifest,
+    require_folder,
+    spawn_seed,
+    staged_folder,
+    to_json,
+    write_atomically,
+)
 
 
 def full_disk(*_):
@@ -51,6 +58,32 @@ def test_out_may_not_be_a_file(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(InputError, match="is a file"), staged_folder(tmp_path / "out"):
         pass
+
+
+def test_a_folder_that_exists_may_be_a_mount(tmp_path, monkeypatch):
+    out, move = tmp_path / "out", os.replace
+    out.mkdir()
+
+    def within_the_mount(source, target):
+        if not source.is_relative_to(out):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        move(source, target)
+
+    monkeypatch.setattr(os, "replace", within_the_mount)
+    with staged_folder(out) as stage:
+        (stage / "a.json").write_text("1")
+    assert [path.name for path in out.iterdir()] == ["a.json"]
+
+
+def test_a_place_without_leave_to_write_is_found_before_the_work(tmp_path, monkeypatch):
+    require_folder(tmp_path / "new" / "out")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file: is a file"):
+        require_folder(tmp_path / "file" / "out")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(InputError, match="cannot be written to"):
+        require_folder(tmp_path / "new" / "out")
 
 
 def test_json_has_inf_as_a_string_and_nan_as_null():

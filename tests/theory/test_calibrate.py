@@ -65,6 +65,21 @@ def test_a_budget_below_the_floor_is_reported_not_faked():
     assert found.best.value > 1e-4
 
 
+def test_a_budget_that_only_a_narrow_range_of_lambda_keeps_is_found():
+    """A mismatched proxy: G_s falls, then rises again in lambda (T5 c)."""
+    problem = TabularProblem(
+        Distribution([1.0], [[0.5, 0.5]]),
+        Distribution([1.0], [[0.1, 0.9]]),
+        Distribution([1.0], [[0.8, 0.2]]),
+    )
+    lowest = 4.0 / 3.0  # (0.1 + 0.8 lam) / (1 + lam) = 0.5
+    gap = upper(problem, LossConstraint(lam=lowest * 1.002))
+    found = calibrate(problem, gap, "loss")
+    assert found.strategy is not None
+    assert found.strategy.lam == pytest.approx(lowest, rel=0.01)
+    assert upper(problem, found.strategy) <= gap
+
+
 def test_an_easy_budget_needs_no_constraint_and_hybrid_needs_a_radius():
     agreeing = TabularProblem(Distribution([1.0], [[0.9, 0.1]]), Distribution([1.0], [[0.9, 0.1]]))
     assert calibrate(agreeing, 0.1, "loss").unconstrained

@@ -218,3 +218,35 @@ def test_contexts_without_mass_and_disjoint_supports_are_right_not_nan():
     solution = exact(apart, LossConstraint(lam=2.0))
     assert solution.safety_gap == 0.0
     assert solution.capability_gap == 0.0
+
+
+@pytest.mark.parametrize("lam", [1e-12, 1e-6, 1.0, 1e6])
+def test_a_task_near_the_safety_data_keeps_its_digits_under_a_distant_proxy(lam):
+    """Fifty-digit reference: at small lambda the policy is almost mu_f, which is almost mu_s."""
+    safety, task, proxy = [0.5, 0.5], [0.5 + 2**-30, 0.5 - 2**-30], [0.875, 0.125]
+    problem = TabularProblem(
+        *(Distribution([1.0], [target]) for target in (safety, task, proxy)),
+    )
+    with mpmath.workdps(50):
+        w = mpmath.mpf(lam) / (1 + mpmath.mpf(lam))
+        policy = [
+            (1 - w) * mpmath.mpf(a) + w * mpmath.mpf(b) for a, b in zip(task, proxy, strict=True)
+        ]
+        gap = float(
+            sum(mpmath.mpf(p) * mpmath.log(p / q) for p, q in zip(safety, policy, strict=True))
+        )
+    found = exact(problem, LossConstraint(lam=lam)).safety_gap
+    assert found == pytest.approx(gap, rel=1e-12, abs=0)
+
+
+@pytest.mark.parametrize("epsilon", [4.0, 6.5, 1e-280])
+def test_epsilon_is_used_up_wherever_float64_has_a_multiplier(epsilon):
+    """Disjoint targets on mass b: ``b log(1 + 1 / (lam b)) = epsilon`` has lam = e^-epsilon/b."""
+    mass = 0.01
+    problem = TabularProblem(
+        Distribution([mass, 1 - mass], [[1.0, 0.0], [0.5, 0.5]]),
+        Distribution([1.0, 0.0], [[0.0, 1.0], [0.5, 0.5]]),
+    )
+    found = exact(problem, LossConstraint(epsilon=epsilon))
+    assert found.proxy_safety_gap == pytest.approx(epsilon, rel=1e-9, abs=0)
+    assert found.lam == pytest.approx(1 / (mass * np.expm1(epsilon / mass)), rel=1e-9)

@@ -270,3 +270,64 @@ def test_what_does_not_apply_names_what_it_lacks():
                 assert bound.status is not Status.NOT_APPLICABLE or bound.failed
     (bound,) = value_gap(Constants({"loss_range": 1.0}), LossConstraint(lam=1.0))
     assert "capability_gap_at_aligned" in bound.failed
+
+
+def test_closed_forms_of_constants_need_an_exact_minimiser():
+    """A policy within the slack of the minimum that exceeds what T4's mass form would say."""
+    task, safety, lam = np.array([0.0, 1.0]), np.array([1.0, 0.0]), 1.0
+    best, near = np.array([0.5, 0.5]), np.array([0.45, 0.55])
+
+    def objective(p):
+        return -np.log(p[1]) - lam * np.log(p[0])
+
+    slack = objective(near) - objective(best)
+    problem = TabularProblem(Distribution([1.0], [safety]), Distribution([1.0], [task]))
+    strategy = LossConstraint(lam=lam)
+    constants = {
+        "overlap_task_mass": 1.0,
+        "overlap_proxy_mass": 1.0,
+        "proxy_floor": 0.0,
+        "coverage_ratio": 1.0,
+        "overlap_safety_mass": 1.0,
+    }
+    claimed = max(b.value for b in overlap_mass(Constants(constants), strategy))
+    assert claimed == pytest.approx(exact(problem, strategy).proxy_safety_gap)
+    assert -np.log(near[0]) > claimed  # the near-minimiser's own gap
+    for name in ("optimality_slack", "uniform_deviation_safety", "uniform_deviation_task"):
+        slow = Constants(constants | {name: slack})
+        for b in [*overlap_mass(slow, strategy), *safety_floor(slow, strategy)]:
+            assert b.status is Status.NOT_APPLICABLE
+            assert name in b.failed
+
+
+def test_sampled_losses_add_to_the_slack():
+    """Minimising within delta on samples is minimising within delta + 2 lam e_n + 2 e_m'."""
+    known = {
+        "proxy_gap_at_task": 0.3,
+        "capability_gap_at_proxy": 0.2,
+        "quadratic_growth_proxy": 2.0,
+        "lipschitz_task": 1.0,
+    }
+    lam, e_n, e_m = 4.0, 0.01, 0.02
+    sampled = Constants(known | {"uniform_deviation_safety": e_n, "uniform_deviation_task": e_m})
+    slow = Constants(known | {"optimality_slack": 2 * lam * e_n + 2 * e_m})
+    for statement in (comparator, value_gap):
+        values = [
+            {
+                (b.quantity, b.form): b.value
+                for b in statement(problem, LossConstraint(lam=lam))
+                if b.status is not Status.NOT_APPLICABLE
+            }
+            for problem in (sampled, slow, Constants(known))
+        ]
+        assert values[0] == pytest.approx(values[1])
+        assert all(values[0][key] > values[2][key] for key in values[2])
+
+
+def test_almost_the_same_teacher_is_another_teacher():
+    """1e-16 of mass that the proxy's teacher lacks costs an infinite gap."""
+    safety = Distribution([1.0, 0.0], [[1e-16, 1.0], [0.5, 0.5]])
+    proxy = Distribution([1.0, 0.0], [[0.0, 1.0], [0.5, 0.5]])
+    task = Distribution([0.0, 1.0], [[0.5, 0.5], [0.5, 0.5]])
+    for b in safety_floor(TabularProblem(safety, task, proxy), LossConstraint(lam=1.0)):
+        assert b.value == np.inf

@@ -11,6 +11,7 @@ from theory.loss_constraint.common import (
     MINIMISER,
     NO_LAMBDA,
     TABULAR,
+    finite_samples,
     per_lambda,
     ratio,
     times,
@@ -180,9 +181,14 @@ def _value_gap_constants(problem: Constants, strategy: LossConstraint | Hybrid) 
     growth, lipschitz = problem.get("quadratic_growth_proxy"), problem.get("lipschitz_task")
     if growth is not None and lipschitz is not None and isinstance(strategy, LossConstraint):
         terms = {
-            "L_f^2 / lambda^2": ratio(2.0 * lipschitz.value**2, growth.value * np.square(lam)),
+            "L_f^2 / lambda^2": ratio(
+                2.0 * np.square(lipschitz.value), growth.value * np.square(lam)
+            ),
             "slack / lambda": 2.0 * slack.value / np.asarray(lam),
         }
+        samples, deviations = finite_samples(problem, lam)
+        if np.any(samples > 0):
+            terms["finite samples"] = 2.0 * samples / np.asarray(lam)
         bounds.append(
             bound(
                 "T1",
@@ -192,7 +198,7 @@ def _value_gap_constants(problem: Constants, strategy: LossConstraint | Hybrid) 
                 form="quadratic growth",
                 assumptions=(MINIMISER, "(A-QG) of f_hat_s", "f_f is L_f-Lipschitz"),
                 trivial=trivial_gap(problem),
-                constants=(growth, lipschitz, slack),
+                constants=(growth, lipschitz, slack, *deviations),
             )
         )
     return bounds
@@ -210,22 +216,22 @@ def mismatch_of_constants(problem: Constants):
     if size is not None:
         if "tv" in problem:
             mismatch = problem["tv"]
-            terms = {"proxy mismatch": size.value * mismatch.value}
+            terms = {"proxy mismatch": times(mismatch.value, size.value)}
             forms["total variation"] = (terms, (size, mismatch), bounded)
         if "tv_context" in problem and "tv_teacher" in problem:
             context, teacher = problem["tv_context"], problem["tv_teacher"]
             terms = {
-                "context mismatch": size.value * context.value,
-                "teacher mismatch": size.value * teacher.value,
+                "context mismatch": times(context.value, size.value),
+                "teacher mismatch": times(teacher.value, size.value),
             }
             forms["context and teacher"] = (terms, (size, context, teacher), bounded)
         if "kl" in problem:
             divergence = problem["kl"]
-            terms = {"proxy mismatch": size.value * np.sqrt(0.5 * divergence.value)}
+            terms = {"proxy mismatch": times(np.sqrt(0.5 * divergence.value), size.value)}
             forms["Kullback-Leibler"] = (terms, (size, divergence), bounded)
     if "wasserstein" in problem and "loss_lipschitz_in_data" in problem:
         distance, lipschitz = problem["wasserstein"], problem["loss_lipschitz_in_data"]
-        terms = {"proxy mismatch": 2.0 * lipschitz.value * distance.value}
+        terms = {"proxy mismatch": times(distance.value, 2.0 * lipschitz.value)}
         assumption = "the loss is Lipschitz in (x, y)"
         forms["Wasserstein"] = (terms, (distance, lipschitz), assumption)
     return forms
@@ -284,7 +290,9 @@ def comparator(problem: Problem, strategy: Strategy) -> list[Bound]:
             )
             for form, (terms, constants, assumption) in mismatch.items()
         ]
-    return _penalised(np.asarray(strategy.lam), found, slack, assumptions, trivial)
+    lam = np.asarray(strategy.lam)
+    samples = finite_samples(problem, lam) if isinstance(problem, Constants) else (0.0, ())
+    return _penalised(lam, found, slack, samples, assumptions, trivial)
 
 
 def _safety_gap_of_task_optimum(problem: QuadraticProblem) -> Array:
@@ -293,31 +301,35 @@ def _safety_gap_of_task_optimum(problem: QuadraticProblem) -> Array:
     return exact(swapped, LossConstraint(epsilon=0.0)).capability_gap
 
 
-def _penalised(lam: Array, found, slack: Constant, assumptions, trivial) -> list[Bound]:
+def _penalised(lam: Array, found, slack: Constant, samples, assumptions, trivial) -> list[Bound]:
     bounds = []
+    extra, deviations = samples
     for side, (gap, constant) in found.items():
-        objective = lam * gap if side == "task" else np.asarray(gap)
+        objective = times(lam, gap) if side == "task" else np.asarray(gap)
         weights = {
             Quantity.WEIGHTED_SUM: (1.0, (1.0 + lam) * trivial, "G_f + lambda G_hat_s, "),
             Quantity.CAPABILITY_GAP: (1.0, trivial, ""),
-            Quantity.PROXY_SAFETY_GAP: (1.0 / lam, trivial, ""),
+            Quantity.PROXY_SAFETY_GAP: (per_lambda(1.0, lam), trivial, ""),
         }
         for quantity, (weight, limit, prefix) in weights.items():
             value = (
                 np.asarray(gap)
                 if quantity is Quantity.PROXY_SAFETY_GAP and side == "task"
-                else (weight * objective)
+                else times(weight, objective)
             )
+            terms = {f"{side} optimum": value, "optimiser slack": times(weight, slack.value)}
+            if np.any(extra > 0):
+                terms["finite samples"] = times(weight, extra)
             bounds.append(
                 bound(
                     "T2",
                     quantity,
                     UPPER,
-                    {f"{side} optimum": value, "optimiser slack": weight * slack.value},
+                    terms,
                     form=f"{prefix}{side} optimum",
                     assumptions=assumptions,
                     trivial=limit,
-                    constants=(constant, slack),
+                    constants=(constant, slack, *deviations),
                 )
             )
     return bounds

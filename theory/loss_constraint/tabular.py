@@ -6,11 +6,12 @@ import numpy as np
 
 from theory.bound import Bound, Direction, Quantity, bound, not_applicable
 from theory.divergence import Array, chi_square, kl, kl_shift, mass_sum, mean_ratio
-from theory.exact import Exact, exact, mixture_weights
+from theory.exact import Exact, exact, mixture_shift, mixture_weights
 from theory.loss_constraint.common import (
     MINIMISER,
     NO_LAMBDA,
     TABULAR,
+    not_exactly_minimised,
     ratio,
     times,
     trivial_gap,
@@ -176,6 +177,8 @@ def _overlap_mass_constants(problem: Constants, strategy: LossConstraint) -> lis
     if a is None or b is None or strategy.lam is None:
         failed = "needs lam, overlap_task_mass and overlap_proxy_mass"
         return [not_applicable("T4", Quantity.PROXY_SAFETY_GAP, failed)]
+    if failed := not_exactly_minimised(problem):
+        return [not_applicable("T4", Quantity.PROXY_SAFETY_GAP, failed)]
     lam = np.asarray(strategy.lam)
     safety = b.value * np.log1p(ratio(a.value, lam * b.value)) if b.value > 0 else 0.0 * lam
     capability = a.value * np.log1p(ratio(b.value, a.value / lam)) if a.value > 0 else 0.0 * lam
@@ -277,10 +280,7 @@ def _safety_gap_terms(problem: TabularProblem, solution: Exact) -> dict[str, Arr
 
 
 def _contested_safety_gap(problem: TabularProblem, solution: Exact) -> Array:
-    toward_task = mixture_weights(problem, solution.lam)[1][..., None]
-    shift = (problem.proxy.target - problem.safety.target) + toward_task * (
-        problem.task.target - problem.proxy.target
-    )
+    shift = mixture_shift(problem, *mixture_weights(problem, solution.lam))
     divergence = kl_shift(problem.safety.target, shift, solution.policy)
     return mass_sum(problem.safety.context, divergence, where=problem.overlap)
 
@@ -309,9 +309,14 @@ def _safety_floor_constants(problem: Constants, strategy: Strategy) -> list[Boun
     missing = [name for name in needed if name not in problem]
     if missing:
         return [not_applicable("T5", Quantity.SAFETY_GAP, f"needs {', '.join(missing)}")]
+    if failed := not_exactly_minimised(problem):
+        return [not_applicable("T5", Quantity.SAFETY_GAP, failed)]
     floor, coverage, mass = (problem[name] for name in needed)
     forms = {
-        "linear": (coverage.value * mass.value / np.asarray(strategy.lam), (floor, coverage, mass))
+        "linear": (
+            times(coverage.value, mass.value) / np.asarray(strategy.lam),
+            (floor, coverage, mass),
+        )
     }
     if "overlap_safety_mass" in problem:
         shared = problem["overlap_safety_mass"]

@@ -166,7 +166,7 @@ def _safety_of_constants(
         terms = {"slope": product(2.0, logits.value, radius)}
         forms["(A-J), Lipschitz"] = (terms, (logits,), LOGITS)
         if optimal:
-            terms = {"curvature": product(0.5, logits.value**2, squared)}
+            terms = {"curvature": product(0.5, np.square(product(logits.value, radius)))}
             forms["(A-J)"] = (terms, (logits,), f"{LOGITS}; {ALIGNED_EXACT}")
     bounds = [
         bound(

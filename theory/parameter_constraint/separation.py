@@ -207,7 +207,11 @@ def _domination(problem: Problem, strategy: Strategy) -> Bound:
         if b.direction is Direction.UPPER
     ]
     if isinstance(problem, QuadraticProblem):
-        uppers.append(np.asarray(exact(problem, strategy).safety_gap) * (1.0 + 1e-10))
+        solution = exact(problem, strategy)
+        # Directions that H_s barely sees may round to a gap of 0, and the front is steep there.
+        step = np.square(solution.policy - problem.theta_s).sum(axis=-1)
+        noise = product(1e-13, problem.spectrum_s[..., -1], step)
+        uppers.append(np.asarray(solution.safety_gap) * (1.0 + 1e-10) + noise)
     return bound(
         "T8",
         Quantity.CAPABILITY_GAP,

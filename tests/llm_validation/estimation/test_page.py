@@ -116,6 +116,8 @@ def test_what_a_dataset_says_is_shown_and_never_run(either: Estimate) -> None:
     assert "<script" not in html.lower()
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in html
     assert ATTACK in Outline(html).words
+    # Isolated: a prompt that turns the direction of writing does not turn its row number.
+    assert "<bdi>" in html
 
 
 def test_names_from_outside_are_escaped_too(text_only: Estimate) -> None:
@@ -287,6 +289,7 @@ def test_the_command_has_only_options_that_the_verb_knows() -> None:
         learning_rate=1.0,
         steps=1,
         rows=3,
+        model_rows=4,
         max_length=3,
         coordinates="all",
         failure_probability=0.5,

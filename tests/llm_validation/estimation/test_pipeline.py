@@ -17,6 +17,7 @@ from llm_validation.estimation.summary import (
     rows,
     strategy_as_json,
 )
+from llm_validation.measure.overlap_measure import tightest_upper
 from llm_validation.measure.texts import normalise
 from theory.bound import Status
 
@@ -35,11 +36,16 @@ def test_text_alone_gives_what_the_data_force(text_estimate):
         # The exact price on the rows stays below what T15 allows for the prompts' images.
         assert row.forced_capability <= row.contested_capability.value
         assert row.contested_capability.status is Status.HIGH_PROBABILITY
+        # T15 counts all answers as different: answers that agree would not lower it.
+        assert row.contested_capability.remedy
+        assert "agree" not in row.contested_capability.remedy
         assert row.safety is None
     assert by_kind(text_estimate, "parameter") == []
     said = " ".join(advice(text_estimate))
     assert "40 of them with other answers" in said
     assert "another teacher" in said
+    # T5's floor for a self-generated proxy is the aligned model's gap, not 0 (proxy_floor).
+    assert "that model's own" in said
 
 
 def test_agreeing_targets_and_code_force_nothing():
@@ -47,6 +53,10 @@ def test_agreeing_targets_and_code_force_nothing():
         made = estimate(Request(safety="builtin:safety", task=task))
         assert made.shared.conflicting == 0
         assert np.all(made.front.safety_gap == 0)
+        if made.shared.shared == 0:
+            # The least of several limits at p = 0.05 each fails more often than one of them.
+            limit, p = tightest_upper(made.overlap)
+            assert f"at most {limit:.2f}, with probability {1 - p:g}" in advice(made)[0]
 
 
 def test_a_model_adds_bounds_in_its_coordinates(model_estimate):

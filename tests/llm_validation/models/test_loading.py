@@ -262,7 +262,7 @@ class TestHub:
     def names_all_three_ways_out(error: InputError) -> None:
         for way in ("`hf download meta-llama/Llama-3.2-1B-Instruct`", "`hf auth login`"):
             assert way in error.remedy
-        assert "leave out --model" in error.remedy
+        assert "--model packaged" in error.remedy
 
     @pytest.mark.parametrize(
         ("kind", "said"), [("GatedRepoError", "is gated"), ("RepositoryNotFoundError", "knows no")]

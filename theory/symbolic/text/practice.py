@@ -16,8 +16,15 @@ $\beta_\Delta$ the largest curvature of $\Delta$ on the ball of radius $r$ aroun
 <<main>>
 *A priori*, $f_f(\theta_\lambda)$ is replaced by a lower bound on $f_f$ (0, or an entropy) and $r$
 by the constraint's radius or T13's. With $\hat G_s\le\varepsilon$ instead of a penalty the first
-term is $\varepsilon$. Proxy mismatch is thus a *gradient* mismatch: what counts is whether the
-proxy pulls the weights the same way as the safety data, not whether the prompts look alike.
+term is $\varepsilon-\hat G_s(\theta_s)$, or $\varepsilon$. Proxy mismatch is thus a *gradient*
+mismatch: what counts is whether the proxy pulls the weights the same way as the safety data, not
+whether the prompts look alike.
+
+*Computed.* A table measures $r$ and $\Delta$ in centred logits at its exact minimiser (for a
+hybrid the radius and $G_f(\theta_s)$ stand in), with
+$\beta_\Delta=\frac12\max_x\max(0,\rho_s-\hat\rho_s)$, where $f_s$ and $\hat f_s$ are finite at
+$\theta_s$. Constants take $G_f(\theta_s)$, or a start and a floor of the task loss, for the value
+gap, with $2e_n+2e_m'/\lambda$ of T1(v) on top. A quadratic problem has $\Delta=0$.
 """,
             main=r"""
 f_s(\theta_\lambda)-f_s(\theta_s)\le\frac{f_f(\theta_s)-f_f(\theta_\lambda)+\delta}\lambda
@@ -26,7 +33,7 @@ f_s(\theta_\lambda)-f_s(\theta_s)\le\frac{f_f(\theta_s)-f_f(\theta_\lambda)+\del
         ),
         assumptions=(
             r"$F_\lambda(\theta_\lambda)\le F_\lambda(\theta_s)+\delta$, measured after a run",
-            r"$\beta_\Delta$ bounds the Hessian of $\Delta$ on the ball",
+            r"$\beta_\Delta$ is at least every eigenvalue of the Hessian of $\Delta$ on the ball",
         ),
         proof=r"""
 Taylor's formula with the mean-value remainder bounds $\Delta(\theta_\lambda)-\Delta(\theta_s)$ by
@@ -39,7 +46,6 @@ $\hat f_s(\theta_\lambda)-\hat f_s(\theta_s)$ by the first. Add.
             "tests/theory/test_local.py::test_t12_is_attained_so_that_any_smaller_constant_breaks_it",
             "tests/theory/test_local.py::test_t12_on_tables_with_zero_masses_and_tiny_gaps",
         ),
-        figures=("estimate_pairs",),
     ),
     Statement(
         id="T13",
@@ -48,15 +54,16 @@ $\hat f_s(\theta_\lambda)-\hat f_s(\theta_s)$ by the first. Add.
             r"""
 Even an unconstrained fine-tune is a parameter-constrained one. After $T$ steps of rates $\eta_t$:
 
-*SGD* with gradients clipped to norm $c$ and momentum $m$ (with Nesterov's look-ahead $m^{t+1}$
-for $m^t$):
+*SGD* with gradients clipped to norm $c$, momentum $m$ (with Nesterov's look-ahead $m^{t+1}$ for
+$m^t$) and no weight decay, which would be added after the clipping:
 <<sgd>>
 *Adam* (also AMSGrad, and Adam with coupled weight decay) on $n$ numbers: no coordinate moves by
 more than $\eta_tk_t$ at step $t$, so
 <<adam>>
 *AdamW*, with decoupled decay $\omega$ on all of them and $a_t=\eta_t\omega$:
 <<adamw>>
-Parameter groups add in squares. For LoRA also $\Vert BA\Vert_F\le\Vert B\Vert_F\Vert A\Vert_F$.
+Parameter groups add in squares. For LoRA with scaling $\alpha$ over the rank $k$ also
+$\Vert\frac\alpha kBA\Vert_F\le\frac\alpha k\Vert B\Vert_F\Vert A\Vert_F$.
 
 All three are attained: SGD by a constant gradient, Adam at every step at once by gradients that
 grow like $(\beta_2/\beta_1)^t$, AdamW when steps and decay pull the same way. $k_1=1$, and with
@@ -68,7 +75,7 @@ r\le\sum_{t\le T}\eta_t\,c\,\frac{1-m^t}{1-m}\le\frac c{1-m}\sum_{t\le T}\eta_t 
             adam=r"""
 r\le\sqrt n\sum_{t\le T}\eta_tk_t,\qquad
 k_t=\frac{1-\beta_1}{\sqrt{1-\beta_2}}\cdot\frac{\sqrt{1-\beta_2^t}}{1-\beta_1^t}\cdot
-\Big(\sum_{j<t}(\beta_1^2/\beta_2)^j\Big)^{1/2}.
+\Big(\sum_{j\lt t}(\beta_1^2/\beta_2)^j\Big)^{1/2}.
 """,
             adamw=r"""
 r_t\le|1-a_t|\,r_{t-1}+a_t\Vert\theta_0\Vert+\sqrt n\,\eta_tk_t,\qquad r_0=0 .
@@ -79,7 +86,7 @@ r_t\le|1-a_t|\,r_{t-1}+a_t\Vert\theta_0\Vert+\sqrt n\,\eta_tk_t,\qquad r_0=0 .
 SGD: the velocity is a geometric sum of clipped gradients. Adam: by Cauchy-Schwarz
 $|\sum_j\beta_1^jg_{t-j}|\le(\sum_j(\beta_1^2/\beta_2)^j)^{1/2}(\sum_j\beta_2^jg_{t-j}^2)^{1/2}$,
 which holds for every finite $t$ and is an equality for the geometric gradients. AdamW:
-$\theta_t-\theta_0 =(1-a_t)(\theta_{t-1}-\theta_0)-a_t\theta_0-\eta_tu_t$ with
+$\theta_t-\theta_0=(1-a_t)(\theta_{t-1}-\theta_0)-a_t\theta_0-\eta_tu_t$ with
 $\Vert u_t\Vert\le\sqrt nk_t$. Groups are orthogonal.
 """,
         functions=(
@@ -99,21 +106,24 @@ $\Vert u_t\Vert\le\sqrt nk_t$. Groups are orthogonal.
         title="Finite samples",
         body=fill(
             r"""
-$n$ independent losses in $[0,B]$ with sample mean $\bar\ell$ and sample variance $S^2$ satisfy,
-with probability at least $1-p$,
+$n\ge2$ independent losses in $[0,B]$ with sample mean $\bar\ell$ and sample variance $S^2$ (divisor
+$n-1$) satisfy, with probability at least $1-p$,
 <<main>>
-and the mirrored lower bound (Maurer and Pontil, 2009). A gap is a difference on the *same*
-examples: apply it to the paired differences, whose range is $2B$. A bound that combines $k$
-intervals splits $p$ over them.
+The interval is two-sided: each side fails with probability at most $p/2$. (The one-sided bound of
+Maurer and Pontil, 2009, has $\log(2/p)$ for one side that fails with probability $p$.) It is cut to
+the range, and $n=1$ gives the range. A gap is a difference on the *same* examples: apply it to the
+paired differences, which lie in $[-B,B]$, so with $2B$ for $B$. A bound that combines $k$ intervals
+splits $p$ over them.
 """,
             main=r"""
-\mathbb E\ell\le\bar\ell+\sqrt{\frac{2S^2\log(2/p)}n}+\frac{7B\log(2/p)}{3(n-1)} .
+\big|\mathbb E\ell-\bar\ell\big|\le\sqrt{\frac{2S^2\log(4/p)}n}+\frac{7B\log(4/p)}{3(n-1)} .
 """,
         ),
         assumptions=("independent examples, losses in a known range",),
         proof=r"""
 Bennett's inequality with the true deviation, and a self-bounding inequality that exceeds the
-sample deviation only with probability $p/2$; union bound.
+sample deviation only with small probability, each with half of what one side may fail; union
+bound over the two sides.
 """,
         functions=("theory.confidence.empirical_bernstein",),
         tests=("tests/theory/test_confidence.py",),
@@ -127,29 +137,53 @@ For any map $\phi$ of contexts (clusters of embeddings, hashed n-grams), replace
 $\rho_f,\hat\rho_s$ in T4's upper sums by the masses $a_k,b_k$ of the images and $\tau$ by 1: they
 are still upper bounds,
 <<main>>
-An overlap $1-\mathrm{TV}$ measured on images is never too small, as no map raises TV. A
-classifier that tells safety from task contexts with balanced accuracy $q$ on held-out data gives
-$1-\mathrm{TV}\le2(1-q)$; a lower confidence limit for $q$ gives an upper one for the overlap.
-Cluster masses that are estimated from samples make the result an estimate, unless a confidence
-radius of the masses is added.
+An overlap $1-\mathrm{TV}(\rho_s,\rho_f)$ measured on images is never too small, as no map raises
+TV. The images must be fixed before the rows on which their masses are measured are seen; masses
+from samples then need one of two margins, else the result is an estimate.
+
+*Masses.* The empirical masses of $n$ draws over $K$ images are within
+$\frac12\sqrt{(K-1)/n}+\sqrt{\log(1/p)/2n}$ of the true ones in TV, except with probability $p$. The
+two radii add to the measured overlap; for the sums above, an upper bound on their largest value
+over all masses within the radii is taken.
+
+*Error rates.* Let a rule name safety contexts correctly with probability at least $q_s$ and task
+contexts with at least $q_f$. Then
+<<accuracy>>
+Of the sums above the safety one is then at most that of two images with $b=(q_s,1-q_s)$ and
+$a=(1-q_f,q_f)$, or $\log(1+1/\lambda)$ if $q_s+q_f\le1$; swap the roles and take $1/\lambda$ for
+capability. $q_s$ and $q_f$ are Clopper-Pearson lower limits on held-out rows, each with its own
+share of $p$, since the two classes are separate samples.
+
+The commands use both, with a quarter of $p$ for each of the two radii and of the two limits, and
+keep the smaller result.
 """,
             main=r"""
 \hat G_s(P_\lambda)\le\sum_kb_k\log\Big(1+\frac{a_k}{\lambda b_k}\Big),\qquad
 G_f(P_\lambda)\le\sum_ka_k\log\Big(1+\frac{\lambda b_k}{a_k}\Big).
 """,
+            accuracy=r"""
+1-\mathrm{TV}(\rho_s,\rho_f)\ \le\ (1-q_s)+(1-q_f)=2(1-q),\qquad q=\tfrac12(q_s+q_f).
+""",
         ),
         assumptions=("those of T4; any map of contexts",),
         proof=r"""
 $(a,b)\mapsto b\log(1+a/\lambda b)$ is concave and positively homogeneous, hence superadditive:
-merging contexts can only raise the sum. Data processing. A test of two hypotheses errs with
-probability at least $(1-\mathrm{TV})/2$.
+merging contexts can only raise the sum. Data processing. Masses: Cauchy-Schwarz for the mean of
+the distance, McDiarmid's inequality for its deviation; by concavity and homogeneity the sum is at
+most a linear form, $\sum_kp_ka_k+q_kb_k$ with $p_k=1/\lambda(1+u_k)$ and
+$q_k=\log(1+u_k)-u_k/(1+u_k)$ for any $u_k\ge0$, and a linear form moves by at most its oscillation
+times the radius. A test of two hypotheses errs with probability at least $(1-\mathrm{TV})/2$. Two
+images: the concave sum is largest where both have the same masses and falls away from there.
 """,
         functions=(
             "theory.overlap.overlap_sum",
             "theory.overlap.overlap_sum_upper",
             "theory.overlap.overlap_from_accuracy",
+            "theory.overlap.overlap_sum_from_accuracy",
+            "theory.confidence.multinomial_tv_radius",
+            "theory.confidence.clopper_pearson",
         ),
-        tests=("tests/theory/test_overlap.py",),
+        tests=("tests/theory/test_overlap.py", "tests/theory/test_confidence.py"),
     ),
     Statement(
         id="T16",
@@ -182,33 +216,37 @@ $\lambda_i$ to within $\delta_i$ of the minimum; $h_i=c_i+\lambda_is_i-\delta_i$
 (a) Every $\theta$ whatever satisfies $f_f(\theta)\ge\max_i(h_i-\lambda_i\hat f_s(\theta))$: the
 runs draw a convex lower envelope that no fine-tune of this class beats.
 
-(b) A $\delta$-minimiser at $\lambda$, with $\lambda_i\lt\lambda\lt\lambda_j$ and
-$U=\min_k(c_k+\lambda s_k)+\delta$, has
+(b) Let $\theta_\lambda$ minimise $F_\lambda$ to within $\delta$ at a $\lambda$ that was not run,
+and $U=\min_k(c_k+\lambda s_k)+\delta$ over **all** runs. Then $\hat f_s(\theta_\lambda)$ lies
+between
 <<bracket>>
-and $f_f(\theta_\lambda)\le U-\lambda\hat f_s(\theta_\lambda)$: a bracket for every $\lambda$ that
-was not run. Since $U\le c_i+\lambda s_i+\delta$, it lies within
-$s_j-(\delta+\delta_j)/ (\lambda_j-\lambda)$ and $s_i+(\delta+\delta_i)/(\lambda-\lambda_i)$.
+which are infinite where no run lies on that side, and
+$U-\lambda u\le f_f(\theta_\lambda)\le U-\lambda l$. Comparing with one run at a time, by
+$U\le c_i+\lambda s_i+\delta$, gives the wider $u\le s_i+(\delta+\delta_i)/(\lambda-\lambda_i)$ for
+$\lambda_i\lt\lambda$ and $l\ge s_j-(\delta+\delta_j)/(\lambda_j-\lambda)$ for
+$\lambda_j\gt\lambda$.
 
 (c) *Mutual check*: $\delta_i\ge\max_j(c_i+\lambda_is_i-c_j-\lambda_is_j)_+$. A run beaten on its
 own objective by another run was under-trained, by at least that much. In Case II, radii
-$r_i\le r_j$ with $c_i\lt c_j$ show the same of run $j$.
+$r_i\le r_j$ with $c_i\lt c_j$ show the same of run $j$, by at least $c_j-c_i$.
 """,
             bracket=r"""
-\frac{h_j-U}{\lambda_j-\lambda}\ \le\ \hat f_s(\theta_\lambda)\ \le\
-\frac{U-h_i}{\lambda-\lambda_i}
+l=\max_{\lambda_j\gt\lambda}\frac{h_j-U}{\lambda_j-\lambda}\qquad\text{and}\qquad
+u=\min_{\lambda_i\lt\lambda}\frac{U-h_i}{\lambda-\lambda_i},
 """,
         ),
         assumptions=(r"the slacks $\delta_i$ are at least the true ones",),
         proof=r"""
 (a) Definition of $\delta_i$. (b) $f_f(\theta_\lambda)+\lambda\hat f_s(\theta_\lambda)\le U$, and
-(a) for run $i$; subtract and divide by $\lambda-\lambda_i$. The two ends are corners of the
-polygon that all these inequalities leave, so no more can be concluded. (c) The minimum at
-$\lambda_i$ is at most $c_j+\lambda_is_j$.
+(a) for run $i$; subtract and divide by $\lambda-\lambda_i$. The two ends, and with them both limits
+of $f_f$, are corners of the polygon that all these inequalities leave, so no more can be concluded.
+(c) The minimum at $\lambda_i$ is at most $c_j+\lambda_is_j$.
 """,
         functions=(
             "theory.envelope.envelope",
             "theory.envelope.bracket",
             "theory.envelope.undertrained",
+            "theory.envelope.undertrained_by_radius",
         ),
         tests=(
             "tests/theory/test_envelope.py::test_no_point_of_the_class_lies_below_the_envelope",
@@ -224,35 +262,50 @@ $\lambda_i$ is at most $c_j+\lambda_is_j$.
 Let $q$ be any rule on contexts: answer with the task model $P_f$ where $q(x)=f$ and with the
 aligned model elsewhere. This policy $P$ has
 <<main>>
-With contexts that a classifier separates without error, and each model optimal on its own data,
-both gaps vanish. T10 bounds every policy from below, T18 the best from above. So the safety gap
-of a fine-tune splits into an *unavoidable* part, between T10's limit at its capability and the
-gap of a router that is as capable, due to shared contexts, and *interference*, the rest, due to
-shared weights.
+With contexts that the rule separates without error, and each model optimal on its own data, both
+gaps vanish. The masses sent the wrong way, $\rho_s(q=f)+\rho_f(q=s)$, are together at least
+$1-\mathrm{TV}(\rho_s,\rho_f)$.
+
+*Split.* T10 bounds every policy from below, T18 the best from above. So the safety gap $G_s$ of a
+fine-tune is the sum of an *unavoidable* part $A$, which is the least safety gap of any policy as
+capable as the fine-tune and due to shared contexts, and of *interference* $G_s-A$, due to shared
+weights. With $L$ the limit of T10 at the capability gap $G_f$ of the fine-tune and $P$ the router,
+<<split>>
+A router that is less capable than the fine-tune proves nothing about $A$.
 """,
             main=r"""
 \begin{aligned}
 G_s(P)&\le G_s(\theta_s)+\sum_{q(x)=f}\rho_s\,\mathrm{KL}(\mu_s\Vert P_f),\\
-G_f(P)&\le G_f(\theta_f)+\sum_{q(x)=s}\rho_f\,\mathrm{KL}(\mu_f\Vert P_{\theta_s}).
+G_f(P)&\le G_f(P_f)+\sum_{q(x)=s}\rho_f\,\mathrm{KL}(\mu_f\Vert P_{\theta_s}).
 \end{aligned}
+""",
+            split=r"""
+L\ \le\ A\ \le\ \begin{cases}
+\min\{G_s,\ G_s(P)\}&\text{if }G_f(P)\le G_f\\
+G_s&\text{otherwise.}
+\end{cases}
 """,
         ),
         assumptions=(
             "a fixed rule; measured parts are means over held-out rows",
-            "the router bounds the unavoidable part only where it is as capable as the fine-tune",
+            "the router bounds the unavoidable part only where its capability gap is at most the "
+            "fine-tune's",
         ),
         proof=r"""
-Split the sum over contexts by the rule; what the aligned model answers is at most its whole gap.
+Split the sum over contexts by the rule; what each model answers costs at most its whole gap. The
+router is a policy, so $A$ is at most its safety gap if it is as capable, and so is the fine-tune.
 """,
         functions=(
             "theory.routing.routing",
             "theory.routing.measured_routing",
             "theory.routing.split_safety_gap",
+            "theory.routing.separating_mismatch",
         ),
         tests=(
             "tests/theory/test_routing.py::test_a_router_has_exactly_the_gaps_of_the_policy_that_it_is",
             "tests/theory/test_routing.py::test_separable_contexts_cost_nothing_even_where_models_disagree_completely",
             "tests/theory/test_routing.py::test_the_split_holds_the_true_least_gap_of_every_fine_tune",
+            "tests/theory/test_routing.py::test_a_router_that_is_less_capable_proves_nothing_about_interference",
         ),
     ),
     Statement(

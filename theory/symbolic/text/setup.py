@@ -21,7 +21,7 @@ NOTATION = fill(
 Contexts $x\in\mathcal X$ (a prompt, or a prompt and a prefix of the response; countably many) and
 responses $y\in\mathcal Y$ (finite, $|\mathcal Y|=V$). The safety data is the distribution
 $D_s=(\rho_s,\mu_s)$: $D_s(x,y)=\rho_s(x)\mu_s(y|x)$. Likewise the proxy data
-$\hat D_s= (\hat\rho_s,\hat\mu_s)$ and the task data $D_f=(\rho_f,\mu_f)$. The model is
+$\hat D_s=(\hat\rho_s,\hat\mu_s)$ and the task data $D_f=(\rho_f,\mu_f)$. The model is
 $P_\theta(y|x)$, $\theta\in\Theta$, with loss $\ell(\theta;x,y)=-\log P_\theta(y|x)$ in nats.
 <<losses>>
 Infima are assumed attained. The **gaps** are
@@ -41,9 +41,10 @@ variation of probabilities is used. Statements per token and per sequence then a
 rule, and two different answers to the same prompt overlap only on the prompt and their common
 prefixes.
 
-Case I returns $\theta_\lambda$, a $\delta$-minimiser of $F_\lambda=f_f+\lambda\hat f_s$; its
-constrained form is $\min f_f$ subject to $\hat G_s\le\varepsilon$. Case II returns
-$\theta_\epsilon\in\arg\min f_f$ over the ball of radius $\epsilon$ around $\theta_s$.
+Case I returns $\theta_\lambda$, which minimises $F_\lambda=f_f+\lambda\hat f_s$ to within
+$\delta$; its *constrained form* is $\min f_f$ subject to $\hat G_s\le\varepsilon$. Case II returns
+$\theta_\epsilon\in\arg\min f_f$ over the ball of radius $\epsilon$ around $\theta_s$. The
+hybrid minimises $F_\lambda$ over that ball.
 """,
     losses=r"""
 f_s(\theta)=\mathbb E_{D_s}\ell,\qquad \hat f_s(\theta)=\mathbb E_{\hat D_s}\ell,\qquad
@@ -64,7 +65,9 @@ ASSUMPTIONS: dict[str, str] = {
     r"\rho_f$ and $\hat\mu_s$ on the rest of $\mathrm{supp}\thinspace\hat\rho_s$, and some "
     r"$\theta$ the same with the roles swapped. (A-T) implies it.",
     "A-J": r"logits are Lipschitz from the aligned model: $\Vert z_\theta(x,\cdot)-z_{\theta_s}"
-    r"(x,\cdot)\Vert_\infty\le J\Vert\theta-\theta_s\Vert$ on the ball considered.",
+    r"(x,\cdot)\Vert_\infty\le J\Vert\theta-\theta_s\Vert$ on the ball considered. A shift common "
+    r"to all logits of a context changes no probability, so half the range of the change counts; a "
+    r"table of logits with the Euclidean norm has $J=1/\sqrt2$.",
     "A-L": r"a loss is Lipschitz with constant $L$.",
     "A-β": r"a loss is smooth: its gradient is Lipschitz with constant $\beta$.",
     "A-PL": r"Polyak-Łojasiewicz: $\Vert\nabla f\Vert^2\ge2\mu(f-f^\star)$.",
@@ -72,6 +75,11 @@ ASSUMPTIONS: dict[str, str] = {
 }
 
 RESULT = r"""
+A function takes a *problem* and a *strategy* (Case I, Case II or the hybrid). The problem is a
+table of contexts and responses, the quadratic model of the last section, or named *constants* of
+a real model (a loss range, a radius, a total variation). Where they differ, a statement ends with
+what is *computed* for which.
+
 Every function returns `Bound` objects: the value, its direction (upper, lower, equality), the
 quantity bounded, the unit, the statement, its assumptions and its terms, which add up to the
 value. The status is one of
@@ -80,10 +88,12 @@ value. The status is one of
 - `CERTIFIED`: all constants are known;
 - `HIGH_PROBABILITY`: holds with probability at least 1 minus the stated failure probability;
 - `ESTIMATED`: some constant was estimated, and then never `CERTIFIED`;
-- `VACUOUS`: weaker than the trivial bound (0 below; $B$ or $\log V$ above, where known);
+- `VACUOUS`: an upper bound that is infinite or above the trivial one ($B$ or $\log V$, where
+  known), or a lower bound of 0;
 - `NOT_APPLICABLE`: with the assumption that fails.
 
-Rounding and non-convergence go to the safe side.
+Rounding and non-convergence go to the safe side. A bound of scope *worst case* (T11) is on the
+supremum over safety data that one does not know, not on the instance at hand.
 """
 
 QUADRATIC = fill(
@@ -93,7 +103,7 @@ with $d=\theta_f-\theta_s$ and a perfect proxy have closed forms.
 <<case_one>>
 $A:B=(A^{-1}+B^{-1})^{-1}$ is the **parallel sum**, which is 0 when the ranges of $H_f$ and $H_s$
 meet only in 0: the parametric version of an empty context overlap. Since
-$H_\bullet\approx \sum_x\rho_\bullet(x)J_x^\top F_xJ_x$, shared *features* matter, not only shared
+$H_\bullet\approx\sum_x\rho_\bullet(x)J_x^\top F_xJ_x$, shared *features* matter, not only shared
 contexts. Case II is $\theta_\epsilon-\theta_s=(H_f+\nu I)^{-1}H_fd$ with the least $\nu\ge0$ that
 meets the radius: the same with $H_s$ replaced by the identity, so it spends its budget also in
 directions where $H_s$ is flat.
