@@ -163,6 +163,9 @@ def _of_constants(
     reachable = product(2.0, logits.value, radius)
     gained, used = reachable, (start, slack, deviation, task_deviation, logits, *moved)
     capability = problem.get("capability_gap_at_aligned")
+    if capability is not None and np.isinf(capability.value):
+        failed = "needs a finite capability_gap_at_aligned: else every point is a minimiser"
+        return [not_applicable("T9", Quantity.SAFETY_GAP, failed)]
     if capability is not None and np.any(capability.value < reachable):
         gained, used = np.minimum(reachable, capability.value), (*used, capability)
     common = {

@@ -315,7 +315,7 @@ def minimax_price(eta: ArrayLike, vocabulary: ArrayLike, *, kind: Mismatch = "co
     if kind == "context":
         return product(eta, np.log(size))
     if kind not in ("teacher", "teacher_exact"):
-        raise ValueError(f"unknown kind {kind!r}: context, teacher or certain teacher.")
+        raise ValueError(f"unknown kind {kind!r}: context, teacher or teacher_exact.")
     others = size - 1.0
     spread = product(eta, np.log(others))
     inner = np.clip(eta, 1e-300, 1.0 - 1e-16)

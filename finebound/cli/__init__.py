@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -51,10 +52,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"finebound: unknown verb {verb!r}.{hint} See `finebound --help`.", file=sys.stderr)
         return 2
     try:
-        return import_module(f"finebound.cli.{verb}").main(rest)
+        code = import_module(f"finebound.cli.{verb}").main(rest)
+        sys.stdout.flush()
+        return code
     except InputError as error:
         print(f"finebound {verb}: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # The reader (head, a pager) has enough; what is still buffered must not fail at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print(f"finebound {verb}: interrupted.", file=sys.stderr)
         return 130

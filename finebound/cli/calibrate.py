@@ -51,6 +51,8 @@ class Options:
     """Optimiser steps of the planned fine-tune."""
     model_rows: int = 256
     """Rows of each dataset to measure the model on, a seeded sample."""
+    drop_unusable: bool = False
+    """Leave out rows with an empty prompt or answer instead of refusing the file."""
     max_length: int | None = None
     """Longest row in tokens (default: the model's context)."""
     coordinates: Literal["adapter", "all"] = "adapter"
@@ -169,6 +171,7 @@ def _from_data(options: Options) -> tuple[Calibration, dict[str, str], str]:
             steps=options.steps,
             model_rows=options.model_rows,
             max_length=options.max_length,
+            drop_unusable=options.drop_unusable,
             coordinates=options.coordinates,
             seed=options.seed,
         )

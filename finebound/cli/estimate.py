@@ -46,6 +46,8 @@ class Options:
     """Rows of each dataset to use, a seeded sample (default: all)."""
     model_rows: int = 256
     """Rows of each dataset to measure the model on, a seeded sample."""
+    drop_unusable: bool = False
+    """Leave out rows with an empty prompt or answer instead of refusing the file."""
     max_length: int | None = None
     """Longest row in tokens (default: the model's context)."""
     coordinates: Literal["adapter", "all"] = "adapter"
@@ -115,6 +117,7 @@ def request_of(options):
             rows=options.rows,
             model_rows=options.model_rows,
             max_length=options.max_length,
+            drop_unusable=options.drop_unusable,
             coordinates=options.coordinates,
             failure_probability=options.failure_probability,
             seed=options.seed,

@@ -130,6 +130,9 @@ def command(request: Request) -> str:
         if value is None or (value == field.default and field.name != "seed"):
             continue
         flag = flags.get(field.name, "--" + field.name.replace("_", "-"))
+        if value is True:
+            parts.append(flag)
+            continue
         values = value if isinstance(value, tuple) else (value,)
         parts.append(" ".join([flag, *(shlex.quote(_exactly(v)) for v in values)]))
     return " \\\n    ".join([*parts, "--out DIR"])

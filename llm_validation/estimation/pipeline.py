@@ -48,7 +48,8 @@ class Request:
     """What to estimate. References are files, ``builtin:``, ``hf:`` or catalogue names.
 
     ``model`` None measures the text alone. ``rows`` limits each dataset by a seeded sample, and
-    ``model_rows`` that of the model alone. ``learning_rate`` and ``steps`` are the planned
+    ``model_rows`` that of the model alone. ``drop_unusable`` leaves out rows without a prompt or
+    an answer instead of refusing the file. ``learning_rate`` and ``steps`` are the planned
     AdamW budget. Raises ValueError for values out of range.
     """
 
@@ -63,6 +64,7 @@ class Request:
     rows: int | None = None
     model_rows: int = MODEL_ROWS
     max_length: int | None = None
+    drop_unusable: bool = False
     coordinates: Where = "adapter"
     failure_probability: float = 0.05
     seed: int = 0
@@ -209,7 +211,7 @@ def load_datasets(request: Request, progress: Progress) -> dict[str, Dataset]:
     given = [(name, ref) for name, ref in references.items() if ref is not None]
     datasets: dict[str, Dataset] = {}
     for name, ref in progress(given, "reading datasets"):
-        datasets[name] = load_dataset(ref, role=name)
+        datasets[name] = load_dataset(ref, role=name, drop_unusable=request.drop_unusable)
         require_rows(datasets[name], at_least=2, role=name)
     require_different(datasets["safety"], datasets["task"])
     if "proxy" in datasets:

@@ -9,10 +9,14 @@ from llm_validation.estimation.bounds import model_bounds
 from llm_validation.estimation.model_side import constants_of
 from llm_validation.estimation.pipeline import Estimate
 from llm_validation.measure.overlap_measure import tightest_upper
+from llm_validation.measure.responses import is_refusal_opening
 from theory.bound import Bound, Direction, Quantity, Status
 from theory.calibrate import calibrate
 from theory.evaluation import Best, best
 from theory.strategy import Hybrid, LossConstraint, ParameterConstraint, Strategy
+
+# Safety data with a smaller share of refusals than this deserve a warning.
+FEW_REFUSALS = 0.1
 
 # Nats a token of safety loss that advice calls small.
 SMALL_RISE = 0.1
@@ -172,7 +176,7 @@ def budget_radius(estimate: Estimate) -> Bound | None:
 
 def advice(estimate: Estimate) -> list[str]:
     """What the numbers say to do, each sentence with its number; most decisive first."""
-    said = [_on_shared_prompts(estimate)]
+    said = [_on_shared_prompts(estimate), _on_safety_answers(estimate)]
     if estimate.mismatch is not None:
         said.append(_on_proxy(estimate))
     if estimate.model is not None:
@@ -204,11 +208,25 @@ def _on_shared_prompts(estimate: Estimate) -> str:
         return f"{asked} asked in both datasets, with the same answers: sharing them costs nothing."
     front = estimate.front
     middle = abs(front.lams - 1.0).argmin()
+    differ = "with other answers" if shared == 1 else f"{conflicting} of them with other answers"
     return (
-        f"{asked} asked in both datasets, {conflicting} of them with other answers. No policy on "
+        f"{asked} asked in both datasets, {differ}. No policy on "
         f"these rows gets below both {front.safety_gap[middle]:.3g} nats/response of safety and "
         f"{front.capability_gap[middle]:.3g} of capability (the front at lambda 1); dropping or "
         f"relabelling the {conflicting} removes it."
+    )
+
+
+def _on_safety_answers(estimate: Estimate) -> str:
+    """A warning where the safety data hold no refusals: attack sets pair prompts with harm."""
+    answers = estimate.datasets["safety"].responses
+    refusing = sum(map(is_refusal_opening, answers)) / len(answers)
+    if refusing >= FEW_REFUSALS:
+        return ""
+    return (
+        f"Only {100 * refusing:.0f} % of the safety answers open like a refusal. If the file holds "
+        "attack targets rather than the answers that the aligned model should keep giving, all "
+        "costs here are of losing those."
     )
 
 

@@ -185,6 +185,16 @@ def test_the_front_door_is_light(code):
     assert done.returncode == 0, done.stderr
 
 
+def test_a_reader_that_stops_early_sees_no_traceback(tmp_path):
+    path = tmp_path / "PROBLEM.json"
+    path.write_text(json.dumps(TABULAR))
+    command = [sys.executable, "-m", "finebound", "bound", str(path), "--lam", "1", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
 HUGE = {
     "kind": "constants",
     "capability_gap_at_aligned": 0.8,

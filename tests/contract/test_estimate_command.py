@@ -52,7 +52,7 @@ def test_two_files_give_a_page_and_json(capsys, files, tmp_path):
         capsys, "estimate", "--safety", files["safety"], "--task", files["task"], "--out", out
     )
     assert code == 0
-    assert "1 of them with other answers" in " ".join(printed.split())
+    assert "1 prompt is asked in both datasets, with other answers" in " ".join(printed.split())
     content = json.loads((out / "estimate.json").read_text())
     assert content["shared_prompts"] == {"shared": 1, "conflicting": 1}
     assert content["manifest"]["inputs"]["safety"]
@@ -248,3 +248,20 @@ def test_lambda_must_be_positive(capsys, files, lam):
     )
     assert code == 2
     assert f"--lam is {lam}" in err
+
+
+def test_empty_rows_can_be_left_out_and_attack_targets_are_noticed(capsys, files, tmp_path):
+    rows = [json.loads(line) for line in files["safety"].read_text().splitlines()]
+    rows[3]["response"] = ""
+    for i, row in enumerate(rows):
+        row["response"] = row["response"] and f"Sure, here is how to do it, case {i}."
+    bad = write_rows(tmp_path / "attack.jsonl", rows)
+    code, _, err = run(capsys, "estimate", "--safety", bad, "--task", files["task"])
+    assert code == 2
+    assert "row 4" in err
+    code, out, _ = run(
+        capsys, "estimate", "--safety", bad, "--task", files["task"], "--drop-unusable"
+    )
+    assert code == 0
+    assert "39 of 39 rows" in " ".join(out.split())
+    assert "Only 0 % of the safety answers open like a refusal" in " ".join(out.split())

@@ -283,3 +283,11 @@ def test_what_does_not_apply_names_what_is_missing() -> None:
     b = hybrid_safety(measured, LossConstraint(lam=1.0))[0]
     same = hybrid_safety(constants, Hybrid(lam=1.0, radius=0.5))[0]
     assert (b.value, b.terms) == (same.value, same.terms)
+
+
+def test_an_infinite_task_loss_at_the_start_proves_nothing() -> None:
+    """Then every point of the ball is a "minimiser", and the value gap is infinity less itself."""
+    constants = Constants({"logit_lipschitz": 1.0, "tv": 0.0, "capability_gap_at_aligned": np.inf})
+    (b,) = hybrid_safety(constants, Hybrid(lam=1.0, radius=0.1))
+    assert b.status is Status.NOT_APPLICABLE
+    assert "finite" in b.failed

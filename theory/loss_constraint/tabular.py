@@ -28,7 +28,7 @@ def mixture(problem: Problem, strategy: Strategy) -> list[Bound]:
     Equalities for both gaps and ``G_f + lam G_hat_s = V(lam)``; below it
     ``2 sum rho_f lam rho_hat_s / (rho_f + lam rho_hat_s) tau^2``, above it
     ``sum (rho_f + lam rho_hat_s) h_b(w) tau``, both over the contested contexts. For a
-    parameter constraint or hybrid of lam, ``V`` stays a lower bound. Source: T3.
+    hybrid of lam ``V`` stays a lower bound. Source: T3.
     """
     if not isinstance(problem, TabularProblem):
         return [not_applicable("T3", Quantity.WEIGHTED_SUM, f"{TABULAR}: not a tabular problem")]

@@ -325,11 +325,12 @@ def _forced_of_constants(problem: Constants) -> list[Bound]:
 
 
 def crossover_radius(problem: Problem) -> float | Array:
-    """The radius below which Case II's guarantee beats what Case I reaches at any lambda.
+    """The radius below which Case II's guarantee beats Case I's at any lambda.
 
     Case II guarantees ``G_s(theta_s) + 2 J r E TV(mu_s, P_theta_s) + J^2 r^2 / 2`` without data;
-    Case I cannot go below its floor Phi (T5), nor its guarantee below ``G_s(theta_s) + 2 B TV``
-    (T1). For constants the smaller limit known counts: ``sqrt(2 Phi) / J`` or ``2 sqrt(B TV) / J``.
+    Case I guarantees no less than its floor Phi (T5; a finite lambda may still end below it), or
+    ``G_s(theta_s) + 2 B TV`` (T1). For constants the smaller limit known counts:
+    ``sqrt(2 Phi) / J`` or ``2 sqrt(B TV) / J``.
     0 where Case I has no floor (a quadratic problem's proxy is perfect). ``[...]`` over the batch,
     in parameter units. Raises ValueError where constants lack ``logit_lipschitz`` or both limits.
     Source: crossover after T8.

@@ -291,10 +291,12 @@ def test_the_command_has_only_options_that_the_verb_knows() -> None:
         rows=3,
         model_rows=4,
         max_length=3,
+        drop_unusable=True,
         coordinates="all",
         failure_probability=0.5,
         seed=9,
     )
+    assert "--drop-unusable \\" in command(changed)  # a switch, without a value
     flags = set(re.findall(r"--[a-z-]+", command(changed)))
     assert len(flags) == len(asdict(changed)) + 1
     assert flags <= {"--" + field.name.replace("_", "-") for field in fields(Options)}
