@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from theory.bound import Status
 from theory.calibrate import calibrate
 from theory.evaluation import best, evaluate
-from theory.problem import Constants, Distribution, TabularProblem
+from theory.exact import exact
+from theory.problem import Constants, Distribution, QuadraticProblem, TabularProblem
 from theory.strategy import Hybrid, LossConstraint, ParameterConstraint
 
 CONSTANTS = Constants(
@@ -101,3 +103,12 @@ def test_bad_budgets_and_kinds(budget):
 def test_the_search_goes_by_strategy_kind():
     assert isinstance(calibrate(CONSTANTS, 0.1, "loss").strategy, LossConstraint)
     assert isinstance(calibrate(CONSTANTS, 0.1, "parameter").strategy, ParameterConstraint)
+
+
+@pytest.mark.parametrize("kind", ["loss", "parameter"])
+def test_a_quadratic_is_calibrated_on_its_exact_gap(kind):
+    problem = QuadraticProblem([[1, 0], [0, 2]], np.eye(2), [0, 0], [1, 1])
+    found = calibrate(problem, 0.1, kind)
+    gap = exact(problem, found.strategy).safety_gap
+    assert 0.1 * 0.97 <= gap <= 0.1
+    assert found.best.status is Status.EXACT

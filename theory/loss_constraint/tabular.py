@@ -16,7 +16,7 @@ from theory.loss_constraint.common import (
     times,
     trivial_gap,
 )
-from theory.problem import Constants, Problem, TabularProblem
+from theory.problem import Constants, Problem, QuadraticProblem, TabularProblem
 from theory.strategy import Hybrid, LossConstraint, Strategy
 
 UPPER, LOWER, EQUALITY = Direction.UPPER, Direction.LOWER, Direction.EQUALITY
@@ -28,8 +28,11 @@ def mixture(problem: Problem, strategy: Strategy) -> list[Bound]:
     Equalities for both gaps and ``G_f + lam G_hat_s = V(lam)``; below it
     ``2 sum rho_f lam rho_hat_s / (rho_f + lam rho_hat_s) tau^2``, above it
     ``sum (rho_f + lam rho_hat_s) h_b(w) tau``, both over the contested contexts. For a
-    hybrid of lam ``V`` stays a lower bound. Source: T3.
+    hybrid of lam ``V`` stays a lower bound. A quadratic problem has closed forms of its own for
+    every strategy (form "quadratic model"). Source: T3 and the quadratic model.
     """
+    if isinstance(problem, QuadraticProblem):
+        return _quadratic_model(problem, strategy)
     if not isinstance(problem, TabularProblem):
         return [not_applicable("T3", Quantity.WEIGHTED_SUM, f"{TABULAR}: not a tabular problem")]
     if not isinstance(strategy, LossConstraint | Hybrid):
@@ -100,6 +103,19 @@ def mixture(problem: Problem, strategy: Strategy) -> list[Bound]:
         ),
     ]
     return bounds
+
+
+def _quadratic_model(problem: QuadraticProblem, strategy: Strategy) -> list[Bound]:
+    solution = exact(problem, strategy)
+    gaps = {
+        Quantity.SAFETY_GAP: solution.safety_gap,
+        Quantity.PROXY_SAFETY_GAP: solution.proxy_safety_gap,
+        Quantity.CAPABILITY_GAP: solution.capability_gap,
+    }
+    return [
+        bound("T3", quantity, EQUALITY, {"minimiser": gap}, form="quadratic model")
+        for quantity, gap in gaps.items()
+    ]
 
 
 def _stable_entropy(w: Array, rest: Array) -> Array:

@@ -153,7 +153,8 @@ Also $\mathcal V'(\lambda)=\hat G_s(P_\lambda)$, and with the binary entropy $h_
 <<sandwich>>
 *Computed.* All of it for a penalty $\lambda$; with $\varepsilon$, at the multiplier that meets the
 constraint. A hybrid of the same $\lambda$ is some policy $P$, so $\mathcal V(\lambda)$ bounds its
-sum from below.
+sum from below. A quadratic problem has the closed forms of the quadratic model (last section) for
+every strategy.
 """,
             policy=r"""
 P_\lambda(\cdot|x)=\begin{cases}
