@@ -63,7 +63,9 @@ def test_a_known_direction_of_a_linear_model_gives_its_exact_slope(linear_case):
 
 def test_ascent_finds_the_steepest_direction_of_the_token_it_looks_at(linear_case):
     model, coordinates, rows, hidden = linear_case
-    found = logit_lipschitz(model, coordinates, rows, pad_id=0, radius=0.5, seed=1, ascents=2)
+    found = logit_lipschitz(
+        model, coordinates, rows, pad_id=0, radius=0.5, seed=1, random_directions=2
+    )
     possible = hidden.norm(dim=1).numpy() / 2**0.5
     assert found.value <= possible.max() * (1 + 1e-10)
     assert found.value >= possible.min()
