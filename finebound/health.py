@@ -112,7 +112,7 @@ def _device() -> Finding:
         ok=there,
         found="an NVIDIA driver" if there else "none: everything runs on the CPU",
         needed=False,
-        remedy="nothing needs one; a GPU only makes it larger",
+        remedy="nothing to mend: a GPU only makes it larger",
     )
 
 

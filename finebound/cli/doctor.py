@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     from rich.table import Table
 
     table = Table(header_style="bold")
-    for column in ("", "what", "found", "mend it with"):
+    for column in ("state", "what", "found", "mend it with"):
         table.add_column(column, overflow="fold")
     for finding in findings:
         mark = "ok" if finding.ok else ("missing" if finding.needed else "optional")

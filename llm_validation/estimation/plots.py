@@ -363,6 +363,14 @@ def _safety_caption(radii: NDArray, vacuous: NDArray, change: NDArray, reach: fl
     return " ".join(said)
 
 
+def _readable_on(face) -> str:
+    """Dark ink on a light cell, white on a dark one."""
+    from matplotlib.colors import to_rgb
+
+    red, green, blue = to_rgb(face)
+    return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
+
+
 def hybrid_map(estimate: Estimate) -> Plot | None:
     """Safety loss rise at most, for every lambda and radius, nats/token; None without a model."""
     found = {
@@ -396,7 +404,7 @@ def hybrid_map(estimate: Estimate) -> Plot | None:
                         ha="center",
                         va="center",
                         fontsize=8.5,
-                        color="#8A9199" if empty else INK,
+                        color="#8A9199" if empty else _readable_on(face),
                     )
         axes.set_xlim(-0.5, len(lams) - 0.5)
         axes.set_ylim(-0.5, len(radii) - 0.5)
