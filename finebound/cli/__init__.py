@@ -14,6 +14,7 @@ VERBS = {
     "bound": "all bounds, and where exact the true gaps, of a PROBLEM.json",
     "estimate": "what a fine-tune will cost: two datasets (and a model) in, bounds and a page out",
     "calibrate": "which lambda or radius keeps a safety budget",
+    "simulate": "audit every statement on random toy problems: violations, tightness, mutants",
     "figures": "draw the paper's figures from their recorded data",
     "doctor": "what is missing on this machine, and the command that mends it",
 }
