@@ -17,6 +17,7 @@ from sims.mutants import mutants_of
 from theory.bound import Bound, Direction, Quantity, Status
 from theory.divergence import Array
 from theory.evaluation import evaluate
+from theory.problem import Problem
 from theory.strategy import Strategy
 
 FAMILIES: tuple[Family, ...] = (Tabular(), Price(), Quadratic())
@@ -165,16 +166,13 @@ def _holds_for(b: Bound, run: Run, family: str) -> bool:
 class _Check:
     """One bound against one run: where it applies, the truth and its tolerance, ``[n]`` each."""
 
-    def __init__(self, b: Bound, run: Run, strategy: Strategy, n: int, problem) -> None:
+    def __init__(self, b: Bound, run: Run, strategy: Strategy, n: int, problem: Problem) -> None:
         self.bound, self.run = b, run
         self.value = np.broadcast_to(np.asarray(b.value, dtype=np.float64), (n,))
         applies = np.broadcast_to(np.asarray(b.status) != Status.NOT_APPLICABLE, (n,))
         truth, error = _truth(b, run, strategy)
-        if b.statement == "T1":  # the value gap is a difference of gaps, divided by lambda
-            start = problem.capability_gap_at_aligned
-            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-                lost = 4.0 * _EPS * np.where(np.isfinite(start), start, 0.0) / run.lam
-            error = error + np.where(np.isfinite(lost), lost, 0.0)
+        if b.statement == "T1":
+            error = error + _rounding_of_value_gap(problem, run)
         if run.conditioning and _is_closed_form(b):
             error = error + _of_quantity(b, run, strategy, run.conditioning)
         with np.errstate(invalid="ignore"):
@@ -228,6 +226,16 @@ def _truth(b: Bound, run: Run, strategy: Strategy) -> tuple[Array, Array]:
         return sum(np.sqrt(g) for g, _ in pairs), sum(errors)
     truth, error = (_of_quantity(b, run, strategy, known) for known in (run.truth, run.error))
     return truth, error
+
+
+def _rounding_of_value_gap(problem: Problem, run: Run) -> Array:
+    """T1 divides a difference of gaps by lambda; rows that sum to 1 up to rounding enter both."""
+    start = np.asarray(problem.capability_gap_at_aligned)
+    rows = getattr(problem, "responses", 0)
+    sizes = 4.0 * np.where(np.isfinite(start), start, 0.0) + 2.0 * rows
+    with np.errstate(divide="ignore", over="ignore"):
+        lost = _EPS * (sizes / run.lam + 2.0 * rows)
+    return np.where(np.isfinite(lost), lost, 0.0)
 
 
 def _is_closed_form(b: Bound) -> bool:
