@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from theory.bound import Bound
     from theory.exact import Exact
+    from theory.strategy import Strategy
 
 QUANTITY_WORDS = {
     "safety_gap": "safety gap G_s",
@@ -53,6 +54,13 @@ def bound_as_json(bound: Bound) -> dict[str, Any]:
     if bound.scope != "instance":
         entry["scope"] = bound.scope
     return entry
+
+
+def strategy_as_json(strategy: Strategy) -> dict[str, float | str]:
+    """The strategy as the command line names it: its kind and the values given."""
+    kinds = {"LossConstraint": "loss", "ParameterConstraint": "parameter", "Hybrid": "hybrid"}
+    values = {name: value for name, value in vars(strategy).items() if value is not None}
+    return {"kind": kinds[type(strategy).__name__], **values}
 
 
 def number(value: float) -> str:

@@ -69,7 +69,7 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="calibrate")
-    from finebound.output import bound_as_json, number
+    from finebound.output import bound_as_json, number, strategy_as_json
     from finebound.records import manifest, require_folder, to_json, write_atomically
 
     if options.out is not None:
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str]) -> int:
     winner = found.best.winner
     content = to_json(
         {
-            "strategy": None if found.strategy is None else _as_json(found.strategy),
+            "strategy": None if found.strategy is None else strategy_as_json(found.strategy),
             "budget": found.budget,
             "unit": unit,
             "quantity": str(found.quantity),
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str]) -> int:
             f"the strictest of the range reaches {number(found.best.value)}{by}."
         )
     else:
-        chosen = {k: v for k, v in _as_json(found.strategy).items() if k != "kind"}
+        chosen = {k: v for k, v in strategy_as_json(found.strategy).items() if k != "kind"}
         words = ", ".join(f"{name} {value:.4g}" for name, value in chosen.items())
         note = ": the least constraining of the range keeps it" if found.unconstrained else ""
         print(
@@ -117,12 +117,6 @@ def main(arguments: Sequence[str]) -> int:
             f"budget {number(found.budget)}."
         )
     return 0 if found.strategy is not None else 1
-
-
-def _as_json(strategy) -> dict[str, float | str]:
-    kinds = {"LossConstraint": "loss", "ParameterConstraint": "parameter", "Hybrid": "hybrid"}
-    values = {name: value for name, value in vars(strategy).items() if value is not None}
-    return {"kind": kinds[type(strategy).__name__], **values}
 
 
 def _from_problem(options: Options) -> tuple[Calibration, dict[str, str], str]:

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from finebound.output import number
-from llm_validation.estimation.summary import Row, Verdict, advice, rows, strategy_as_json
+from finebound.output import number, strategy_as_json
+from llm_validation.estimation.summary import Row, Verdict, advice, rows
 
 if TYPE_CHECKING:
     from llm_validation.estimation.pipeline import Estimate

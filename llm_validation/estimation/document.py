@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from finebound.output import bound_as_json
+from finebound.output import bound_as_json, strategy_as_json
 from llm_validation.estimation.model_side import (
     ModelSide,
     StraightStep,
@@ -13,7 +13,7 @@ from llm_validation.estimation.model_side import (
     straight_step,
 )
 from llm_validation.estimation.pipeline import Estimate
-from llm_validation.estimation.summary import advice, rows, strategy_as_json, strategy_words
+from llm_validation.estimation.summary import advice, rows, strategy_words
 from llm_validation.measure.overlap_measure import OverlapMeasure
 
 

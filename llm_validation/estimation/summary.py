@@ -310,10 +310,3 @@ def strategy_words(strategy: Strategy) -> str:
             return f"parameter, radius {strategy.radius:g}"
         case Hybrid():
             return f"hybrid, lambda {strategy.lam:g}, radius {strategy.radius:g}"
-
-
-def strategy_as_json(strategy: Strategy) -> dict[str, float | str]:
-    """The strategy as the command line names it."""
-    kinds = {LossConstraint: "loss", ParameterConstraint: "parameter", Hybrid: "hybrid"}
-    values = {name: value for name, value in vars(strategy).items() if value is not None}
-    return {"kind": kinds[type(strategy)], **values}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from finebound.errors import InputError
+from finebound.output import strategy_as_json
 from finebound.records import to_json
 from llm_validation.data.builtin import builtin_dataset
 from llm_validation.estimation.document import document, straight_steps
@@ -15,7 +16,6 @@ from llm_validation.estimation.summary import (
     advice,
     budget_radius,
     rows,
-    strategy_as_json,
 )
 from llm_validation.measure.overlap_measure import tightest_upper
 from llm_validation.measure.texts import normalise
