@@ -16,6 +16,8 @@ from theory.problem import Constant, Constants, Problem, QuadraticProblem, Tabul
 from theory.strategy import LossConstraint, ParameterConstraint, Strategy
 
 LOWER = Direction.LOWER
+# Of lambda, at which T10's front of a quadratic problem is bounded.
+_MULTIPLIERS = tuple(10.0**k for k in range(-12, 13))
 _ENTROPIES = "gaps are relative to the entropies"
 _GROWTH = "(A-QG) of f_s at its only minimiser theta_s"
 _SMOOTH = "f_f is beta_f-smooth everywhere"
@@ -61,19 +63,50 @@ def _weighted(problem: Problem, strategy: Strategy) -> Bound:
         )
     given = None if isinstance(strategy, ParameterConstraint) else strategy.lam
     lam = 1.0 if given is None else given
-    solution = exact(_true_proxy(problem), LossConstraint(lam=lam))
+    if isinstance(problem, QuadraticProblem):
+        capability, safety = _parallel_sum_below(problem, np.asarray(lam, dtype=np.float64))
+    else:
+        solution = exact(_true_proxy(problem), LossConstraint(lam=lam))
+        capability, safety = solution.capability_gap, lam * solution.safety_gap
     weight = "lambda" if given is not None else "1"
     return bound(
         "T10",
         Quantity.WEIGHTED_SUM,
         LOWER,
         {
-            "capability gap on the front": down(solution.capability_gap),
-            "lambda x safety gap on the front": down(lam * solution.safety_gap),
+            "capability gap on the front": down(capability),
+            "lambda x safety gap on the front": down(safety),
         },
         form=f"G_f + {weight} G_s, any policy",
         assumptions=(_ENTROPIES,) if isinstance(problem, TabularProblem) else (),
     )
+
+
+def _parallel_sum_below(problem: QuadraticProblem, lam: Array) -> tuple[Array, Array]:
+    """``G_f`` and ``lam G_s`` at the minimum ``V(lam)`` of their sum, from below.
+
+    The sum grows with both Hessians, so the lowered common basis gives a lower bound. ``V`` rises
+    and ``V / lam`` falls, so other multipliers give one too, where rounding is worse at ``lam``.
+    """
+    task, safety, low, high = problem.common_basis_below
+    shape = np.broadcast_shapes(problem.batch_shape, lam.shape)
+    best = np.zeros((2, *shape))
+    for factor in _MULTIPLIERS:
+        weight = lam * factor
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            resist = weight[..., None] * safety
+            total = task + resist
+            squared = 0.5 * np.where((task > 0) & (resist > 0), low, high) ** 2
+            left_out = (task == 0) & (resist == 0)
+            shares = np.stack([task * (resist / total) ** 2, resist * (task / total) ** 2])
+            shares = np.where(left_out, 0.0, shares * squared)
+            parts = min(1.0, 1.0 / factor) * shares.sum(axis=-1)
+            sound = ((total > 0) | left_out).all(axis=-1) & np.isfinite(parts.sum(axis=0))
+            better = sound & (parts.sum(axis=0) > best.sum(axis=0))
+        best = np.where(better, parts, best)
+    # What rounding took off may exceed one of the two: then the other makes up for it.
+    capability, safety = np.maximum(best, 0.0) + np.minimum(best, 0.0)[::-1]
+    return capability, safety
 
 
 def disagreement_weighted_overlap(problem: TabularProblem) -> Array:

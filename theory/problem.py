@@ -237,17 +237,48 @@ class QuadraticProblem:
         return _clean_spectrum(np.linalg.eigvalsh(self.H_f))
 
     @cached_property
+    def _scaled_sum(self) -> tuple[list[Array], Array, Array]:
+        """``|H_f|, |H_s|`` and the eigenvalues and vectors of ``H_f / |H_f| + H_s / |H_s|``."""
+        scales = [
+            np.maximum(spectrum[..., -1], np.finfo(float).tiny)[..., None, None]
+            for spectrum in (self.spectrum_f, self.spectrum_s)
+        ]
+        return scales, *np.linalg.eigh(self.H_f / scales[0] + self.H_s / scales[1])
+
+    @cached_property
+    def common_basis_below(self) -> tuple[Array, Array, Array, Array]:
+        """``(f, s, |d| from below, |d| from above)`` of ``common_basis``, ``[..., n]``.
+
+        Whitening blows the rounding of a Hessian up by one over the least eigenvalue of the scaled
+        sum. With it taken off, the diagonal forms lie below ``H_f`` and ``H_s``; flat directions
+        become slightly negative, because it is not known exactly which way they point.
+        """
+        task, safety, _, d = self.common_basis
+        (task_scale, safety_scale), sizes, _ = self._scaled_sum
+        live = sizes > _FLAT * sizes[..., -1:]
+        least = np.where(live, sizes, np.inf).min(axis=-1, keepdims=True)
+        rounding = 8.0 * sizes.shape[-1] * np.finfo(float).eps
+        # White directions have H_f / |H_f| + H_s / |H_s| = 1, left-out ones have 0.
+        white = np.minimum(task / task_scale[..., 0] + safety / safety_scale[..., 0], 1.0)
+        lost = rounding * sizes[..., -1:] / least * white
+        reach = np.sqrt(np.maximum(sizes[..., -1:], 0.0)) * np.linalg.norm(
+            self.displacement, axis=-1, keepdims=True
+        )
+        return (
+            task - lost * task_scale[..., 0],
+            safety - lost * safety_scale[..., 0],
+            np.maximum(np.abs(d) - rounding * reach, 0.0),
+            np.abs(d) + rounding * reach,
+        )
+
+    @cached_property
     def common_basis(self) -> tuple[Array, Array, Array, Array]:
         """``(f, s, basis, d)``: ``H_f`` and ``H_s`` diagonal together, ``[..., n]`` and a matrix.
 
         ``basis' H_f basis = diag f``, ``basis' H_s basis = diag s``, and ``basis d`` is
         theta_f - theta_s up to directions in which both losses are flat, which are left out.
         """
-        scales = [
-            np.maximum(spectrum[..., -1], np.finfo(float).tiny)[..., None, None]
-            for spectrum in (self.spectrum_f, self.spectrum_s)
-        ]
-        sizes, vectors = np.linalg.eigh(self.H_f / scales[0] + self.H_s / scales[1])
+        scales, sizes, vectors = self._scaled_sum
         live = sizes > _FLAT * sizes[..., -1:]
         root = np.sqrt(np.where(live, sizes, 1.0))
         white = np.where(live[..., None, :], vectors / root[..., None, :], 0.0)

@@ -136,8 +136,33 @@ def test_quadratic_weighted_sum_is_the_parallel_sum(
     parallel = inverse(inverse(problem.H_f) + inverse(lam[:, None, None] * problem.H_s))
     truth = 0.5 * np.einsum("ni,nij,nj->n", problem.displacement, parallel, problem.displacement)
     b = no_free_lunch(problem, LossConstraint(lam=lam))[0]
-    np.testing.assert_allclose(b.value, truth, rtol=1e-8)
+    np.testing.assert_allclose(b.value, truth, rtol=1e-6)
     assert_mutant_caught(b, truth)
+
+
+def test_rounding_never_lifts_the_quadratic_front_above_the_parallel_sum() -> None:
+    # H_s sees one direction that H_f sees too, and one alone; whitening mixes them by rounding.
+    mp = pytest.importorskip("mpmath")
+    rng = np.random.default_rng(0)
+    checked = 0
+    with mp.workdps(40):
+        for _ in range(40):
+            turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+            least = 10.0 ** rng.uniform(-5, -1)
+            H_s = turn @ np.diag([1.0, least, 0.0]) @ turn.T
+            factor = rng.normal(size=(3, 3))
+            H_f = factor @ factor.T
+            H_s, H_f = 0.5 * (H_s + H_s.T), 0.5 * (H_f + H_f.T)
+            d, lam = rng.normal(size=3), float(10.0 ** rng.uniform(-2, 4))
+            problem = QuadraticProblem(H_s, H_f, np.zeros(3), d)
+            b = no_free_lunch(problem, LossConstraint(lam=lam))[0]
+            task, safety, off = (mp.matrix(a.tolist()) for a in (H_f, H_s, d))
+            step = mp.lu_solve(task + mp.mpf(lam) * safety, task * off)
+            left = off - step
+            truth = ((left.T * task * left)[0] + mp.mpf(lam) * (step.T * safety * step)[0]) / 2
+            assert mp.mpf(b.value) <= truth
+            checked += mp.mpf(b.value) > truth * (1 - mp.mpf("1e-5"))
+    assert checked > 30
 
 
 def test_parametric_limit_is_attained_on_a_line(

@@ -88,8 +88,8 @@ def _statement(statement: Statement) -> list[str]:
 def _proved(key: str) -> list[str]:
     """What sympy proves of it; the words are the identities' own."""
     return [
-        f"- **Proved by sympy** (`theory.symbolic.identities.{made.name}`): {made.statement}"
-        for made in (make() for make in IDENTITIES.get(key, ()))
+        f"- **Proved by sympy** (`{make.__module__}.{make.__name__}`): {make().statement}"
+        for make in IDENTITIES.get(key, ())
     ]
 
 

@@ -1,4 +1,4 @@
-"""The identities behind T1 to T15, proved symbolically.
+"""The identities behind T1 to T15, proved symbolically; those of T16 and T19 join the list.
 
 Symbols are positive. A weight is written by its odds, ``w = k / (1 + k)``, so that ``w`` and
 ``1 - w`` are both positive. Where a sum over responses is meant, the summand of *one* response
@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import sympy as sp
 
+from theory.symbolic.identities_training import TRAINING
 from theory.symbolic.proof import Identity, identity
 
 HALF = sp.Rational(1, 2)
@@ -368,5 +369,6 @@ IDENTITIES: dict[str, tuple[Callable[[], Identity], ...]] = {
     "T11": (equalising_policy,),
     "T13": (adam_step_attained,),
     "T15": (overlap_homogeneity, overlap_concavity),
+    **TRAINING,
     "The quadratic model": (parallel_sum_commuting, parallel_sum),
 }

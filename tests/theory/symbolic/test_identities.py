@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sympy as sp
 
-from theory.symbolic import identities
+from theory.symbolic import identities, identities_training
 from theory.symbolic.proof import Identity, proved
 
 ALL = [make for group in identities.IDENTITIES.values() for make in group]
@@ -45,12 +45,13 @@ def test_every_changed_number_is_caught(stated):
     assert tried >= 3
 
 
-def test_every_function_of_the_module_that_states_an_identity_is_listed():
+def test_every_function_of_the_modules_that_states_an_identity_is_listed():
     stated = {
         name
-        for name, value in vars(identities).items()
+        for module in (identities, identities_training)
+        for name, value in vars(module).items()
         if callable(value)
-        and getattr(value, "__module__", "") == identities.__name__
+        and getattr(value, "__module__", "") == module.__name__
         and value.__annotations__.get("return") == "Identity"
     }
     assert stated == {make.__name__ for make in ALL}
