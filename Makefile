@@ -7,7 +7,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install figures records test lint format docs benchmark clean
+.PHONY: help install figures records audit test lint format docs benchmark clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -28,6 +28,10 @@ figures: install  ## draw every figure of paper_figures from its recorded data
 
 records: install  ## make the recorded data of the figures anew (minutes)
 	$(BIN)/python -m paper_figures.records
+
+audit: install  ## every statement on random problems and trained toy models (under 12 minutes)
+	$(BIN)/finebound simulate --audit --sizes full --adversarial --out build/audit
+	cp build/audit/audit.md docs/audit.md
 
 test: install  ## all tests (under 15 minutes on two cores)
 	$(BIN)/pytest

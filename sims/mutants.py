@@ -27,10 +27,12 @@ SHARPNESS: dict[tuple[str, str, Quantity, str], float] = {
 }
 
 _CONVEX = "a convex f_f lies above its tangent, so the curvature is not needed in these families"
+_NO_GAP_BELOW_0 = "what is left is a lower bound of at most 0 on a gap"
 _ROUNDING = "a safeguard against rounding, which is inside the tolerance"
 # (statement, form, term) -> why the statement stays true in every family without the term.
 TRUE_WITHOUT: dict[tuple[str, str, str], str] = {
     ("T7", "smooth, local", "curvature"): _CONVEX,
+    ("T17", "bracket", "an exact fine-tune"): _NO_GAP_BELOW_0,
     **{
         ("T7", form, "below float resolution"): _ROUNDING
         for form in ("convex", "smooth", "Polyak-Lojasiewicz")

@@ -2,112 +2,132 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
 
-if TYPE_CHECKING:
-    from sims.audit import Row
+_INSTANCES = 10_000
 
 
 @dataclass(frozen=True)
 class Options:
     """Check every statement on random toy problems, and deliberately wrong ones beside them.
 
-    Tabular and quadratic problems are drawn at random, every strategy is solved by an independent
-    path, and each bound is compared with the true gaps. Mutants (2 % too tight, a factor 2 off,
-    flipped, a term dropped) have to be refuted. Exit code 1 if a bound is violated or a mutant
-    survives. A small audit draws more instances than asked for while a mutant survives.
+    Problems are drawn at random, every strategy is solved by an independent path, and each bound
+    is compared with the true gaps. Mutants (2 % too tight, a factor 2 off, flipped, a term
+    dropped) have to be refuted. Exit code 1 if a bound is violated or a mutant survives. A small
+    audit draws more instances than asked for while a mutant survives. A second table shows what
+    becomes of a bound where an assumption of its statement fails.
 
     Example: finebound simulate --audit --instances 10000 --seed 0 --out out
     """
 
     audit: bool = False
     """Audit every statement."""
-    instances: int = 10_000
-    """Random problems of each family."""
+    instances: int | None = None
+    """Random problems of each family with closed forms (default: 10000)."""
+    sizes: str | None = None
+    """Instead of --instances: "full", or counts by family, such as tabular=5000,quadratic=500."""
     seed: int = 0
     """Seed of the problems: the same one gives the same audit."""
+    workers: int | None = None
+    """Processes that share the work (default: one a core); the result does not depend on it."""
     adversarial: bool = False
     """Also search, by gradient ascent, for the problem closest to breaking the tight bounds."""
     json: bool = False
     """Machine-readable output on stdout, nothing else there."""
     out: Path | None = None
-    """Also write audit.json into this folder."""
+    """Also write audit.json, every row with its mutants and tightness, and audit.md here."""
 
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="simulate")
-    if not options.audit:
-        raise InputError("nothing to do.", remedy="Give --audit, for example with --seed 0.")
-    if options.instances < 1:
-        raise InputError(f"--instances is {options.instances}.", remedy="Give at least 1.")
-    if options.seed < 0:
-        raise InputError(f"--seed is {options.seed}.", remedy="Give a whole number of at least 0.")
+    _refuse(options)
     from finebound.progress import bar
     from finebound.records import manifest, require_folder, to_json, write_atomically
 
     if options.out is not None:
         require_folder(options.out)
     try:
-        from sims.audit import FAMILIES, audit, passed
+        from sims.audit import audit, passed
+        from sims.families.registry import CLOSED_FORM, FAMILIES, FULL
+        from sims.report import audit_page
+        from sims.violated import violated_assumptions
     except ModuleNotFoundError as error:
         raise InputError(
             f"simulations need {error.name}.", remedy="Install the extra: pip install '.[sims]'."
         ) from None
+    if options.sizes == "full":
+        sizes = FULL
+    elif options.sizes is not None:
+        sizes = _sizes(options.sizes, FAMILIES)
+    else:
+        sizes = dict.fromkeys(CLOSED_FORM, options.instances or _INSTANCES)
     found: dict[str, float] = {}
     with bar() as progress:
-        rows = audit(FAMILIES, options.instances, seed=options.seed, progress=progress)
+        rows = audit(
+            [(FAMILIES[name], count) for name, count in sizes.items()],
+            seed=options.seed,
+            workers=options.workers,
+            progress=progress,
+        )
+        broken = violated_assumptions(seed=options.seed, progress=progress)
         if options.adversarial:
             from sims.adversary import search
 
             found = search(seed=options.seed, progress=progress)
-    content: dict[str, object] = {"statements": {name: row.as_json() for name, row in rows.items()}}
+    content: dict[str, object] = {
+        "statements": {name: row.as_json() for name, row in rows.items()},
+        "violated_assumptions": [experiment.as_json() for experiment in broken],
+    }
     if found:
         content["adversarial"] = found
     if options.out is not None:
         made = manifest(given=given_options(options, Options), inputs={}, seed=options.seed)
-        record = to_json({**content, "manifest": made})
-        write_atomically(options.out / "audit.json", record + "\n")
+        record = {**content, "sizes": sizes, "manifest": made}
+        write_atomically(options.out / "audit.json", to_json(record) + "\n")
+        write_atomically(options.out / "audit.md", audit_page(record))
     if options.json:
         print(to_json(content))
     else:
-        _print(rows, found)
+        from finebound.cli.simulate_table import print_audit
+
+        print_audit(rows, broken, found)
     return 0 if passed(rows) and all(ratio <= 1.0 + 1e-9 for ratio in found.values()) else 1
 
 
-def _print(rows: Mapping[str, Row], found: Mapping[str, float]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    table = Table(title="Audit of every statement", title_justify="left", header_style="bold")
-    for column in ("statement", "instances", "comparisons", "violations", "closest", "mutants"):
-        table.add_column(column, justify="left" if column == "statement" else "right")
-    for name, row in rows.items():
-        table.add_row(
-            name,
-            f"{row.instances:,}",
-            f"{row.comparisons:,}",
-            str(row.violations),
-            f"{row.max_ratio:.6f}",
-            f"{row.caught} of {len(row.mutants)} caught",
+def _refuse(options: Options) -> None:
+    if not options.audit:
+        raise InputError("nothing to do.", remedy="Give --audit, for example with --seed 0.")
+    if options.instances is not None and options.sizes is not None:
+        raise InputError(
+            "--instances and --sizes both say how much to draw.", remedy="Give one of them."
         )
-    console.print(table)
-    console.print("closest: the largest truth / bound (or bound / truth of a lower bound)")
-    for name, ratio in found.items():
-        console.print(f"adversarial search, {name}: {ratio:.9f}", highlight=False)
-    for name, row in rows.items():
-        for case in row.broken:
-            console.print(f"{name} is VIOLATED: {_case(case)}", highlight=False)
-        for mutant in row.mutants.values():
-            if mutant.caught_by is None:
-                console.print(f"{name}: no instance refutes: {mutant.name}", highlight=False)
+    if options.instances is not None and options.instances < 1:
+        raise InputError(f"--instances is {options.instances}.", remedy="Give at least 1.")
+    if options.workers is not None and options.workers < 1:
+        raise InputError(f"--workers is {options.workers}.", remedy="Give at least 1 process.")
+    if options.seed < 0:
+        raise InputError(f"--seed is {options.seed}.", remedy="Give a whole number of at least 0.")
 
 
-def _case(case: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in case.items())
+def _sizes(given: str, known: Collection[str]) -> Mapping[str, int]:
+    """ "tabular=5000,quadratic=500" as counts by family."""
+    remedy = f"Write family=count, separated by commas; families: {', '.join(known)}."
+    sizes: dict[str, int] = {}
+    for part in given.split(","):
+        name, _, count = (word.strip() for word in part.partition("="))
+        if name not in known:
+            raise InputError(f"--sizes names the family {name!r}, which is unknown.", remedy=remedy)
+        if not count.isdecimal() or int(count) < 1:
+            raise InputError(
+                f"--sizes gives {name} the count {count!r}, not a whole number of at least 1.",
+                remedy=remedy,
+            )
+        if name in sizes:
+            raise InputError(f"--sizes names {name} twice.", remedy=remedy)
+        sizes[name] = int(count)
+    return sizes

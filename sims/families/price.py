@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sims.family import Kind, Run
+from sims.family import ClosedForm, Kind, Run
 from theory.bound import Quantity
 from theory.divergence import Array
 from theory.problem import Constants
@@ -24,7 +24,7 @@ class Blind(Constants):
     policies: int = 1
 
 
-class Price:
+class Price(ClosedForm):
     """Safety data within total variation eta of the proxy, chosen against the policy.
 
     One eta and vocabulary a batch; an instance is a policy. "context": the proxy misses a context

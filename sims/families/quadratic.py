@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from sims.families.draws import LAMBDAS
-from sims.family import Kind, Run
+from sims.family import ClosedForm, Kind, Run
 from theory.bound import Quantity
 from theory.divergence import Array
 from theory.problem import QuadraticProblem
@@ -19,7 +19,7 @@ _EPS = np.finfo(np.float64).eps
 _NEWTON_STEPS = 60
 
 
-class Quadratic:
+class Quadratic(ClosedForm):
     """``f_s, f_f`` with Hessians that share all, some or no directions; every strategy exact.
 
     Minimisers solve ``(H_f + lam H_s + nu I) x = H_f d`` by elimination in long double, with
@@ -75,7 +75,7 @@ class Quadratic:
         d = problem.displacement
         if isinstance(strategy, LossConstraint):
             step = d * rng.random((*shape, 1))
-            yield _run(problem, step, Kind.ANY, lam)
+            yield run_at(problem, step, Kind.ANY, lam)
             return
         pull = np.einsum("nij,nj->ni", problem.H_f, d)
         stiff = np.linalg.eigh(problem.H_s)[1][..., -1]
@@ -84,7 +84,7 @@ class Quadratic:
         size = np.linalg.norm(step, axis=-1)
         share = np.where(rng.random(shape) < 0.7, 1.0, rng.random(shape)) * (1 - 1e-14)
         factor = share * np.asarray(strategy.radius) / np.where(size > 0, size, 1.0)
-        yield _run(problem, step * factor[..., None], Kind.IN_BALL, lam)
+        yield run_at(problem, step * factor[..., None], Kind.IN_BALL, lam)
 
 
 def _has_lam(strategy: Strategy) -> bool:
@@ -140,7 +140,7 @@ def _minimiser(problem: QuadraticProblem, strategy: Strategy) -> Run:
     radius = None if isinstance(strategy, LossConstraint) else np.asarray(strategy.radius)
     weight = lam if _has_lam(strategy) else np.ones(shape)
     step, nu = _solve(problem, lam, radius)
-    run = _run(problem, step, Kind.MINIMISER, weight)
+    run = run_at(problem, step, Kind.MINIMISER, weight)
     return replace(run, conditioning=_conditioning(problem, lam, nu, run))
 
 
@@ -165,8 +165,9 @@ def _conditioning(problem: QuadraticProblem, lam: Array, nu: Array, run: Run) ->
     return {**dict.fromkeys(gaps, safety), Quantity.CAPABILITY_GAP: task}
 
 
-def _step(problem: QuadraticProblem, lam: Array) -> Array:
-    return _solve(problem, lam, None)[0]
+def best_step(problem: QuadraticProblem, lam: Array, radius: Array | None = None) -> Array:
+    """From theta_s to the minimiser of ``f_f + lam f_s`` (in the ball), long double ``[n, k]``."""
+    return _solve(problem, lam, radius)[0]
 
 
 def _solve(problem: QuadraticProblem, lam: Array, radius: Array | None) -> tuple[Array, Array]:
@@ -207,8 +208,8 @@ def _constrained(problem: QuadraticProblem, epsilon: Array) -> Run:
     shape = problem.batch_shape
 
     def reached(lam: Array) -> Array:
-        step = _step(problem, lam)
-        return 0.5 * np.einsum("ni,nij,nj->n", step, problem.H_s, step).astype(np.float64)
+        moved = best_step(problem, lam)
+        return 0.5 * np.einsum("ni,nij,nj->n", moved, problem.H_s, moved).astype(np.float64)
 
     low, high = np.full(shape, -16.0), np.full(shape, 16.0)
     for _ in range(52):
@@ -225,8 +226,8 @@ def _constrained(problem: QuadraticProblem, epsilon: Array) -> Run:
     known = (epsilon > 1e-12) & (np.abs(high) < 15.0) & (precision >= 0) & (precision < 1e-6)
     precision = np.where(known & ~slack, precision, 0.0)
     known |= slack
-    run = _run(
-        problem, _step(problem, lam), Kind.MINIMISER, lam, checked=known, precision=precision
+    run = run_at(
+        problem, best_step(problem, lam), Kind.MINIMISER, lam, checked=known, precision=precision
     )
     errors = _conditioning(problem, lam, np.zeros(shape), run)
     # Along the front dG_f = -lam dG_s.
@@ -235,7 +236,7 @@ def _constrained(problem: QuadraticProblem, epsilon: Array) -> Run:
     return replace(run, conditioning=errors)
 
 
-def _run(
+def run_at(
     problem: QuadraticProblem,
     step: Array,
     kind: Kind,
@@ -244,6 +245,7 @@ def _run(
     checked: np.ndarray | bool = True,
     precision: Array | float = 0.0,
 ) -> Run:
+    """The gaps ``[n]`` of theta_s + ``step [n, k]``: the quadratic forms, in long double."""
     shape = problem.batch_shape
     step = step.astype(np.longdouble)
     d = problem.theta_f.astype(np.longdouble) - problem.theta_s

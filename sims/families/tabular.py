@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import numpy as np
 
 from sims.families.draws import LAMBDAS, tables
 from sims.families.trust_region import minimise_in_ball, moved
-from sims.family import Kind, Run
+from sims.family import ClosedForm, Kind, Run
 from theory.bound import Quantity
 from theory.divergence import Array
 from theory.problem import Distribution, TabularProblem
@@ -21,7 +22,7 @@ _LEAST_EPSILON = 1e-7
 _STEP = 1e-3
 
 
-class Tabular:
+class Tabular(ClosedForm):
     """Softmax tables ``[n, X, V]``; Case I in closed form, Case II and hybrids by a solver.
 
     The gaps of any policy follow from the definition ``sum rho KL(mu || P)``. A minimiser of
@@ -135,6 +136,12 @@ def _logit_distance(problem: TabularProblem, policy: Array) -> Array:
     return np.where(lost, np.inf, np.sqrt((centred**2).sum(axis=(-2, -1)))).astype(np.float64)
 
 
+@lru_cache(maxsize=2)
+def _gaps_before(problem: TabularProblem) -> tuple[Array, Array]:
+    """Safety and proxy gap of the aligned model: every run of a problem asks for them."""
+    return gap(problem.safety, problem.aligned), gap(problem.proxy, problem.aligned)
+
+
 def _run(
     problem: TabularProblem,
     policy: Array,
@@ -147,8 +154,7 @@ def _run(
 ) -> Run:
     shape = problem.batch_shape
     truth = gaps(problem, policy)
-    before = gap(problem.safety, problem.aligned)
-    proxy_before = gap(problem.proxy, problem.aligned)
+    before, proxy_before = _gaps_before(problem)
     with np.errstate(invalid="ignore"):
         rise = truth[Quantity.SAFETY_GAP] - before
     truth[Quantity.SAFETY_LOSS_INCREASE] = np.where(np.isfinite(before), rise, 0.0)
@@ -190,9 +196,7 @@ def _constrained(problem: TabularProblem, epsilon: Array) -> Run:
     """``min f_f`` subject to ``G_hat_s <= epsilon``: the mixture whose proxy gap is epsilon."""
     epsilon = np.broadcast_to(epsilon, problem.batch_shape)
 
-    def reached(lam: Array) -> Array:
-        return gap(problem.proxy, case_one_policy(problem, lam))
-
+    reached = _contested_proxy_gap(problem)
     free = reached(np.zeros_like(epsilon))
     low, high = np.full(epsilon.shape, -40.0), np.full(epsilon.shape, 40.0)
     for _ in range(56):
@@ -218,6 +222,29 @@ def _constrained(problem: TabularProblem, epsilon: Array) -> Run:
         checked=known,
         precision=np.where(known, precision, 0.0),
     )
+
+
+def _contested_proxy_gap(problem: TabularProblem) -> Callable[[Array], Array]:
+    """``G_hat_s(P_lam) [n]`` as a function of ``lam [n]``: only contested contexts contribute."""
+    instance, context = np.nonzero((problem.task.context > 0) & (problem.proxy.context > 0))
+    task, proxy = (
+        (d.context[instance, context, None].astype(np.longdouble), d.target[instance, context])
+        for d in (problem.task, problem.proxy)
+    )
+    pull = task[0] * task[1]
+    p, used = proxy[1].astype(np.longdouble), proxy[1] > 0
+
+    def reached(lam: Array) -> Array:
+        weight = lam[instance, None] * proxy[0]
+        q = (pull + weight * p) / (task[0] + weight)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_ratio = np.log(np.where(used, p, 1.0) / np.where(used, q, 1.0))
+            terms = np.where(used, p * log_ratio, 0.0) - p + q
+        total = np.zeros(len(lam), dtype=np.longdouble)
+        np.add.at(total, instance, proxy[0][:, 0] * terms.sum(axis=-1))
+        return np.maximum(total, 0.0).astype(np.float64)
+
+    return reached
 
 
 def _between(rng: np.random.Generator, problem: TabularProblem) -> Array:

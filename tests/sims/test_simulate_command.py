@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 import theory.evaluation
+from finebound.cli import main as command
 from finebound.cli.simulate import main
 from finebound.errors import InputError
+from sims.families.registry import FAMILIES, FULL
 from theory.bound import Direction
 from theory.evaluation import STATEMENTS
 
-KEYS = {"instances", "violations", "max_ratio", "mutants", "mutants_caught"}
+KEYS = {"instances", "violations", "max_ratio", "mutants", "mutants_caught", "finetunes"}
+ON_SETS = {"T13", "T15", "T17", "T18", "T19"}
 
 
 def test_json_is_the_contract_and_nothing_else_is_on_stdout(capsys, tmp_path) -> None:
@@ -22,25 +25,35 @@ def test_json_is_the_contract_and_nothing_else_is_on_stdout(capsys, tmp_path) ->
     arguments = ["--audit", "--instances", "100", "--seed", "1", "--json", "--out", str(out)]
     assert main(arguments) == 0
     content = json.loads(capsys.readouterr().out)
-    assert set(content) == {"statements"}
-    assert set(content["statements"]) == {f"T{k}" for k in range(1, 13)}
+    assert set(content) == {"statements", "violated_assumptions"}
+    assert set(content["statements"]) == {f"T{k}" for k in range(1, 13)} | ON_SETS
     for row in content["statements"].values():
         assert set(row) >= KEYS
         assert row["instances"] >= 100
         assert row["violations"] == 0
         assert row["max_ratio"] <= 1 + 1e-9
         assert row["mutants_caught"] == row["mutants"] > 0
+        assert {"family", "form", "q05", "q50", "q95"} <= set(row["tightness"][0])
+    assert all(found["share"] > 0 for found in content["violated_assumptions"])
     record = json.loads((out / "audit.json").read_text())
     assert record["statements"] == content["statements"]
+    assert record["sizes"]["tabular"] == 100
     assert record["manifest"]["seed"] == 1
     assert record["manifest"]["given"]["instances"] == 100
+    caught = record["statements"]["T4"]["caught_by"]
+    assert all("index" in instance for instance in caught.values())
 
 
-def test_the_table_has_one_row_a_statement(capsys) -> None:
-    assert main(["--audit", "--instances", "100"]) == 0
+def test_the_tables_can_be_read(capsys) -> None:
+    assert main(["--audit", "--sizes", "tabular=2048,quadratic=2048,run-sets=600"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    for name in STATEMENTS:
-        assert sum(f" {name} " in line for line in lines) == 1, name
+    assert max(len(line.rstrip()) for line in lines) <= 80
+    assert not any("…" in line for line in lines)
+    for name in {*STATEMENTS, "T17"} - {"T11"}:
+        (row,) = [line for line in lines if line.split()[:1] == [name]]
+        caught = row.split()[-1].split("/")
+        assert caught[0] == caught[1]
+    assert any(line.split()[:4] == ["T5:", "the", "proxy", "covers"] for line in lines)
 
 
 def test_a_violation_gives_exit_code_1_and_the_instance(monkeypatch, capsys) -> None:
@@ -53,7 +66,7 @@ def test_a_violation_gives_exit_code_1_and_the_instance(monkeypatch, capsys) -> 
         ]
 
     monkeypatch.setitem(theory.evaluation.STATEMENTS, "T4", wrong)
-    assert main(["--audit", "--instances", "5000"]) == 1
+    assert main(["--audit", "--sizes", "tabular=5000", "--workers", "1"]) == 1
     printed = " ".join(capsys.readouterr().out.split())
     assert "T4 is VIOLATED: family tabular" in printed
     assert "T5 is VIOLATED" not in printed
@@ -65,11 +78,28 @@ def test_a_violation_gives_exit_code_1_and_the_instance(monkeypatch, capsys) -> 
         ([], "Give --audit"),
         (["--audit", "--instances", "0"], "--instances is 0"),
         (["--audit", "--seed", "-1"], "--seed is -1"),
+        (["--audit", "--workers", "0"], "--workers is 0"),
+        (["--audit", "--sizes", "trees=5"], "'trees', which is unknown.*tabular"),
+        (["--audit", "--sizes", "tabular"], "the count ''"),
+        (["--audit", "--sizes", "tabular=0"], "the count '0'"),
+        (["--audit", "--sizes", "tabular=-3"], "the count '-3'"),
+        (["--audit", "--sizes", "tabular=5,tabular=6"], "tabular twice"),
+        (["--audit", "--sizes", "full", "--instances", "5"], "Give one of them"),
     ],
 )
-def test_wrong_input_is_refused_with_a_remedy(arguments, message) -> None:
+def test_wrong_input_is_refused_with_a_remedy(arguments, message, capsys) -> None:
     with pytest.raises(InputError, match=message):
         main(arguments)
+    assert command(["simulate", *arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert len(printed.err.splitlines()) == 1
+
+
+def test_a_full_audit_has_a_size_for_every_family() -> None:
+    assert set(FULL) == set(FAMILIES)
+    assert FULL["tabular"] == 10**6
+    assert FULL["quadratic"] == 10**5
 
 
 def test_a_file_in_place_of_the_folder_is_refused_before_any_work(tmp_path) -> None:
@@ -79,8 +109,11 @@ def test_a_file_in_place_of_the_folder_is_refused_before_any_work(tmp_path) -> N
         main(["--audit", "--out", str(file)])
 
 
-def test_the_adversary_is_reported(capsys) -> None:
-    assert main(["--audit", "--instances", "20", "--json", "--adversarial"]) == 0
-    found = json.loads(capsys.readouterr().out)["adversarial"]
-    assert min(found.values()) > 0.99
-    assert max(found.values()) <= 1 + 1e-9
+@pytest.mark.parametrize(("ratio", "code"), [(0.998, 0), (1.001, 1)])
+def test_the_adversary_is_reported_and_may_not_get_past_1(capsys, monkeypatch, ratio, code) -> None:
+    monkeypatch.setattr("sims.adversary.search", lambda *, seed, progress: {"T4/gap": ratio})
+    arguments = ["--audit", "--sizes", "price=20", "--adversarial"]
+    assert main([*arguments, "--json"]) == code
+    assert json.loads(capsys.readouterr().out)["adversarial"] == {"T4/gap": ratio}
+    assert main(arguments) == code
+    assert f"adversarial search, T4/gap: {ratio:.9f}" in capsys.readouterr().out
