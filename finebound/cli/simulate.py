@@ -14,52 +14,91 @@ _INSTANCES = 10_000
 
 @dataclass(frozen=True)
 class Options:
-    """Check every statement on random toy problems, and deliberately wrong ones beside them.
+    """Toy models that try to break every statement: an audit, or a sweep of your own.
 
-    Problems are drawn at random, every strategy is solved by an independent path, and each bound
-    is compared with the true gaps. Mutants (2 % too tight, a factor 2 off, flipped, a term
-    dropped) have to be refuted. Exit code 1 if a bound is violated or a mutant survives. A small
-    audit draws more instances than asked for while a mutant survives. A second table shows what
-    becomes of a bound where an assumption of its statement fails.
+    --audit: problems are drawn at random, every strategy is solved by an independent path, and
+    each bound is compared with the true gaps. Mutants (2 % too tight, a factor 2 off, flipped, a
+    term dropped) have to be refuted. Exit code 1 if a bound is violated or a mutant survives. A
+    small audit draws more instances than asked for while a mutant survives. A second table shows
+    what becomes of a bound where an assumption of its statement fails.
+
+    --grid: a sweep over knobs, strategies and seeds of one family of trained toy models, described
+    by a JSON or YAML file such as {"family": "mlp", "overlap": [0, 0.5, 1], "lam": [0.1, 1, 10],
+    "seeds": 5}. Its runs become the columns of Parquet files in --out; a second start goes on.
 
     Example: finebound simulate --audit --instances 10000 --seed 0 --out out
     """
 
     audit: bool = False
     """Audit every statement."""
+    grid: Path | None = None
+    """Train the toy models of the sweep that this file describes; needs --out."""
     instances: int | None = None
     """Random problems of each family with closed forms (default: 10000)."""
     sizes: str | None = None
     """Instead of --instances: "full", or counts by family, such as tabular=5000,quadratic=500."""
     seed: int = 0
-    """Seed of the problems: the same one gives the same audit."""
+    """Seed of the audit's problems: the same one gives the same audit."""
     workers: int | None = None
-    """Processes that share the work (default: one a core); the result does not depend on it."""
+    """Processes that share the audit (default: one a core); the result does not depend on it."""
     adversarial: bool = False
     """Also search, by gradient ascent, for the problem closest to breaking the tight bounds."""
+    memory: float = 2.0
+    """GB that a sweep may take at once."""
     json: bool = False
     """Machine-readable output on stdout, nothing else there."""
     out: Path | None = None
-    """Also write audit.json, every row with its mutants and tightness, and audit.md here."""
+    """A folder: for audit.json, every row with its mutants and tightness, and audit.md; or for
+    the sweep's columns."""
 
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="simulate")
     _refuse(options)
-    from finebound.progress import bar
-    from finebound.records import manifest, require_folder, to_json, write_atomically
+    from finebound.records import require_folder
 
     if options.out is not None:
         require_folder(options.out)
     try:
-        from sims.audit import audit, passed
-        from sims.families.registry import CLOSED_FORM, FAMILIES, FULL
-        from sims.report import audit_page
-        from sims.violated import violated_assumptions
+        return _sweep(options) if options.grid is not None else _audit(options)
     except ModuleNotFoundError as error:
         raise InputError(
             f"simulations need {error.name}.", remedy="Install the extra: pip install '.[sims]'."
         ) from None
+
+
+def _sweep(options: Options) -> int:
+    from finebound.progress import bar
+    from finebound.records import to_json
+    from sims.precision import one_device_a_core
+    from sims.sweep_grid import Grid
+
+    grid = Grid.read(options.grid)
+    one_device_a_core()
+    from sims.sweep import sweep
+    from sims.sweep_summary import by_strategy
+
+    with bar() as progress:
+        columns = sweep(grid, out=options.out, memory=int(options.memory * 1e9), progress=progress)
+    rows = by_strategy(columns)
+    if options.json:
+        print(to_json({"runs": len(columns["safety"]), "strategies": rows}))
+    else:
+        from finebound.cli.simulate_table import print_sweep
+
+        print_sweep(rows)
+        print(f"columns: {options.out}")
+    return 0
+
+
+def _audit(options: Options) -> int:
+    from finebound.progress import bar
+    from finebound.records import manifest, to_json, write_atomically
+    from sims.audit import audit, passed
+    from sims.families.registry import CLOSED_FORM, FAMILIES, FULL
+    from sims.report import audit_page
+    from sims.violated import violated_assumptions
+
     if options.sizes == "full":
         sizes = FULL
     elif options.sizes is not None:
@@ -100,8 +139,15 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _refuse(options: Options) -> None:
-    if not options.audit:
-        raise InputError("nothing to do.", remedy="Give --audit, for example with --seed 0.")
+    if options.audit == (options.grid is not None):
+        raise InputError(
+            "there are both --audit and --grid." if options.audit else "nothing to do.",
+            remedy="Give either --audit, for example with --seed 0, or --grid FILE.",
+        )
+    if options.grid is not None and options.out is None:
+        raise InputError("a sweep leaves its columns in a folder.", remedy="Give --out DIR.")
+    if not options.memory > 0:
+        raise InputError(f"--memory is {options.memory:g} GB.", remedy="Give more than 0.")
     if options.instances is not None and options.sizes is not None:
         raise InputError(
             "--instances and --sizes both say how much to draw.", remedy="Give one of them."

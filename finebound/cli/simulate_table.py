@@ -35,6 +35,21 @@ def print_audit(
                 console.print(f"{name}: no instance refutes: {mutant.name}", highlight=False)
 
 
+def print_sweep(rows: Sequence[Mapping[str, float | int | str]]) -> None:
+    """One line a strategy: medians over its runs, nats, and how many converged."""
+    from rich.console import Console
+
+    table = _table(
+        "Medians by strategy", "strategy", "runs", "safety", "proxy", "task", "moved", "converged"
+    )
+    for row in rows:
+        gaps = (f"{row[name]:.4g}" for name in ("safety", "proxy", "task", "displacement"))
+        table.add_row(str(row["strategy"]), f"{row['runs']:,}", *gaps, f"{row['converged']:.0%}")
+    console = Console()
+    console.print(table)
+    console.print("safety, proxy, task: gaps in nats a response; moved: the distance from theta_s")
+
+
 def _table(title: str, left: str, *right: str) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
