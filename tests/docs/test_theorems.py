@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from paper_figures.registry import figure_names
+from paper_figures.records import read_record
+from paper_figures.registry import figure_module, figure_names
 from theory.symbolic.document import document, main
 from theory.symbolic.identities import IDENTITIES
 from theory.symbolic.latex import NOT_YET, Statement, anchor, fill, inline_formulas
@@ -81,8 +82,16 @@ def test_every_figure_is_named_by_a_statement():
 
 @pytest.mark.parametrize(("statement", "figure"), FIGURES)
 def test_every_figure_says_whether_its_statement_holds(statement, figure):
-    source = (ROOT / "paper_figures" / f"{figure}.py").read_text(encoding="utf-8")
-    assert re.search(rf'Claim\(\s*"{statement}\b', source)
+    claims = figure_module(figure).claims(read_record(figure)["data"])
+    assert any(re.match(rf"{statement}\b", claim.statement) for claim in claims)
+
+
+def test_every_bound_links_to_its_row_of_the_audit(text):
+    audit = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
+    for name, statement in STATEMENTS.items():
+        link = f"[{name}](audit.md#{name.lower()})"
+        assert (link in text) == statement.is_bound
+        assert (f"| [{name}](#{name.lower()}) |" in audit) == statement.is_bound
 
 
 def test_every_identity_belongs_to_a_statement_and_is_in_the_document(text):

@@ -82,6 +82,10 @@ def _statement(statement: Statement) -> list[str]:
     lines.append(f"- **Test:** {_code(statement.tests)}")
     if statement.figures:
         lines.append(f"- **Figure:** {_code(statement.figures)}")
+    if statement.is_bound:
+        lines.append(f"- **Audit:** [{statement.id}](audit.md#{statement.id.lower()})")
+    else:
+        lines.append("- **Audit:** none, because an estimate claims no inequality")
     return [*lines, *_proved(statement.id)]
 
 

@@ -31,6 +31,11 @@ class Statement:
         return "implemented" if self.functions else NOT_YET
 
     @property
+    def is_bound(self) -> bool:
+        """Whether an audit can refute it; a forecast only has an error."""
+        return "estimate" not in self.title
+
+    @property
     def heading(self) -> str:
         return f"{self.id}. {self.title}"
 

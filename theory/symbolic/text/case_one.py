@@ -85,6 +85,7 @@ twice.
 """,
         functions=("theory.loss_constraint.value_gap", "theory.mismatch.context_teacher_split"),
         tests=(_TEST, "tests/theory/test_mismatch.py"),
+        figures=("audit_tightness", "adversarial_worst"),
     ),
     Statement(
         id="T2",
@@ -192,7 +193,7 @@ bound: the decomposition in the proof of T4.
 """,
         functions=("theory.loss_constraint.mixture", "theory.exact.exact"),
         tests=(_TEST, "tests/theory/test_exact.py"),
-        figures=("pareto_front",),
+        figures=("pareto_front", "simulated_fronts", "feature_overlap"),
     ),
     Statement(
         id="T4",
@@ -312,6 +313,6 @@ convex function on $[0,1]$ is non-increasing exactly when its derivative at 1 is
             "theory.loss_constraint.safety_gap_expansion",
         ),
         tests=(_TEST,),
-        figures=("proxy_floor",),
+        figures=("proxy_floor", "lambda_decay"),
     ),
 )

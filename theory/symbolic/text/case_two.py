@@ -70,7 +70,7 @@ $f_f$ is at least $g/\beta_f$ away, as the gradient must fall from $g$ to 0.
 """,
         functions=("theory.parameter_constraint.safety_within_radius",),
         tests=(_TEST,),
-        figures=("estimate_pairs",),
+        figures=("estimate_pairs", "radius_price"),
     ),
     Statement(
         id="T7",
@@ -122,7 +122,7 @@ $2J\epsilon$.
 """,
         functions=("theory.parameter_constraint.capability_within_radius",),
         tests=(_TEST,),
-        figures=("estimate_pairs",),
+        figures=("estimate_pairs", "radius_price"),
     ),
     Statement(
         id="T8",
@@ -189,6 +189,7 @@ equal to the limit of Case I's guarantee.
             "theory.parameter_constraint.crossover_radius",
         ),
         tests=("tests/theory/test_separation.py",),
+        figures=("radius_price",),
     ),
     Statement(
         id="T9",
@@ -246,5 +247,6 @@ that product is at most $f_f(\theta_s)-f_f(\theta)-2\lambda G_s(\theta)$.
 """,
         functions=("theory.hybrid.hybrid_safety",),
         tests=("tests/theory/test_hybrid.py",),
+        figures=("strategy_plane",),
     ),
 )

@@ -87,7 +87,7 @@ $\sqrt{\beta_f/2}$.
             "theory.exact.frontier",
         ),
         tests=(_TEST, "tests/theory/test_exact.py"),
-        figures=("pareto_front", "estimate_pairs"),
+        figures=("pareto_front", "estimate_pairs", "simulated_fronts", "strategy_plane"),
     ),
     Statement(
         id="T11",
@@ -133,5 +133,6 @@ divergence.
 """,
         functions=("theory.limits.minimax", "theory.limits.minimax_price"),
         tests=(_TEST,),
+        figures=("minimax_mismatch",),
     ),
 )
