@@ -1,0 +1,166 @@
+"""The alignment stage: theta_s, a model trained on safety data to a low, measured safety loss.
+
+Every gap of a study is measured from theta_s, and the theorems take it for a minimiser of the
+safety loss. So it is made once, kept by the hash of what made it, and the norm of the gradient
+that is left says how stationary it is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+
+from finebound.errors import InputError
+from finebound.progress import Progress, silent
+from finebound.records import cannot_write, staged_folder, to_json, write_atomically
+from llm_validation.data.dataset import Dataset
+from llm_validation.measure.coordinates import all_weights
+from llm_validation.measure.gradients import loss_and_gradient
+from llm_validation.models.loading import LoadedModel, load_model
+from llm_validation.models.packaged import cache_folder, without_bars
+from llm_validation.training.checks import encode_checked
+from llm_validation.training.finetune import finetune
+from llm_validation.training.plan import TrainingPlan
+from llm_validation.training.record import TRAIN_TASK, identity_of, sha256_of
+
+_RECORD, _MODEL, _WORK = "alignment.json", "model", "run"
+
+
+@dataclass(frozen=True)
+class AlignedModel:
+    """theta_s with what is known of it.
+
+    ``safety_loss_before`` and ``_after`` are nats per token on all of the safety data that it was
+    trained on; ``gradient_norm`` is that of the same loss over all weights at theta_s, and
+    ``gradient_norm_upper`` adds one standard error of the sample. ``held_out`` gives each
+    monitor's loss ``(before, after)``.
+    """
+
+    model: LoadedModel
+    folder: Path
+    safety_loss_before: float
+    safety_loss_after: float
+    gradient_norm: float
+    gradient_norm_upper: float
+    held_out: dict[str, tuple[float, float]]
+
+
+def align(
+    model: LoadedModel,
+    safety: Dataset,
+    plan: TrainingPlan,
+    *,
+    cache: str | Path | None = None,
+    monitors: Mapping[str, Dataset] | None = None,
+    progress: Progress = silent,
+) -> AlignedModel:
+    """Train ``model`` in place on ``safety`` without a constraint; the merged weights are theta_s.
+
+    The result is kept in ``cache`` (finebound's own unless given) under the hash of model, data
+    and plan: a second call reads it, a call after a kill goes on, and of two processes that want
+    the same one waits for the other. Raises InputError when the plan has a constraint, when the
+    safety loss did not fall (such a model is no reference for any gap), and under ``torchrun``
+    unless it is there already.
+    """
+    if plan.strategy is not None:
+        raise InputError(
+            "the alignment stage trains without a constraint, and its plan has a strategy.",
+            remedy="Leave the strategy out of the alignment's plan.",
+        )
+    sha256 = sha256_of(identity_of(model, safety, None, plan, dict(monitors or {})))
+    folder = Path(cache or cache_folder() / "aligned").expanduser() / sha256
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not (folder / _RECORD).is_file():
+        raise InputError(
+            "the aligned model is not made yet, and the alignment stage runs in one process.",
+            remedy="Run the alignment once without torchrun; its result is kept and shared.",
+        )
+    with _alone(folder):
+        if not (folder / _RECORD).is_file():
+            _align_into(folder, model, safety, plan, dict(monitors or {}), progress)
+    return _read(folder, f"{model.name} aligned on {safety.name}")
+
+
+def _align_into(
+    folder: Path,
+    model: LoadedModel,
+    safety: Dataset,
+    plan: TrainingPlan,
+    monitors: dict[str, Dataset],
+    progress: Progress,
+) -> None:
+    run = finetune(
+        model, safety, None, plan, out=folder / _WORK, monitors=monitors, progress=progress
+    )
+    before, after = run.start[TRAIN_TASK].per_token, run.end[TRAIN_TASK].per_token
+    if not after < before:
+        raise InputError(
+            f"the alignment did not lower the safety loss: {before:.4g} nats per token before, "
+            f"{after:.4g} after.",
+            remedy="Train for more steps, or with another learning rate.",
+            file=folder,
+        )
+    trained = run.model.model
+    merged = trained.merge_and_unload() if isinstance(trained, PeftModel) else trained
+    gradient = loss_and_gradient(
+        merged,
+        all_weights(merged),
+        encode_checked(safety, model, plan, role="safety"),
+        pad_id=model.tokenizer.pad_token_id,
+        progress=progress,
+        doing="measuring the gradient at theta_s",
+    ).estimate
+    with staged_folder(folder / _MODEL) as stage, without_bars():
+        merged.save_pretrained(stage)
+        model.tokenizer.save_pretrained(stage)
+    record: dict[str, Any] = {
+        "safety_loss_before": before,
+        "safety_loss_after": after,
+        "gradient_norm": gradient.value,
+        "gradient_norm_upper": gradient.upper,
+        "held_out": {
+            name: (run.start[name].per_token, run.end[name].per_token) for name in monitors
+        },
+        "run": run.document,
+    }
+    # Last: its presence says that everything else is there.
+    write_atomically(folder / _RECORD, to_json(record) + "\n")
+    shutil.rmtree(folder / _WORK / run.weights.name, ignore_errors=True)
+
+
+def _read(folder: Path, name: str) -> AlignedModel:
+    record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+    return AlignedModel(
+        model=replace(load_model(folder / _MODEL), name=name),
+        folder=folder / _MODEL,
+        safety_loss_before=record["safety_loss_before"],
+        safety_loss_after=record["safety_loss_after"],
+        gradient_norm=record["gradient_norm"],
+        gradient_norm_upper=record["gradient_norm_upper"],
+        held_out={name: tuple(pair) for name, pair in record["held_out"].items()},
+    )
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Only one process of this machine at a time; the lock goes with a killed one."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        stream = (folder.parent / f".{folder.name}.lock").open("w")
+    except OSError as error:
+        raise cannot_write(folder.parent, error) from error
+    with stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            # By hand: a forked child may still hold the file open.
+            fcntl.flock(stream, fcntl.LOCK_UN)

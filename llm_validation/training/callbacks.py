@@ -1,0 +1,116 @@
+"""What happens between steps: dual ascent on lambda, measuring, stopping early, progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from transformers import TrainerCallback, TrainerControl, TrainerState
+
+from finebound.progress import Progress
+from llm_validation.measure.losses import Losses
+from llm_validation.training.plan import EarlyStopping
+from llm_validation.training.streams import Streams
+
+if TYPE_CHECKING:
+    from llm_validation.training.trainer import ConstraintTrainer
+
+
+class DualAscentCallback(TrainerCallback):
+    """Keeps the proxy's loss within ``epsilon`` of its start by moving lambda.
+
+    ``lam <- max(0, lam + rate * violation)`` after every step, where the violation compares the
+    step's proxy rows with the same rows at the start (``start``, losses of all proxy rows): most
+    of the noise of drawing rows is in both. Lambda follows from the log, so it survives a kill.
+    """
+
+    def __init__(self, streams: Streams, start: Losses, *, epsilon: float, rate: float) -> None:
+        self.streams, self.start = streams, start
+        self.epsilon, self.rate = epsilon, rate
+        self.trainer: ConstraintTrainer | None = None
+        self.step: dict[str, float] = {}
+
+    def on_train_begin(self, args, state: TrainerState, control, **_: Any) -> None:
+        logged = [entry for entry in state.log_history if "violation" in entry]
+        if logged:
+            self._ascend(logged[-1]["lam"], logged[-1]["violation"])
+
+    def on_step_end(self, args, state: TrainerState, control, **_: Any) -> None:
+        rows = self.streams.proxy.indices(state.global_step - 1)
+        start = self.start.token_sum[rows].sum() / self.start.token_count[rows].sum()
+        violation = self.trainer.step_record["proxy_loss"] - float(start) - self.epsilon
+        self.step = {"violation": violation}
+        self._ascend(self.trainer.lam, violation)
+
+    def _ascend(self, lam: float, violation: float) -> None:
+        self.trainer.lam = max(0.0, lam + self.rate * violation)
+
+
+class EvaluationCallback(TrainerCallback):
+    """Calls ``evaluate(step)`` after each of these steps."""
+
+    def __init__(self, steps: Sequence[int], evaluate: Callable[[int], Any]) -> None:
+        self.steps, self.evaluate = frozenset(steps), evaluate
+
+    def on_step_end(self, args, state: TrainerState, control, **_: Any) -> None:
+        if state.global_step in self.steps:
+            self.evaluate(state.global_step)
+
+
+class MonitorCallback(TrainerCallback):
+    """Early stopping on a monitor's loss in nats per token; ``reason`` says why, if it stopped."""
+
+    def __init__(self, rule: EarlyStopping, start: float, measure: Callable[[], float]) -> None:
+        self.rule, self.start, self.measure = rule, start, measure
+        self.checks: list[float] = []
+        self.step: dict[str, float] = {}
+        self.reason: str | None = None
+
+    def on_train_begin(self, args, state: TrainerState, control, **_: Any) -> None:
+        self.checks = [e["monitor_loss"] for e in state.log_history if "monitor_loss" in e]
+
+    def on_step_end(self, args, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.step = {}
+        if state.global_step % self.rule.every:
+            return
+        self.checks.append(self.measure())
+        self.step = {"monitor_loss": self.checks[-1]}
+        self.reason = self._verdict()
+        if self.reason:
+            control.should_training_stop = True
+            # No checkpoint behind which a resumed run would go on.
+            control.should_save = False
+
+    def _verdict(self) -> str | None:
+        if self.rule.max_rise is not None:
+            rise = self.checks[-1] - self.start
+            if rise <= self.rule.max_rise:
+                return None
+            return f"the loss on {self.rule.monitor} rose by {rise:.4g} nats per token"
+        since = len(self.checks) - int(np.argmin([self.start, *self.checks]))
+        if since < self.rule.patience:
+            return None
+        return f"no new best loss on {self.rule.monitor} in {since} checks"
+
+
+class ProgressCallback(TrainerCallback):
+    """Shows the steps on a ``Progress``, those of an earlier start at once."""
+
+    def __init__(self, progress: Progress, steps: int) -> None:
+        self._items = iter(progress(range(steps), "fine-tuning"))
+        self._shown = -1
+
+    def _show(self, upto: int) -> None:
+        while self._shown < upto:
+            self._shown += 1
+            next(self._items, None)
+
+    def on_train_begin(self, args, state: TrainerState, control, **_: Any) -> None:
+        self._show(state.global_step)
+
+    def on_step_end(self, args, state: TrainerState, control, **_: Any) -> None:
+        self._show(state.global_step)
+
+    def on_train_end(self, args, state: TrainerState, control, **_: Any) -> None:
+        self._show(state.max_steps)

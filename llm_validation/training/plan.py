@@ -1,0 +1,340 @@
+"""What a fine-tune is to do: method, strategy, budget. Everything that changes the weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from finebound.errors import InputError
+from llm_validation.training.strategies import (
+    SoftParameterConstraint,
+    Strategy,
+    is_number,
+    make_strategy,
+    strategy_as_dict,
+)
+from theory.strategy import Hybrid, LossConstraint
+from theory.strategy import Strategy as HardStrategy
+
+
+@dataclass(frozen=True)
+class FullWeights:
+    """Every weight is trained."""
+
+
+@dataclass(frozen=True)
+class Lora:
+    """A low-rank adapter ``alpha / rank * B A`` on the modules called ``targets``, no dropout."""
+
+    rank: int = 8
+    alpha: float = 16
+    targets: tuple[str, ...] = ("q_proj", "v_proj")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "targets", tuple(self.targets))
+        _check(_is_count(self.rank), f"the LoRA's rank is {self.rank}.", "Give 1 or more.")
+        _check(
+            is_number(self.alpha) and 0 < self.alpha < math.inf,
+            f"the LoRA's alpha is {self.alpha}.",
+            "Give a number greater than 0.",
+        )
+        _check(bool(self.targets), "the LoRA has no targets.", "Name at least one module.")
+
+
+Method: TypeAlias = FullWeights | Lora
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Stop on a monitor: after ``patience`` checks without a new best, or on too large a rise.
+
+    ``monitor`` names one of the run's monitors (held-out task rows for patience, safety rows for
+    ``max_rise``, in nats per token above its start); it is measured every ``every`` steps. The
+    weights stay those of the step at which it stopped.
+    """
+
+    monitor: str
+    every: int
+    patience: int | None = None
+    max_rise: float | None = None
+
+    def __post_init__(self) -> None:
+        _check(_is_count(self.every), f"every is {self.every}.", "Check every 1 or more steps.")
+        _check(
+            (self.patience is None) != (self.max_rise is None),
+            "early stopping takes exactly one of patience and max_rise.",
+            "Give the patience of a task monitor or the largest rise of a safety monitor.",
+        )
+        if self.patience is not None:
+            _check(_is_count(self.patience), f"patience is {self.patience}.", "Give 1 or more.")
+        else:
+            _check(
+                is_number(self.max_rise) and 0 <= self.max_rise < math.inf,
+                f"max_rise is {self.max_rise}.",
+                "Give a number of nats per token, at least 0.",
+            )
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Everything that decides a fine-tune's weights, except model and data.
+
+    ``batch_size`` and ``proxy_batch_size`` (the same unless given) are rows of each stream in one
+    optimiser step, over all processes; ``gradient_accumulation`` cuts a process's share into so
+    many micro-batches and changes nothing but memory. Rows above ``max_length`` tokens are an
+    error, or left out with ``drop_long``. ``precision`` "bf16" computes in bfloat16 with float32
+    weights. ``clip`` is the largest gradient norm (None: none). ``epsilon`` of a
+    loss constraint is the rise of the proxy's loss above its value at the start, enforced by
+    dual ascent: lambda starts at ``dual_start`` and moves by ``dual_rate`` times the violation
+    (nats per token) of each step. Raises InputError for settings that contradict each other.
+    """
+
+    strategy: Strategy = None
+    method: Method = field(default_factory=Lora)
+    steps: int = 100
+    learning_rate: float = 2e-4
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup: int = 0
+    batch_size: int = 8
+    proxy_batch_size: int | None = None
+    gradient_accumulation: int = 1
+    max_length: int | None = None
+    drop_long: bool = False
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    betas: tuple[float, float] = (0.9, 0.999)
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    clip: float | None = 1.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    gradient_checkpointing: bool = False
+    seed: int = 0
+    early_stopping: EarlyStopping | None = None
+    checkpoint_every: int = 100
+    evaluate_at: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    training_sets_at: Literal["ends", "all"] = "ends"
+    dual_start: float = 1.0
+    dual_rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "betas", tuple(self.betas))
+        object.__setattr__(self, "evaluate_at", tuple(sorted({0.0, 1.0, *self.evaluate_at})))
+        for name in ("steps", "batch_size", "gradient_accumulation"):
+            value = getattr(self, name)
+            _check(_is_count(value), f"{name} is {value}.", "Give a whole number from 1.")
+        for name in ("warmup", "checkpoint_every"):
+            value = getattr(self, name)
+            _check(_is_count(value, 0), f"{name} is {value}.", "Give a whole number from 0.")
+        for name in ("proxy_batch_size", "max_length"):
+            value = getattr(self, name)
+            _check(
+                value is None or _is_count(value), f"{name} is {value}.", "Give 1 or more, or none."
+            )
+        for name in ("learning_rate", "dual_rate"):
+            value = getattr(self, name)
+            _check(
+                is_number(value) and 0 < value < math.inf,
+                f"{name} is {value}.",
+                "Give a number greater than 0.",
+            )
+        for name in ("weight_decay", "dual_start"):
+            value = getattr(self, name)
+            _check(
+                is_number(value) and 0 <= value < math.inf,
+                f"{name} is {value}.",
+                "Give a number, at least 0.",
+            )
+        _check(
+            self.gradient_accumulation <= self.rows_per_step,
+            f"gradient_accumulation cuts {self.rows_per_step} rows into "
+            f"{self.gradient_accumulation} micro-batches.",
+            "Lower it, or raise batch_size: those are the rows of a whole step.",
+        )
+        _check(
+            self.clip is None or (is_number(self.clip) and 0 < self.clip < math.inf),
+            f"clip is {self.clip}.",
+            "Give the largest norm of a gradient, or none.",
+        )
+        _check(
+            self.warmup < self.steps,
+            f"warmup takes {self.warmup} of {self.steps} steps.",
+            "Warm up for fewer steps than there are.",
+        )
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            _check(value in choices, f"{name} is {value!r}.", f"Use one of {', '.join(choices)}.")
+        _check(
+            len(self.betas) == 2 and all(is_number(b) and 0 <= b < 1 for b in self.betas)
+            and self.betas[1] > 0,
+            f"betas are {self.betas}.",
+            "Give two numbers of [0, 1), the second above 0.",
+        )  # fmt: skip
+        _check(
+            is_number(self.momentum) and 0 <= self.momentum < 1,
+            f"momentum is {self.momentum}.",
+            "Give a number of [0, 1).",
+        )
+        _check(
+            self.optimizer == "sgd" or self.momentum == 0,
+            "momentum is given with the optimizer adamw.",
+            "Set betas, or use the optimizer sgd.",
+        )
+        _check(
+            self.optimizer == "adamw" or self.weight_decay == 0,
+            "weight decay with sgd pulls on clipped gradients, and no budget bounds the result.",
+            "Use adamw, or a SoftParameterConstraint.",
+        )
+        _check(
+            all(is_number(f) and 0 <= f <= 1 for f in self.evaluate_at),
+            f"evaluate_at is {self.evaluate_at}.",
+            "Give fractions of the training from 0 to 1.",
+        )
+        _check(
+            self.proxy_batch_size is None or self.needs_proxy_rows,
+            "proxy_batch_size is given, and the strategy has no loss constraint.",
+            "Leave it out, or use a loss constraint or a hybrid.",
+        )
+        _check(
+            self.epsilon is not None or (self.dual_start, self.dual_rate) == (1.0, 1.0),
+            "dual_start or dual_rate is given, and lambda is not moved by dual ascent.",
+            "Leave them out, or give a loss constraint its epsilon.",
+        )
+        if isinstance(self.strategy, HardStrategy):
+            for name in ("lam", "epsilon", "radius"):
+                value = getattr(self.strategy, name, None)
+                _check(
+                    value is None or np.ndim(value) == 0,
+                    f"{name} is a list.",
+                    "A run has one strategy: make one run for each value.",
+                )
+
+    @property
+    def needs_proxy_rows(self) -> bool:
+        """Whether every step has rows of the proxy in it."""
+        return isinstance(self.strategy, LossConstraint | Hybrid)
+
+    @property
+    def uses_proxy(self) -> bool:
+        """Whether a proxy is needed at all: for the loss or for the Fisher information."""
+        soft = self.strategy
+        return self.needs_proxy_rows or (isinstance(soft, SoftParameterConstraint) and soft.fisher)
+
+    @property
+    def lam(self) -> float:
+        """The proxy's weight in the loss at the first step; 0 without a loss constraint."""
+        if not self.needs_proxy_rows:
+            return 0.0
+        return self.dual_start if self.strategy.lam is None else float(self.strategy.lam)
+
+    @property
+    def epsilon(self) -> float | None:
+        """The allowed rise of the proxy's loss, when that is the strategy."""
+        return getattr(self.strategy, "epsilon", None)
+
+    @property
+    def radius(self) -> float | None:
+        """The hard parameter constraint's radius, when there is one."""
+        return getattr(self.strategy, "radius", None)
+
+    @property
+    def rows_per_step(self) -> int:
+        """Rows of both streams in one optimiser step."""
+        return self.batch_size + self.proxy_rows_per_step
+
+    @property
+    def proxy_rows_per_step(self) -> int:
+        """Rows of the proxy in one optimiser step."""
+        return (self.proxy_batch_size or self.batch_size) if self.needs_proxy_rows else 0
+
+    @property
+    def evaluation_steps(self) -> tuple[int, ...]:
+        """Steps after which the monitors are measured: 0 and the last one among them."""
+        return tuple(sorted({round(f * self.steps) for f in self.evaluate_at}))
+
+    def learning_rates(self) -> np.ndarray:
+        """The rate of every step, float64 ``[steps]``, by transformers' own schedules."""
+        import torch
+        from transformers import get_scheduler
+
+        optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=self.learning_rate)
+        schedule = get_scheduler(self.schedule_name, optimiser, self.warmup, self.steps)
+        rates = np.empty(self.steps)
+        for step in range(self.steps):
+            rates[step] = schedule.get_last_lr()[0]
+            optimiser.step()
+            schedule.step()
+        return rates
+
+    @property
+    def schedule_name(self) -> str:
+        """What transformers calls the schedule."""
+        return "constant_with_warmup" if self.schedule == "constant" else self.schedule
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every setting as plain JSON values; ``plan_from_dict`` reads it back."""
+        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        plain["strategy"] = strategy_as_dict(self.strategy)
+        plain["method"] = {"kind": "full"}
+        if isinstance(self.method, Lora):
+            plain["method"] = {"kind": "lora", **dataclasses.asdict(self.method)}
+            plain["method"]["targets"] = list(self.method.targets)
+        if self.early_stopping is not None:
+            plain["early_stopping"] = dataclasses.asdict(self.early_stopping)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
+
+    def given(self) -> dict[str, Any]:
+        """The settings that differ from the defaults, as in ``as_dict``."""
+        defaults = TrainingPlan().as_dict()
+        return {name: value for name, value in self.as_dict().items() if value != defaults[name]}
+
+
+_CHOICES = {
+    "schedule": ("constant", "linear", "cosine"),
+    "optimizer": ("adamw", "sgd"),
+    "precision": ("fp32", "bf16"),
+    "training_sets_at": ("ends", "all"),
+}
+
+
+def plan_from_dict(values: Mapping[str, Any]) -> TrainingPlan:
+    """The plan of plain values, as ``as_dict`` writes them; what is left out is the default.
+
+    Raises InputError for an unknown setting.
+    """
+    settings = dict(values)
+    settings["strategy"] = _read("strategy", settings.get("strategy"), make_strategy)
+    if isinstance(settings.get("method"), Mapping):
+        method = dict(settings["method"])
+        kind = method.pop("kind", "lora")
+        _check(kind in ("full", "lora"), f"there is no method {kind!r}.", "Use full or lora.")
+        settings["method"] = _read("method", method, FullWeights if kind == "full" else Lora)
+    if settings.get("early_stopping") is not None:
+        settings["early_stopping"] = _read(
+            "early_stopping", settings["early_stopping"], EarlyStopping
+        )
+    return _read("plan", settings, TrainingPlan)
+
+
+def _read(what: str, values: Any, make: Any) -> Any:
+    if not isinstance(values, Mapping):
+        return values
+    try:
+        return make(**values)
+    except TypeError as error:
+        raise InputError(
+            f"the {what} cannot be read: {str(error).partition(') ')[2] or error}.",
+            remedy="Check the names of its settings.",
+        ) from error
+
+
+def _is_count(value: Any, least: int = 1) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least
+
+
+def _check(good: bool, what: str, remedy: str) -> None:
+    if not good:
+        raise InputError(f"the training plan is wrong: {what}", remedy=remedy)

@@ -1,0 +1,224 @@
+"""A run's folder: its identity, its status, its steps; what a finished run gives back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from finebound.errors import InputError
+from finebound.records import manifest, require_folder, to_json, write_atomically
+from llm_validation.data.dataset import Dataset
+from llm_validation.measure.losses import Losses
+from llm_validation.models.loading import LoadedModel
+from llm_validation.training.evaluation import read_evaluations
+from llm_validation.training.plan import TrainingPlan, plan_from_dict
+
+RUN, STEPS, EVALUATIONS, CHECKPOINTS = "run.json", "steps.json", "evaluations", "checkpoints"
+ADAPTER, WEIGHTS = "adapter", "weights"
+TRAIN_TASK, TRAIN_PROXY = "train/task", "train/proxy"
+
+
+@dataclass(frozen=True, eq=False)
+class FinetuneRun:
+    """A finished fine-tune.
+
+    ``steps`` are its columns, each ``[steps done]`` (NaN where a step has no value):
+    ``objective, task_loss, proxy_loss, lam`` (nats per token of the step's rows, before its
+    update), ``displacement`` (after its update and projection), ``grad_norm`` (before clipping),
+    ``learning_rate`` and more. ``evaluations[step][name]`` are row losses of the monitors and of
+    the training sets ``train/task`` and ``train/proxy``. ``document`` is ``run.json``; its
+    ``result`` holds the displacement, T13's budget and the objective at both ends. ``model`` is
+    the trained model, or None when only the record was read.
+    """
+
+    folder: Path
+    plan: TrainingPlan
+    document: dict[str, Any]
+    steps: dict[str, np.ndarray]
+    evaluations: dict[int, dict[str, Losses]]
+    model: LoadedModel | None = None
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What came out, as in ``run.json``."""
+        return self.document["result"]
+
+    @property
+    def steps_done(self) -> int:
+        """Optimiser steps taken; fewer than planned after an early stop."""
+        return int(self.result["steps"])
+
+    @property
+    def start(self) -> dict[str, Losses]:
+        """Row losses of every set at theta_s."""
+        return self.evaluations[0]
+
+    @property
+    def end(self) -> dict[str, Losses]:
+        """Row losses of every set at the end."""
+        return self.evaluations[self.steps_done]
+
+    @property
+    def weights(self) -> Path:
+        """The folder of the adapter, or of the whole model for a full fine-tune."""
+        return self.folder / (ADAPTER if (self.folder / ADAPTER).is_dir() else WEIGHTS)
+
+
+def read_run(folder: str | Path) -> FinetuneRun:
+    """A finished run's record, without its model. Raises InputError when there is none."""
+    folder = Path(folder)
+    document = _read_document(folder)
+    if document is None or document["status"] != "done":
+        status = "there is no run" if document is None else f"the run is {document['status']}"
+        raise InputError(f"{status} in this folder.", remedy="Start or resume it.", file=folder)
+    columns = json.loads((folder / STEPS).read_text(encoding="utf-8"))
+    steps = {name: np.array(values, dtype=np.float64) for name, values in columns.items()}
+    return FinetuneRun(
+        folder=folder,
+        plan=plan_from_dict(document["identity"]["plan"]),
+        document=document,
+        steps=steps,
+        evaluations=read_evaluations(folder / EVALUATIONS),
+    )
+
+
+def identity_of(
+    model: LoadedModel,
+    task: Dataset,
+    proxy: Dataset | None,
+    plan: TrainingPlan,
+    monitors: Mapping[str, Dataset],
+) -> dict[str, Any]:
+    """What makes a run this run: content hashes and every setting."""
+    return {
+        "model": model.sha256,
+        "task": task.sha256,
+        "proxy": proxy.sha256 if proxy is not None else None,
+        "monitors": {name: dataset.sha256 for name, dataset in sorted(monitors.items())},
+        "plan": plan.as_dict(),
+    }
+
+
+def sha256_of(identity: Mapping[str, Any]) -> str:
+    """SHA-256 of an identity, as 64 hex digits."""
+    return hashlib.sha256(to_json(identity).encode()).hexdigest()
+
+
+class RunFolder:
+    """The files of one run. Only the ``main`` process writes."""
+
+    def __init__(self, folder: Path, identity: dict[str, Any], *, main: bool = True) -> None:
+        self.folder, self.identity, self.main = Path(folder), identity, main
+        self.checkpoints = self.folder / CHECKPOINTS
+        self.evaluations = self.folder / EVALUATIONS
+        if main:
+            require_folder(folder)
+        found = _read_document(self.folder)
+        if found is not None and found["identity"] != json.loads(to_json(identity)):
+            raise InputError(
+                "the folder holds a run of another configuration; what differs: "
+                f"{', '.join(_differences(found['identity'], json.loads(to_json(identity))))}.",
+                remedy="Give another folder, or the configuration in its run.json to go on there.",
+                file=self.folder,
+            )
+        self.document: dict[str, Any] = found or {"status": "new", "identity": identity}
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run needs no more work."""
+        return self.document["status"] == "done"
+
+    def begin(
+        self,
+        model: LoadedModel,
+        plan: TrainingPlan,
+        data: Mapping[str, tuple[Dataset, int]],
+    ) -> None:
+        """Write what the run is going to do. ``data``: each set and how many rows it uses."""
+        template = model.tokenizer.get_chat_template().encode("utf-8", "surrogatepass")
+        self.document |= {
+            "sha256": sha256_of(self.identity),
+            "model": {
+                "name": model.name,
+                "sha256": model.sha256,
+                "chat_template_sha256": hashlib.sha256(template).hexdigest(),
+            },
+            "data": {
+                name: {
+                    "name": dataset.name,
+                    "source": dataset.source,
+                    "sha256": dataset.sha256,
+                    "rows": len(dataset),
+                    "rows_used": used,
+                }
+                for name, (dataset, used) in data.items()
+            },
+            "manifest": manifest(
+                given=plan.given(),
+                inputs={name: dataset.sha256 for name, (dataset, _) in data.items()},
+                seed=plan.seed,
+            ),
+        }
+        self.set_status("running")
+
+    def set_status(self, status: str, *, error: str | None = None, **more: Any) -> None:
+        """Write the status: running, done, failed, cancelled or out of memory."""
+        self.document |= {"status": status, "error": error, **more}
+        if self.main:
+            write_atomically(self.folder / RUN, to_json(self.document) + "\n")
+
+    def give_up(self, status: str, error: BaseException) -> None:
+        """``set_status`` where the disk may be full: the error itself matters more."""
+        with suppress(InputError):
+            self.set_status(status, error=str(error) or type(error).__name__)
+
+    def write_steps(self, log_history: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+        """Write ``steps.json`` and return its columns, each ``[steps]``, NaN where missing."""
+        entries = [entry for entry in log_history if "task_loss" in entry]
+        names = dict.fromkeys(key for entry in entries for key in entry if key != "epoch")
+        columns = {
+            name: np.array([entry.get(name, np.nan) for entry in entries], dtype=np.float64)
+            for name in names
+        }
+        if self.main:
+            write_atomically(self.folder / STEPS, to_json(columns, indent=None) + "\n")
+        return columns
+
+
+def _read_document(folder: Path) -> dict[str, Any] | None:
+    file = folder / RUN
+    if not file.is_file():
+        if folder.is_dir() and (folder / CHECKPOINTS).exists():
+            raise InputError(
+                "the folder holds checkpoints and no run.json that says of what.",
+                remedy="Give another folder, or remove this one.",
+                file=folder,
+            )
+        return None
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        return document if document["status"] and document["identity"] else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            "the run's record cannot be read.", remedy="Give another folder.", file=file
+        ) from error
+
+
+def _differences(old: Any, new: Any, path: str = "") -> list[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return [
+            line
+            for key in sorted({*old, *new})
+            for line in _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+        ]
+    if old == new:
+        return []
+    short = [str(value)[:20] for value in (old, new)]
+    return [f"{path} ({short[0]} there, {short[1]} now)"]

@@ -1,0 +1,126 @@
+"""Which rows a step sees: a pure function of the step, the seed and the streams' names.
+
+Nothing is consumed, so a run resumes at any step, and every process knows the whole step: the
+totals that normalise the loss need no communication.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from finebound.records import spawn_seed
+from llm_validation.data.encoding import Encoded, collate
+from llm_validation.measure.supervised import supervised_count
+
+if TYPE_CHECKING:
+    import torch
+
+TASK, PROXY = "task", "proxy"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a step: its tokens, the stream and the place in it that it came from."""
+
+    stream: str
+    index: int
+    encoded: Encoded
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Rows visited in a fresh order every epoch, ``rows_per_step`` of them a step.
+
+    An epoch's last rows and the next one's first can share a step: no row is skipped.
+    """
+
+    name: str
+    encoded: tuple[Encoded, ...]
+    rows_per_step: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not self.encoded or self.rows_per_step < 1:
+            raise ValueError(f"the stream {self.name} needs rows, and at least one a step")
+
+    def indices(self, step: int) -> np.ndarray:
+        """Places of the rows of ``step`` (from 0) in the stream, int64 ``[rows_per_step]``."""
+        n = len(self.encoded)
+        places = np.arange(step * self.rows_per_step, (step + 1) * self.rows_per_step)
+        return np.array([_order(self.seed, self.name, i // n, n)[i % n] for i in places.tolist()])
+
+
+@lru_cache(maxsize=16)
+def _order(seed: int, name: str, epoch: int, n: int) -> np.ndarray:
+    return np.random.default_rng(spawn_seed(seed, f"{name}/epoch {epoch}")).permutation(n)
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The task's rows and, with a loss constraint, the proxy's, step by step."""
+
+    task: Stream
+    proxy: Stream | None = None
+
+    def rows(self, step: int) -> list[Row]:
+        """Every row of a step, longest first, so that micro-batches are padded little."""
+        streams = [self.task] if self.proxy is None else [self.task, self.proxy]
+        rows = [
+            Row(stream.name, int(index), stream.encoded[index])
+            for stream in streams
+            for index in stream.indices(step)
+        ]
+        return sorted(rows, key=lambda row: (-len(row.encoded), row.stream, row.index))
+
+    @staticmethod
+    def tokens(rows: Sequence[Row], stream: str) -> int:
+        """How many supervised tokens of ``stream`` these rows hold."""
+        return sum(supervised_count(row.encoded) for row in rows if row.stream == stream)
+
+
+def micro_batches(
+    rows: Sequence[Row], *, count: int, rank: int = 0, world: int = 1
+) -> list[list[Row]]:
+    """Process ``rank``'s share of a step in ``count`` micro-batches, none of them empty.
+
+    Raises ValueError when there are not ``count`` rows for every process.
+    """
+    share = rows[rank::world]
+    if len(rows) // world < count:
+        raise ValueError(f"{len(rows)} rows do not fill {count} micro-batches of {world} processes")
+    edges = np.linspace(0, len(share), count + 1).round().astype(int)
+    return [list(share[a:b]) for a, b in pairwise(edges)]
+
+
+Collate: TypeAlias = "Callable[[Sequence[Row], int], dict[str, torch.Tensor]]"
+
+
+def collate_rows(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor]:
+    """A micro-batch as tensors: right-padded ids and mask, and what is supervised in it.
+
+    ``positions`` ``[m]`` index the flattened hidden states ``[rows * length]`` that predict a
+    supervised token, ``targets`` ``[m]`` are those tokens, ``is_proxy`` ``[m]`` their stream.
+    """
+    return supervised_part(collate([row.encoded for row in rows], pad_id), rows)
+
+
+def supervised_part(batch: dict[str, torch.Tensor], rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+    """``collate_rows``' tensors from ids, mask and labels padded on either side."""
+    import torch
+
+    labels = batch["labels"]
+    owners, places = (labels[:, 1:] != -100).nonzero(as_tuple=True)
+    is_proxy = torch.tensor([row.stream == PROXY for row in rows])
+    return {
+        "input_ids": batch["input_ids"],
+        "attention_mask": batch["attention_mask"],
+        "positions": owners * labels.shape[1] + places,
+        "targets": labels[owners, places + 1],
+        "is_proxy": is_proxy[owners],
+    }

@@ -1,0 +1,129 @@
+"""A plan says everything that decides the weights, and refuses what would be ignored."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from finebound.errors import InputError
+from llm_validation.training.plan import (
+    EarlyStopping,
+    FullWeights,
+    Lora,
+    TrainingPlan,
+    plan_from_dict,
+)
+from llm_validation.training.strategies import SoftParameterConstraint, make_strategy
+from theory.strategy import Hybrid, LossConstraint, ParameterConstraint
+
+PLANS = [
+    TrainingPlan(),
+    TrainingPlan(strategy=LossConstraint(lam=0.5), proxy_batch_size=3, method=FullWeights()),
+    TrainingPlan(strategy=LossConstraint(epsilon=0.0), optimizer="sgd", momentum=0.5, clip=None),
+    TrainingPlan(strategy=Hybrid(lam=2.0, radius=0.1), method=Lora(4, 8, ("k_proj",))),
+    TrainingPlan(strategy=SoftParameterConstraint(3.0, fisher=True), weight_decay=0.1),
+    TrainingPlan(
+        strategy=ParameterConstraint(0.3),
+        early_stopping=EarlyStopping("safety", 5, max_rise=0.1),
+        evaluate_at=(0.5,),
+    ),
+]
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_plan_survives_json(plan):
+    again = plan_from_dict(plan.as_dict())
+    assert again.as_dict() == plan.as_dict()
+    assert type(again.strategy) is type(plan.strategy)
+    assert again.method == plan.method
+
+
+def test_what_was_given_is_told_from_the_defaults():
+    assert TrainingPlan().given() == {}
+    assert TrainingPlan(steps=7, seed=3).given() == {"steps": 7, "seed": 3}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "names"),
+    [
+        ("parameter", {"radius": 1.0, "lam": 0.5}, "lam is given.*'hybrid'"),
+        ("parameter", {"radius": 1.0, "epsilon": 0.5}, "epsilon is given.*'loss'"),
+        ("loss", {"lam": 1.0, "radius": 0.5}, "radius is given"),
+        ("none", {"lam": 1.0}, "lam is given with the strategy 'none'"),
+        ("soft", {"strength": 1.0, "lam": 1.0}, "lam is given"),
+        ("loss", {}, "exactly one of lam and epsilon"),
+        ("loss", {"lam": 1.0, "epsilon": 1.0}, "exactly one of lam and epsilon"),
+        ("loss", {"lam": -1.0}, "lam is -1"),
+        ("hybrid", {"lam": 1.0}, "radius"),
+        ("soft", {"strength": 0.0}, "strength is 0"),
+        ("penalty", {}, "there is no strategy 'penalty'"),
+    ],
+)
+def test_a_strategy_takes_its_own_options_only(kind, options, names):
+    with pytest.raises(InputError, match=names):
+        make_strategy(kind, **options)
+
+
+def test_the_strategies_by_name():
+    assert make_strategy() is None
+    assert make_strategy("loss", lam=2).lam == 2.0
+    assert make_strategy("loss", epsilon=0.1).epsilon == 0.1
+    assert make_strategy("parameter", radius=0.5).radius == 0.5
+    assert make_strategy("soft", strength=2.0, fisher=True) == SoftParameterConstraint(2.0, True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({"steps": 0}, "steps is 0"),
+        ({"batch_size": 2.5}, "batch_size is 2.5"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"learning_rate": 0.0}, "learning_rate is 0"),
+        ({"clip": 0.0}, "clip is 0"),
+        ({"warmup": 100}, "warmup takes 100 of 100"),
+        ({"schedule": "square"}, "schedule is 'square'"),
+        ({"precision": "fp16"}, "precision is 'fp16'"),
+        ({"betas": (0.9, 1.0)}, "betas are"),
+        ({"momentum": 0.9}, "momentum is given with the optimizer adamw"),
+        ({"optimizer": "sgd", "weight_decay": 0.1}, "weight decay with sgd"),
+        ({"evaluate_at": (0.5, 1.5)}, "evaluate_at"),
+        ({"gradient_accumulation": 9}, "cuts 8 rows into 9"),
+        ({"proxy_batch_size": 4}, "no loss constraint"),
+        ({"strategy": LossConstraint(lam=1.0), "dual_rate": 0.5}, "not moved by dual ascent"),
+        ({"strategy": ParameterConstraint(np.array([0.1, 0.2]))}, "radius is a list"),
+    ],
+)
+def test_contradictions_are_refused(settings, names):
+    with pytest.raises(InputError, match=names):
+        TrainingPlan(**settings)
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ({"epochs": 3}, "epochs"),
+        ({"strategy": {"kind": "loss", "lambda": 1}}, "lambda"),
+        ({"strategy": {"kind": "parameter", "radius": 1, "lam": 1}}, "lam is given"),
+        ({"method": {"kind": "prefix"}}, "no method 'prefix'"),
+        ({"method": {"kind": "lora", "r": 8}}, "'r'"),
+        ({"method": {"kind": "lora", "rank": 0}}, "rank is 0"),
+        ({"early_stopping": {"monitor": "safety", "every": 5}}, "exactly one of"),
+    ],
+)
+def test_a_configuration_with_an_unknown_setting_is_refused(values, names):
+    with pytest.raises(InputError, match=names):
+        plan_from_dict(values)
+
+
+def test_rates_follow_the_schedule():
+    constant = TrainingPlan(steps=4, learning_rate=0.5).learning_rates()
+    np.testing.assert_array_equal(constant, [0.5] * 4)
+    linear = TrainingPlan(steps=6, learning_rate=1.0, schedule="linear", warmup=2)
+    np.testing.assert_allclose(linear.learning_rates(), [0, 0.5, 1, 0.75, 0.5, 0.25])
+    cosine = TrainingPlan(steps=5, learning_rate=1.0, schedule="cosine").learning_rates()
+    np.testing.assert_allclose(cosine, 0.5 * (1 + np.cos(np.pi * np.arange(5) / 5)))
+
+
+def test_both_ends_are_always_evaluated():
+    assert TrainingPlan(steps=10, evaluate_at=(0.5,)).evaluation_steps == (0, 5, 10)
+    assert TrainingPlan(steps=1).evaluation_steps == (0, 1)
