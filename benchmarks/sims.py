@@ -222,6 +222,30 @@ def flatness() -> None:
     print(f"  most / least processor time: {ratio:.2f}  (target: at most 1.2)")
 
 
+def audit_against_loop(rounds: int) -> None:
+    """The tabular audit in its batches of 2048, and instance by instance: the same NumPy code."""
+    from sims.audit import audit_chunk
+    from sims.families.tabular import Tabular
+
+    size, alone = Tabular.chunk, 24
+    audit_chunk(Tabular(), 0, size, seed=0)
+    ratios = []
+    for k in range(rounds):
+        batch = seconds(lambda k=k: audit_chunk(Tabular(), k, size, seed=0)) / size
+        first = alone * k
+        loop = seconds(
+            lambda first=first: [
+                audit_chunk(Tabular(), i, 1, seed=1) for i in range(first, first + alone)
+            ]
+        )
+        ratios.append(loop / alone / batch)
+    wall, processor = np.median(ratios, axis=0)
+    print(
+        f"tabular audit, loop of single instances / batches: {wall:.0f}x wall, "
+        f"{processor:.0f}x processor time ({rounds} rounds, load {load()})"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--instances", type=int, default=2048)
@@ -240,6 +264,7 @@ def main() -> None:
     torch.set_num_threads(cores)
     print(f"tabular softmax, {STEPS} steps, {cores} cores")
     side_by_side(options.instances, options.rounds)
+    audit_against_loop(options.rounds)
     if options.flat:
         flatness()
 
