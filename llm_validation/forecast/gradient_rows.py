@@ -1,0 +1,151 @@
+"""Gradients of single examples at theta_s, kept as rows: what T16 and several baselines read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from finebound.errors import InputError
+from finebound.records import spawn_seed
+from llm_validation.data.encoding import Encoded
+from llm_validation.forecast.world import Role, World, prepared, total_tokens
+from llm_validation.measure.coordinates import Coordinates
+from llm_validation.measure.supervised import SupervisedBatch, supervised_count
+from llm_validation.models.adapters import lora_factors
+from llm_validation.training.plan import Lora, TrainingPlan
+
+LARGEST = 1 << 29
+"""Numbers in one set of rows: 2 GB. All weights of a model do not fit, an adapter's do."""
+
+
+@dataclass(frozen=True, eq=False)
+class GradientRows:
+    """Per example the gradient of its summed token loss ``[n, d]``, nats per unit length.
+
+    ``given`` are gradients of the given answers. ``drawn`` are those of labels drawn from the
+    model's own prediction at every position: independent with mean 0, so that
+    ``drawn' drawn / tokens`` estimates the Gauss-Newton matrix without bias. ``token_count [n]``.
+    With a LoRA, d counts its B alone: at B = 0 the gradient in A is zero.
+    """
+
+    given: Tensor
+    drawn: Tensor
+    token_count: Tensor
+    cost_tokens: float
+
+    @property
+    def mean(self) -> Tensor:
+        """Gradient ``[d]`` of the mean token loss."""
+        return self.given.sum(0) / self.token_count.sum()
+
+    @property
+    def contributions(self) -> Tensor:
+        """Rows whose mean is ``mean``, ``[n, d]``."""
+        return self.given * (len(self.given) / self.token_count.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class WeightMetric:
+    """The norm in which the trainer measures a displacement, for changes ``[n, d]`` of B at B = 0.
+
+    ``|scaling B A|_F`` for a LoRA, the Euclidean norm for full weights (``blocks`` empty).
+    """
+
+    blocks: tuple[tuple[int, int, Tensor], ...]
+
+    def gram(self, changes: Tensor) -> Tensor:
+        """Inner products ``[n, n]`` of changes of the weights, float64."""
+        if not self.blocks:
+            return (changes @ changes.T).double().cpu()
+        total = torch.zeros(len(changes), len(changes), dtype=torch.float64)
+        start = 0
+        for rows, rank, factor in self.blocks:
+            size = rows * rank
+            part = changes[:, start : start + size].reshape(len(changes), rows, rank) @ factor
+            part = part.reshape(len(changes), -1)
+            total += (part @ part.T).double().cpu()
+            start += size
+        return total
+
+
+def gradient_rows(world: World, plan: TrainingPlan, role: Role, rows: int) -> GradientRows:
+    """Rows of up to ``rows`` examples of a role, measured once for a world and method.
+
+    Raises InputError when they do not fit into memory.
+    """
+    return world.once(
+        role,
+        ("gradients", world.max_length, plan.method, plan.seed, rows),
+        lambda: _measure(world, plan, world.sample(role, rows, part="gradients"), role),
+    )
+
+
+def _measure(
+    world: World, plan: TrainingPlan, encoded: Sequence[Encoded], role: Role
+) -> GradientRows:
+    generator = torch.Generator().manual_seed(spawn_seed(world.seed, "drawn labels") % 2**63)
+    with prepared(world.model, plan) as (model, whole):
+        coordinates = _moving(plan, whole)
+        if len(encoded) * coordinates.dimension > LARGEST:
+            raise InputError(
+                f"{len(encoded)} gradients of {coordinates.dimension:,} numbers do not fit into "
+                "memory.",
+                remedy="Forecast a LoRA fine-tune, take fewer rows, or use the coarse unroll.",
+            )
+        shape = (len(encoded), coordinates.dimension)
+        given = torch.zeros(shape, dtype=coordinates.dtype, device=coordinates.device)
+        drawn = torch.zeros_like(given)
+        with coordinates.differentiable(model):
+            for i, row in enumerate(encoded):
+                batch = SupervisedBatch.of([row], coordinates.device, world.pad_id)
+                logits = batch.logits(model)
+                own = torch.multinomial(logits.detach().softmax(-1).cpu(), 1, generator=generator)[
+                    :, 0
+                ].to(logits.device)
+                for target, labels in ((given, batch.targets), (drawn, own)):
+                    loss = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
+                    coordinates.accumulate(
+                        target[i],
+                        torch.autograd.grad(
+                            loss,
+                            coordinates.parameters,
+                            retain_graph=target is given,
+                            allow_unused=True,
+                        ),
+                    )
+    if not torch.isfinite(given.sum() + drawn.sum()):
+        raise InputError(
+            f"a gradient on the {role} rows is not finite.",
+            remedy="The model's weights hold numbers that are not finite: load it again.",
+        )
+    counts = torch.tensor([supervised_count(row) for row in encoded], dtype=torch.float64)
+    # One pass forward and two back, where training makes one of each.
+    return GradientRows(given, drawn, counts, total_tokens(encoded) * 5.0 / 3.0)
+
+
+def weight_metric(world: World, plan: TrainingPlan) -> WeightMetric:
+    """The displacement's norm in the coordinates of ``gradient_rows``."""
+    if not isinstance(plan.method, Lora):
+        return WeightMetric(())
+    with prepared(world.model, plan) as (model, _):
+        blocks = []
+        for f in lora_factors(model):
+            a = f.a.detach().double()
+            values, vectors = torch.linalg.eigh(a @ a.T)
+            root = (vectors * values.clamp(min=0.0).sqrt()) @ vectors.T
+            blocks.append((f.b.shape[0], f.b.shape[1], (f.scaling * root).to(f.b.dtype)))
+    return WeightMetric(tuple(blocks))
+
+
+def _moving(plan: TrainingPlan, whole: Coordinates) -> Coordinates:
+    """The coordinates in which the first-order change lies: of a LoRA its B, in its order."""
+    if not isinstance(plan.method, Lora):
+        return whole
+    kept = [
+        (name, p) for name, p in zip(whole.names, whole.parameters, strict=True) if "lora_B" in name
+    ]
+    names, parameters = zip(*kept, strict=True)
+    return Coordinates("LoRA's B", names, parameters)

@@ -1,0 +1,200 @@
+"""A plan's optimiser in a plain loop: the trainer's step without its folder, log and checkpoints.
+
+With the plan's own rows and rates the trajectory is that of ``training.finetune`` (tests); a
+forecast makes a handful of these steps and throws the weights away.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from finebound.errors import InputError
+from llm_validation.data.encoding import Encoded
+from llm_validation.forecast.world import FORWARD_ONLY
+from llm_validation.measure.coordinates import Coordinates
+from llm_validation.measure.losses import measure_losses
+from llm_validation.measure.supervised import SupervisedBatch
+from llm_validation.models.adapters import lora_factors
+from llm_validation.training.displacement import Displacement, displacement_of
+from llm_validation.training.parameter_constraint import SoftPenalty, fisher_diagonal
+from llm_validation.training.plan import SoftParameterConstraint, TrainingPlan
+from llm_validation.training.streams import PROXY, TASK, Row, Streams, micro_batches
+
+# What the Trainer leaves out of weight decay.
+_NO_DECAY = re.compile(r"bias|layernorm|rmsnorm|(^|\.)norm($|\.)|_norm($|\.)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """``displacements`` after and ``objective`` before every step ``[K]``; ``start`` the weights.
+
+    ``rows`` is how many the steps saw; ``tokens`` were read and differentiated, those only read
+    counting a third.
+    """
+
+    displacements: np.ndarray
+    objective: np.ndarray
+    start: tuple[Tensor, ...]
+    rows: int
+    tokens: float
+
+
+def train(
+    model: PreTrainedModel,
+    plan: TrainingPlan,
+    streams: Streams,
+    rates: np.ndarray,
+    *,
+    pad_id: int,
+    speed: float = 1.0,
+    fisher_rows: Sequence[Encoded] = (),
+) -> Trajectory:
+    """Take ``len(rates)`` steps of the plan's optimiser and strategy on ``model``, in place.
+
+    The model's trainable parameters move. ``speed`` says how many of the plan's steps one of
+    these stands for: dual ascent moves lambda so much faster. ``fisher_rows`` weigh a soft
+    constraint with ``fisher``. Raises InputError when the loss or its gradient is not finite.
+    """
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    parameters = [p for _, p in trained]
+    start = tuple(p.detach().clone() for p in parameters)
+    moved = displacement_of(model)
+    optimiser = _optimiser(trained, plan)
+    penalty = _penalty(model, moved, plan, fisher_rows, pad_id)
+    dual = _DualAscent(model, plan, streams, len(rates), pad_id, speed)
+    displacements, objectives, seen = [], [], 0
+    tokens = dual.tokens + (sum(map(len, fisher_rows)) if penalty is not None else 0)
+    for step, rate in enumerate(rates):
+        for group in optimiser.param_groups:
+            group["lr"] = float(rate)
+        optimiser.zero_grad()
+        rows = streams.rows(step)
+        sums = _backward(model, rows, plan, dual.lam, pad_id)
+        tokens += sum(len(row.encoded) for row in rows)
+        seen += len(rows)
+        objective = sums[TASK] + dual.lam * sums.get(PROXY, 0.0)
+        if penalty is not None:
+            objective += float(penalty.add_gradient())
+        norm = nn.utils.clip_grad_norm_(parameters, plan.clip or math.inf)
+        if not (math.isfinite(objective) and math.isfinite(float(norm))):
+            raise InputError(
+                f"the coarse unroll diverged at its step {step + 1}.",
+                remedy="Unroll in more steps, or lower the plan's learning rate.",
+            )
+        optimiser.step()
+        reached = moved.norm()
+        if plan.radius is not None and reached > plan.radius:
+            reached = moved.shrink(reached, plan.radius)
+        displacements.append(reached)
+        objectives.append(objective)
+        dual.ascend(step, sums)
+    optimiser.zero_grad()
+    return Trajectory(np.array(displacements), np.array(objectives), start, seen, tokens)
+
+
+@contextmanager
+def displaced_by(
+    model: PreTrainedModel, coordinates: Coordinates, start: tuple[Tensor, ...], factor: float
+) -> Iterator[None]:
+    """Inside, the weights are ``theta_s + factor (theta - theta_s)``; with a LoRA, B is scaled."""
+    ends = [p.data for p in coordinates.parameters]
+    scaled = {id(f.b) for f in lora_factors(model)}
+    kept = {id(f.a) for f in lora_factors(model)}
+    try:
+        for p, origin in zip(coordinates.parameters, start, strict=True):
+            if id(p) in scaled:
+                p.data = factor * p.data
+            elif id(p) not in kept:
+                p.data = torch.lerp(origin, p.data, factor)
+        yield
+    finally:
+        for p, end in zip(coordinates.parameters, ends, strict=True):
+            p.data = end
+
+
+def _optimiser(trained: list[tuple[str, nn.Parameter]], plan: TrainingPlan):
+    if plan.optimizer == "sgd":
+        return torch.optim.SGD(
+            [p for _, p in trained], lr=plan.learning_rate, momentum=plan.momentum
+        )
+    groups = [
+        {
+            "params": [p for name, p in trained if bool(_NO_DECAY.search(name)) is not decays],
+            "weight_decay": plan.weight_decay if decays else 0.0,
+        }
+        for decays in (True, False)
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=plan.learning_rate, betas=plan.betas
+    )
+
+
+def _backward(
+    model: PreTrainedModel, rows: list[Row], plan: TrainingPlan, lam: float, pad_id: int
+) -> dict[str, float]:
+    """Adds the objective's gradient to the parameters; mean token losses of each stream."""
+    tokens = {stream: Streams.tokens(rows, stream) for stream in (TASK, PROXY)}
+    sums = {stream: 0.0 for stream, count in tokens.items() if count}
+    device = next(model.parameters()).device
+    for part in micro_batches(rows, count=min(plan.gradient_accumulation, len(rows))):
+        batch = SupervisedBatch.of([row.encoded for row in part], device, pad_id)
+        losses = batch.token_losses(batch.logits(model))
+        is_proxy = torch.tensor([row.stream == PROXY for row in part], device=device)[batch.rows]
+        weights = torch.where(is_proxy, lam / max(tokens[PROXY], 1), 1.0 / tokens[TASK])
+        (losses * weights).sum().backward()
+        exact = losses.detach().double()
+        for stream in sums:
+            mine = is_proxy if stream == PROXY else ~is_proxy
+            sums[stream] += float(exact[mine].sum()) / tokens[stream]
+    return sums
+
+
+def _penalty(
+    model: PreTrainedModel,
+    moved: Displacement,
+    plan: TrainingPlan,
+    fisher_rows: Sequence[Encoded],
+    pad_id: int,
+) -> SoftPenalty | None:
+    soft = plan.strategy
+    if not isinstance(soft, SoftParameterConstraint):
+        return None
+    weights = fisher_diagonal(model, fisher_rows, pad_id=pad_id) if soft.fisher else None
+    return SoftPenalty(moved, soft.strength, weights)
+
+
+class _DualAscent:
+    """Lambda, fixed or moved by the violation of ``epsilon``, ``speed`` times as fast."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        plan: TrainingPlan,
+        streams: Streams,
+        steps: int,
+        pad_id: int,
+        speed: float,
+    ) -> None:
+        self.lam, self.plan, self.tokens = plan.lam, plan, 0.0
+        self._rate = plan.dual_rate * speed
+        self._starts: list[float] = []
+        if plan.epsilon is None:
+            return
+        for step in range(steps):
+            rows = [row.encoded for row in streams.rows(step) if row.stream == PROXY]
+            self._starts.append(measure_losses(model, rows, pad_id=pad_id).per_token)
+            self.tokens += FORWARD_ONLY * sum(map(len, rows))
+
+    def ascend(self, step: int, sums: dict[str, float]) -> None:
+        if self._starts:
+            violation = sums[PROXY] - self._starts[step] - self.plan.epsilon
+            self.lam = max(0.0, self.lam + self._rate * violation)

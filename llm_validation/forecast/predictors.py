@@ -1,0 +1,52 @@
+"""Every predictor of a fine-tune for one table; our best one for a list of strategies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from finebound.progress import Progress, silent
+from llm_validation.forecast.baselines import data_baselines
+from llm_validation.forecast.gradient_baselines import ROWS, gradient_baselines
+from llm_validation.forecast.linearised import Linearised
+from llm_validation.forecast.unroll import CoarseUnroll
+from llm_validation.forecast.world import Prediction, Predictor, World
+from llm_validation.training.plan import Strategy, TrainingPlan
+
+
+def all_predictors(
+    world: World, plan: TrainingPlan, *, share: float = 0.1, gradients: int = ROWS
+) -> list[Predictor]:
+    """Ours within ``share`` of the fine-tune, then the baselines, names apart.
+
+    ``gradients`` is how many rows of each dataset T16 and the gradient baselines share. A plan
+    that a predictor cannot forecast (the epsilon form, a soft constraint, a very short run) raises
+    InputError when that predictor is asked, the unroll's already here.
+    """
+    unroll = replace(CoarseUnroll.within(world, plan, share=share), name="coarse unroll (T20)")
+    return [
+        unroll,
+        Linearised(rows=gradients),
+        *data_baselines(),
+        *gradient_baselines(rows=gradients),
+    ]
+
+
+def forecast_strategies(
+    world: World,
+    plan: TrainingPlan,
+    strategies: Sequence[Strategy],
+    *,
+    share: float = 0.1,
+    progress: Progress = silent,
+) -> list[Prediction]:
+    """The coarse unroll (T20) of ``plan`` under each strategy, in their order.
+
+    Each costs about ``share`` of its fine-tune; all are measured on the same safety rows. Raises
+    InputError as the unroll does, and for a loss constraint in a world without a proxy.
+    """
+    found = []
+    for strategy in progress(strategies, "forecasting strategies"):
+        under = replace(plan, strategy=strategy)
+        found.append(CoarseUnroll.within(world, under, share=share).predict(world, under))
+    return found

@@ -1,0 +1,223 @@
+"""What every predictor reads (theta_s, the data, the plan) and what it gives back."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from finebound.errors import InputError
+from finebound.records import spawn_seed
+from llm_validation.data.dataset import Dataset
+from llm_validation.data.encoding import Encoded, encode
+from llm_validation.measure.coordinates import Coordinates, all_weights
+from llm_validation.measure.supervised import supervised_count
+from llm_validation.models.adapters import attach_lora, require_no_adapter
+from llm_validation.models.loading import LoadedModel
+from llm_validation.training.plan import Lora, TrainingPlan
+
+T = TypeVar("T")
+Role: TypeAlias = Literal["safety", "task", "proxy", "task_measured", "danger"]
+
+FORWARD_ONLY = 1.0 / 3.0
+"""What a token costs that is only read, in tokens that are read and differentiated."""
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """A fine-tune's model and data before it is run.
+
+    ``safety`` are the rows whose loss change is to be forecast, ``task`` and ``proxy`` those the
+    fine-tune trains on. ``task_measured`` are the rows whose loss is the capability (default:
+    rows of ``task`` that a predictor does not train on). ``danger`` are answers that the aligned
+    model must not give, for the baseline that needs them. Rows above ``max_length`` tokens are
+    left out. What is measured once (gradients, losses at theta_s) is kept in ``known`` for further
+    plans, and for further worlds of the same model that are given the same dictionary.
+    """
+
+    model: LoadedModel
+    safety: Dataset
+    task: Dataset
+    proxy: Dataset | None = None
+    task_measured: Dataset | None = None
+    danger: Dataset | None = None
+    max_length: int | None = None
+    seed: int = 0
+    known: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        require_no_adapter(self.model.model)
+
+    @property
+    def pad_id(self) -> int:
+        """The padding token."""
+        return self.model.tokenizer.pad_token_id
+
+    def dataset(self, role: Role) -> Dataset:
+        """The dataset of a role. Raises InputError when this world has none."""
+        found = getattr(self, role)
+        if found is None:
+            raise InputError(
+                f"the forecast needs {role} data, and there are none.",
+                remedy=f"Name a {role} dataset.",
+            )
+        return found
+
+    def encoded(self, role: Role) -> list[Encoded]:
+        """Rows of a role that fit and have a supervised token, encoded once."""
+
+        def make() -> list[Encoded]:
+            limit = self.max_length or self.model.context_length
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*dropped .* rows", category=UserWarning)
+                rows = encode(
+                    self.dataset(role), self.model.tokenizer, max_length=limit, on_long="drop"
+                )
+            return [row for row in rows if supervised_count(row)]
+
+        return self.once(role, ("encoded", self.max_length), make)
+
+    def sample(self, role: Role, rows: int, *, part: str = "") -> list[Encoded]:
+        """Up to ``rows`` rows without replacement; the same seed and ``part`` give the same ones.
+
+        The draw depends on how many rows there are and not on the role, so that a proxy that is
+        the safety data gives the same rows as these.
+        """
+        encoded = self.encoded(role)
+        rng = np.random.default_rng(spawn_seed(self.seed, f"forecast {part}"))
+        return [encoded[i] for i in np.sort(rng.permutation(len(encoded))[:rows])]
+
+    def once(self, role: Role, key: Any, make: Callable[[], T]) -> T:
+        """``make()``, the first time for a role's data; afterwards what it gave."""
+        whole = (self.model.sha256, self.dataset(role).sha256, self.seed, key)
+        if whole not in self.known:
+            self.known[whole] = make()
+        return self.known[whole]
+
+    def finetune_tokens(self, plan: TrainingPlan) -> float:
+        """Tokens that the planned fine-tune reads and differentiates, padding left out."""
+        per_step = plan.batch_size * mean_tokens(self.encoded("task"))
+        if plan.needs_proxy_rows:
+            per_step += plan.proxy_rows_per_step * mean_tokens(self.encoded("proxy"))
+        return plan.steps * per_step
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """90 % intervals ``(lower, upper)`` of both changes, nats per token."""
+
+    safety: tuple[float, float]
+    task: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a predictor says of one fine-tune before it is run; ESTIMATED, never a bound.
+
+    ``safety_change`` and ``task_change`` are losses after minus before, nats per token: a rise of
+    safety loss and, where positive, a loss of capability. With ``is_score`` the number has no unit
+    and only its order means anything; ``task_change`` is then NaN, as it is where a predictor says
+    nothing of the task. ``cost_tokens`` counts tokens read and differentiated, one that is only
+    read as a third, and everything this prediction would need if it were made alone.
+    """
+
+    name: str
+    safety_change: float
+    task_change: float
+    interval_90: Intervals | None
+    cost_tokens: float
+    is_score: bool = False
+    details: dict[str, float] = field(default_factory=dict)
+
+
+class Predictor(Protocol):
+    """Anything that forecasts a fine-tune from theta_s, the data and the plan alone."""
+
+    name: str
+
+    def predict(self, world: World, plan: TrainingPlan) -> Prediction:
+        """The forecast; the world's model leaves as it came, weights bit for bit."""
+        ...
+
+
+def mean_tokens(encoded: Sequence[Encoded]) -> float:
+    """Mean length of the rows."""
+    return total_tokens(encoded) / len(encoded)
+
+
+def total_tokens(encoded: Sequence[Encoded]) -> int:
+    """Tokens of the rows together, padding left out."""
+    return sum(map(len, encoded))
+
+
+@contextmanager
+def prepared(
+    loaded: LoadedModel, plan: TrainingPlan
+) -> Iterator[tuple[PreTrainedModel, Coordinates]]:
+    """The model with the plan's method attached, and its trained numbers as coordinates.
+
+    They may be changed in place inside: afterwards the weights, their flags and their gradients
+    are what they were, bit for bit, and an adapter is gone.
+    """
+    base = loaded.model
+    state = [(p, p.requires_grad, p.grad) for p in base.parameters()]
+    modes = [(module, module.training) for module in base.modules()]
+    originals: list[Any] = []
+    wrapped = None
+    try:
+        if isinstance(plan.method, Lora):
+            lora = plan.method
+            base.requires_grad_(False)
+            model = wrapped = attach_lora(
+                base, rank=lora.rank, alpha=lora.alpha, targets=lora.targets, seed=plan.seed
+            )
+            named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+            names, parameters = zip(*named, strict=True)
+            coordinates = Coordinates("LoRA", names, parameters)
+        else:
+            model = base
+            base.requires_grad_(True)
+            coordinates = all_weights(base)
+            for parameter in coordinates.parameters:
+                originals.append(parameter.data)
+                parameter.data = parameter.data.clone()
+        model.eval()
+        yield model, coordinates
+    finally:
+        if wrapped is not None:
+            wrapped.unload()
+        for parameter, data in zip(
+            coordinates.parameters if originals else (), originals, strict=True
+        ):
+            parameter.data = data
+        for parameter, flag, gradient in state:
+            parameter.requires_grad_(flag)
+            parameter.grad = gradient
+        for module, mode in modes:
+            module.training = mode
+
+
+def lam_of(plan: TrainingPlan) -> float:
+    """The fixed weight of the proxy's loss. Raises InputError for the epsilon form."""
+    if plan.epsilon is not None:
+        raise InputError(
+            "this forecast needs the strength lambda of the loss constraint, and epsilon is given.",
+            remedy="Give lambda, or forecast by the coarse unroll.",
+        )
+    return plan.lam if plan.needs_proxy_rows else 0.0
+
+
+def check_finite(value: float, what: str) -> float:
+    """The value. Raises InputError when it is not finite."""
+    if not math.isfinite(value):
+        raise InputError(
+            f"the forecast diverged: its {what} is {value}.",
+            remedy="Lower the plan's learning rate; the fine-tune itself may diverge as well.",
+        )
+    return value
