@@ -7,7 +7,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install figures records audit test lint format docs benchmark clean
+.PHONY: help install figures records audit validate test lint format docs benchmark clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -33,6 +33,9 @@ audit: install  ## every statement on random problems and trained toy models (un
 	$(BIN)/finebound simulate --audit --sizes full --adversarial --out build/audit
 	cp build/audit/audit.md docs/audit.md
 
+validate: install  ## real fine-tunes beside their bounds (at most 25 minutes on two cores)
+	$(BIN)/finebound validate small --out validate-out
+
 test: install  ## all tests (under 15 minutes on two cores)
 	$(BIN)/pytest
 
@@ -55,4 +58,4 @@ benchmark: install  ## measured against the targets: batch evaluation, text meas
 	$(BIN)/python -m benchmarks.sims --flat
 
 clean:  ## remove what the build made, but not .venv
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache estimate-out
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache estimate-out validate-out smoke-out

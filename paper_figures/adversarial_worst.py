@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 SOURCE = "theory"
 
-_ARROWS = {"upper": "≤", "lower": "≥", "equality": "="}
 _CLOSE = 0.01
 _ROUNDING = 1e-9
 _LEAST = 1e-10
@@ -34,7 +33,7 @@ def record(seed: int) -> dict[str, Any]:
         forms.append(
             {
                 **kept,
-                "history": [float(f"{value:.6g}") for value in case.history],
+                "history": [float(f"{value:.12g}") for value in case.history],
                 "problem": whole["problem"],
                 "strategy": whole["strategy"],
             }
@@ -49,17 +48,16 @@ def shows(data: dict[str, Any]) -> str:
     return (
         f"Gradient ascent on truth / bound over the instance's own parameters, {data['restarts']} "
         f"starts of {data['steps']} steps for each of {len(forms)} forms of the statements; every "
-        "ratio is recomputed from the bound that the toolkit gives and an independent truth. (a) "
-        "What is left to the supremum, which is 1 where a form is claimed tight (dots); "
-        f"{loose} forms are proved to stay below a smaller one (rings). Dashed: 1 %. (b) The best "
-        "ratio during the ascent, as a share of that supremum."
+        "final ratio is recomputed from the bound that the toolkit gives and an independent truth. "
+        "(a) What is left to the supremum, a mark a form; it is 1 where a form is claimed tight "
+        f"(dots), and {loose} forms are proved to stay below a smaller one (rings). At the left "
+        "edge: 1e-10 or less. Dashed: 1 %. (b) The same during the ascent, by its own formulas."
     )
 
 
 def claims(data: dict[str, Any]) -> list[Claim]:
-    statements = dict.fromkeys(form["statement"] for form in data["forms"])
     found = []
-    for name in statements:
+    for name in _statements(data["forms"]):
         forms = [form for form in data["forms"] if form["statement"] == name]
         shares = [form["ratio"] / form["sharpest"] for form in forms]
         valid = all(form["ratio"] <= 1.0 + _ROUNDING for form in forms)
@@ -75,55 +73,57 @@ def claims(data: dict[str, Any]) -> list[Claim]:
 
 
 def draw(data: dict[str, Any]) -> Figure:
-    forms = sorted(data["forms"], key=lambda form: int(form["statement"][1:]))
-    height = 0.135 * len(forms) + 1.0
-    figure = style.new_figure(height=height)
-    left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.0))
-    _ends(left, forms)
-    _ascents(right, forms)
-    style.panel_letter(left, "a", "left to the supremum")
+    figure = style.new_figure(height=3.9)
+    left, right = figure.subplots(1, 2)
+    _ends(left, data["forms"])
+    _ascents(right, data["forms"])
+    style.panel_letter(left, "a", "what is left at the end")
     style.panel_letter(right, "b", "the ascent")
     return figure
 
 
 def _ends(axes: Axes, forms: list[dict[str, Any]]) -> None:
-    labels = []
-    for y, form in enumerate(forms):
-        left = max(1.0 - form["ratio"] / form["sharpest"], _LEAST)
+    statements = _statements(forms)
+    for form in forms:
         claimed = form["sharpest"] == 1.0
         axes.plot(
-            [left],
-            [y],
+            [max(1.0 - form["ratio"] / form["sharpest"], _LEAST)],
+            [statements.index(form["statement"])],
             "o",
-            color=style.BLUE,
-            markersize=3.5,
-            markerfacecolor=style.BLUE if claimed else "white",
+            color=_colour(form),
+            markersize=4.5,
+            markeredgewidth=0.8,
+            markerfacecolor="none" if not claimed else _colour(form),
+            alpha=0.7,
         )
-        words = f"{form['statement']} {form['quantity'].replace('_', ' ')} "
-        labels.append(words + _ARROWS[form["direction"]] + " " + _short(form))
     axes.axvline(_CLOSE, color=style.MUTED, linewidth=0.8, linestyle="--")
     axes.set_xscale("log")
-    axes.set_xlim(_LEAST * 0.4, 1.0)
-    axes.set_yticks(range(len(forms)), labels, fontsize=6)
-    axes.set_ylim(len(forms) - 0.4, -0.6)
+    axes.set_xlim(_LEAST * 0.4, 0.1)
+    axes.set_yticks(range(len(statements)), statements)
+    axes.set_ylim(len(statements) - 0.5, -0.5)
     axes.set_xlabel("1 - ratio / supremum (no unit)")
-
-
-def _short(form: dict[str, Any]) -> str:
-    words = ", ".join(word for word in (form["form"], form["part"]) if word)
-    return words if len(words) <= 44 else words[:42] + "…"
 
 
 def _ascents(axes: Axes, forms: list[dict[str, Any]]) -> None:
     for form in forms:
         curve = np.maximum.accumulate(np.array(form["history"])) / form["sharpest"]
-        colour = style.BLUE if form["sharpest"] == 1.0 else style.ORANGE
         share = np.linspace(0.0, 100.0, len(curve))
-        axes.plot(share, curve, color=colour, linewidth=0.7, alpha=0.6)
+        left = np.maximum(1.0 - curve, _LEAST)
+        axes.plot(share, left, color=_colour(form), linewidth=0.7, alpha=0.6)
     axes.plot([], [], color=style.BLUE, label="claimed tight")
     axes.plot([], [], color=style.ORANGE, label="proved looser")
-    axes.axhline(1.0, color=style.INK, linewidth=0.8)
-    axes.set_ylim(0.0, 1.05)
+    axes.axhline(_CLOSE, color=style.MUTED, linewidth=0.8, linestyle="--")
+    axes.set_yscale("log")
+    axes.set_ylim(_LEAST * 0.4, 1.0)
     axes.set_xlabel("steps of the ascent (%)")
-    axes.set_ylabel("best ratio / supremum (no unit)")
-    axes.legend(loc="lower right")
+    axes.set_ylabel("1 - best ratio / supremum (no unit)")
+    figure = axes.get_figure()
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+
+
+def _statements(forms: list[dict[str, Any]]) -> list[str]:
+    return sorted({form["statement"] for form in forms}, key=lambda name: int(name[1:]))
+
+
+def _colour(form: dict[str, Any]) -> str:
+    return style.BLUE if form["sharpest"] == 1.0 else style.ORANGE

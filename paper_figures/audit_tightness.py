@@ -24,6 +24,8 @@ _SIZES = {
     "routers": 4_096,
     "images": 4_096,
     "budgets": 2_048,
+    "onsets": 2_048,
+    "samples": 1_024,
     "log-linear": 256,
     "mlp": 128,
 }
@@ -77,7 +79,7 @@ def shows(data: dict[str, Any]) -> str:
         "Truth / bound for upper bounds (≤), bound / truth for lower ones (≥), the smaller of the "
         "two for equalities (=), of every statement over the audit's random toy problems and "
         "trained models, all its forms together. Dots: medians; thick and thin lines: the middle "
-        "50 % and 90 %; what lies at the left edge is 0 or below 0.001. No instance lies beyond 1. "
+        "50 % and 90 %; what lies at the left edge is below 0.001, or lost in rounding. No instance lies beyond 1. "
         "Right: comparisons made, violations found, wrong versions refuted of those tried."
     )
 

@@ -34,6 +34,7 @@ def audit_page(content: Mapping[str, Any]) -> str:
         _table(
             ("", "assumption that fails", "instances", "broken", "worst"),
             [_violated(case) for case in content["violated_assumptions"]],
+            words=2,
         ),
     ]
     if content.get("adversarial"):
@@ -48,8 +49,9 @@ def audit_page(content: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    rule = ["---"] + ["---:"] * (len(heads) - 1)
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
+    """A table whose first ``words`` columns are words and the others numbers."""
+    rule = ["---"] * words + ["---:"] * (len(heads) - words)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, rule, *rows))
 
 
@@ -98,6 +100,6 @@ def _forms(name: str, row: Mapping[str, Any]) -> list[str]:
     closest = ", ".join(f"{key} {value}" for key, value in worst.items())
     return [
         f"Statement: [theorems.md](theorems.md). Truth / bound by family and form of {name}:",
-        _table(heads, rows),
+        _table(heads, rows, words=3),
         f"Closest instance: {closest}." if closest else "No instance has a finite bound.",
     ]

@@ -15,6 +15,9 @@ VERBS = {
     "estimate": "what a fine-tune will cost: two datasets (and a model) in, bounds and a page out",
     "calibrate": "which lambda or radius keeps a safety budget",
     "simulate": "audit every statement on random toy problems: violations, tightness, mutants",
+    "finetune": "one fine-tune of a grid, beside the bounds computed for it",
+    "validate": "a grid of real fine-tunes: which bounds held, which findings were confirmed",
+    "report": "one page about a finished run",
     "figures": "draw the paper's figures from their recorded data",
     "doctor": "what is missing on this machine, and the command that mends it",
 }

@@ -25,8 +25,13 @@ def print_audit(
     console.print()
     console.print(_assumptions(broken))
     console.print("broken: share of instances beyond the bound; worst: the largest truth / bound")
-    for name, ratio in found.items():
-        console.print(f"adversarial search, {name}: {ratio:.9f}", highlight=False)
+    if found:
+        low, high = min(found, key=found.__getitem__), max(found, key=found.__getitem__)
+        console.print(
+            f"\nAdversarial search: the highest truth / bound found for {len(found)} forms that "
+            f"are claimed tight is {found[low]:.6f} ({low}) to {found[high]:.12f} ({high}).",
+            highlight=False,
+        )
     for name, row in rows.items():
         for case in row.broken:
             console.print(f"{name} is VIOLATED: {_case(case)}", highlight=False)

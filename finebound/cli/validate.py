@@ -1,0 +1,100 @@
+"""``finebound validate``: a grid of real fine-tunes, each beside the bounds computed for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from finebound.cli.options import parse
+from finebound.errors import InputError
+
+
+@dataclass(frozen=True)
+class Options:
+    """Fine-tune a model under every strategy of a grid and put each run beside its bounds.
+
+    Aligns the model, measures the constants of the bounds, runs what is not done yet and says
+    which bounds held, how tightly, and which of the paper's findings were confirmed. What was
+    killed goes on at the next start. Exit code 1 if a certified bound is violated or a run fails.
+
+    CONFIG is a JSON or YAML file or one of smoke, small, gpu_small, paper_orca. Its entries:
+    name, model, safety, tasks {name: data}, proxies {original | same-teacher | self-generated |
+    other-teacher: data}, methods {name: LoRA or full}, rows {safety, task, proxy, held_out,
+    max_length}, alignment and training (training plans), grid [{tasks, proxies, methods, seeds,
+    unconstrained, lam, epsilon, radius, hybrid, soft}], landscape, minutes, seed.
+
+    Example: finebound validate smoke --out smoke-out
+    """
+
+    config: Positional[str]
+    """Configuration file, or the name of one."""
+    out: Path | None = None
+    """Folder of the experiment; an experiment that is there goes on."""
+    executor: Literal["local", "process", "ray"] = "local"
+    """Where runs run: in this process, in processes of their own, or on a Ray cluster."""
+    workers: int = 1
+    """Processes at a time, for --executor process."""
+    address: str | None = None
+    """The Ray cluster's address ("auto": the running one), for --executor ray."""
+    dry_run: bool = False
+    """Check the configuration and list the runs; nothing is loaded, downloaded or written."""
+    json: bool = False
+    """Machine-readable output on stdout, nothing else there."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parse(Options, arguments, verb="validate")
+    _refuse(options)
+    from finebound.records import to_json
+    from llm_validation.experiments.config import expand, plan_of, read_experiment
+
+    experiment = read_experiment(options.config)
+    if options.dry_run:
+        planned = plan_of(expand(experiment))
+        if options.json:
+            print(to_json({"runs": planned, "bounds": {"held": 0, "violated": 0, "vacuous": 0}}))
+        else:
+            from finebound.cli.validate_table import print_plan
+
+            print_plan(experiment, planned)
+        return 0
+    from finebound.progress import bar
+    from llm_validation.experiments.validation import validate
+
+    with bar() as progress:
+        found = validate(
+            experiment,
+            options.out,
+            executor=options.executor,
+            workers=options.workers,
+            address=options.address,
+            progress=progress,
+        )
+    if options.json:
+        print(to_json(found.as_json()))
+    else:
+        from finebound.cli.validate_table import print_validation
+
+        print_validation(found)
+    return 0 if found.passed else 1
+
+
+def _refuse(options: Options) -> None:
+    if options.out is None and not options.dry_run:
+        raise InputError("the runs need a folder.", remedy="Give one with --out, or use --dry-run.")
+    if options.workers < 1:
+        raise InputError(f"--workers is {options.workers}.", remedy="Give at least 1 process.")
+    if options.workers > 1 and options.executor != "process":
+        raise InputError(
+            f"--workers does not belong to --executor {options.executor}.",
+            remedy="Use --executor process.",
+        )
+    if options.address is not None and options.executor != "ray":
+        raise InputError(
+            f"--address does not belong to --executor {options.executor}.",
+            remedy="Use --executor ray.",
+        )

@@ -1,0 +1,97 @@
+"""Every attempt at a run, so that a worker that was killed leaves a trace."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from finebound.errors import InputError
+from finebound.records import cannot_write, to_json, write_atomically
+
+ATTEMPTS = "attempts.json"
+RUNNING, DONE, FAILED, KILLED = "running", "done", "failed", "killed"
+
+
+def read_attempts(folder: Path) -> list[dict[str, Any]]:
+    """The attempts at a run, oldest first; those that nobody ended were killed."""
+    try:
+        return json.loads((folder / ATTEMPTS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the record of attempts cannot be read: {error}.",
+            remedy="Remove the file.",
+            file=folder / ATTEMPTS,
+        ) from None
+
+
+@contextmanager
+def attempt(folder: Path) -> Iterator[None]:
+    """Record an attempt: begun now, done or failed at the end, else found killed by the next."""
+    earlier = mark_killed(folder)
+    mine = {
+        "started": _now(),
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "outcome": RUNNING,
+        "error": None,
+    }
+    _write(folder, [*earlier, mine])
+    try:
+        yield
+    except BaseException as error:
+        mine |= {"outcome": FAILED, "error": str(error) or type(error).__name__, "ended": _now()}
+        _write(folder, [*earlier, mine])
+        raise
+    _write(folder, [*earlier, {**mine, "outcome": DONE, "ended": _now()}])
+
+
+@contextmanager
+def locked(folder: Path, *, wait: bool) -> Iterator[None]:
+    """Only one process at a time works in the folder; the lock goes with a killed one.
+
+    Raises InputError when another has it and this one is not to ``wait``.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = (folder / ".lock").open("w")
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise InputError(
+                "another process is working in this folder.",
+                remedy="Wait for it, or give another folder with --out.",
+                file=folder,
+            ) from None
+        yield
+
+
+def mark_killed(folder: Path) -> list[dict[str, Any]]:
+    """Mark attempts that are still called running as killed; call it when none is running."""
+    found = read_attempts(folder)
+    if any(entry["outcome"] == RUNNING for entry in found):
+        found = [
+            {**entry, "outcome": KILLED} if entry["outcome"] == RUNNING else entry
+            for entry in found
+        ]
+        _write(folder, found)
+    return found
+
+
+def _write(folder: Path, attempts: list[dict[str, Any]]) -> None:
+    write_atomically(folder / ATTEMPTS, to_json(attempts) + "\n")
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

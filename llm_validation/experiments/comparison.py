@@ -1,0 +1,395 @@
+"""Every applicable bound beside what a run measured: held, violated, or vacuous.
+
+Everything here is on the *training sets*, taken as the whole populations: the losses are exact,
+so the theorems apply to them as they stand. Bounds that need only these losses are CERTIFIED;
+those that need a curvature or a Lipschitz constant, which were measured, are ESTIMATED.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from finebound.output import bound_as_json
+from llm_validation.data.dataset import Dataset
+from llm_validation.estimation.bounds import PER_TOKEN, model_bounds
+from llm_validation.estimation.model_side import ModelSide, constants_of
+from llm_validation.experiments.data_limits import data_limits
+from llm_validation.experiments.datasets import SAFETY, proxy_set
+from llm_validation.experiments.prepare import Prepared
+from llm_validation.experiments.run import Measured
+from llm_validation.measure.losses import Losses
+from theory.bound import SAFETY_START, Bound, Direction, Quantity, Status, bound
+from theory.evaluation import evaluate
+from theory.problem import Constant, Constants
+from theory.strategy import Hybrid, LossConstraint, ParameterConstraint, Strategy
+
+When = Literal["a priori", "a posteriori"]
+Verdict = Literal["held", "violated", "vacuous", "premise failed"]
+
+# Losses come from float32 forward passes; sums are float64.
+ROUNDING = 2e-6
+_VALUE_GAP_PREMISE = "f_f + lambda f_hat_s ended no higher than it started"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One bound, for one run at one checkpoint, beside the measured value.
+
+    ``slack`` is how far the measured value stays inside the bound (negative: violated), and
+    ``ratio`` is bound / measured where both are positive. ``premise`` names what the bound takes
+    for granted about training and could be checked; if it failed, the bound claims nothing.
+    """
+
+    run: str
+    step: int
+    fraction: float
+    when: When
+    what: str
+    bound: Bound
+    measured: float
+    verdict: Verdict
+    premise: str = ""
+
+    @property
+    def slack(self) -> float:
+        sign = 1.0 if self.bound.direction is Direction.UPPER else -1.0
+        return sign * (self.bound.value - self.measured)
+
+    @property
+    def ratio(self) -> float | None:
+        if self.measured <= 0.0 or not np.isfinite(self.bound.value) or self.bound.value <= 0.0:
+            return None
+        return self.bound.value / self.measured
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the bound says no more than is true of every model."""
+        return self.bound.status == Status.VACUOUS
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether a violation would refute the theory or this program."""
+        return self.bound.status in (Status.EXACT, Status.CERTIFIED, Status.HIGH_PROBABILITY)
+
+    def as_json(self) -> dict[str, Any]:
+        """One entry of ``comparison.json``."""
+        return {
+            "run": self.run,
+            "step": self.step,
+            "fraction": self.fraction,
+            "when": self.when,
+            "what": self.what,
+            **bound_as_json(self.bound),
+            "measured": self.measured,
+            "ratio": self.ratio,
+            "verdict": self.verdict,
+            "premise": self.premise,
+        }
+
+
+def compare(measured: Measured, prepared: Prepared, side: ModelSide | None) -> list[Compared]:
+    """Every bound on every checkpoint of a run; ``side`` None leaves out measured constants."""
+    found: list[Compared] = []
+    for step in measured.steps:
+        if step == 0:
+            continue
+        at = _Checkpoint(measured, prepared, side, step)
+        found += at.radius()
+        if at.has_task:
+            found += [*at.value_gap(), *at.data_limit()]
+        if side is not None and at.has_task:
+            found += at.landscape()
+    return found
+
+
+class _Checkpoint:
+    """The bounds of one run at one checkpoint."""
+
+    def __init__(
+        self, measured: Measured, prepared: Prepared, side: ModelSide | None, step: int
+    ) -> None:
+        self.measured, self.prepared, self.side, self.step = measured, prepared, side, step
+        self.run, self.losses = measured.run, measured.losses[step]
+        self.plan = measured.run.plan
+        self.reach = float(measured.finetuned.result["optimiser_budget"]["weights_radius"])
+        self.moved = measured.displacement(step)
+        self.has_task = measured.loss(step, measured.task) is not None
+        self.lam = self._lam()
+
+    def _lam(self) -> float | None:
+        """Lambda of the objective; None where dual ascent moved it or there is none."""
+        return self.plan.lam if self.plan.needs_proxy_rows and self.plan.epsilon is None else None
+
+    @property
+    def safety_rise(self) -> float:
+        return self.measured.change(SAFETY, self.step)
+
+    def compared(
+        self,
+        when: When,
+        what: str,
+        b: Bound,
+        measured: float,
+        *,
+        premise: str = "",
+        premise_holds: bool = True,
+    ) -> Compared:
+        return Compared(
+            run=self.run.id,
+            step=self.step,
+            fraction=self.measured.fraction(self.step),
+            when=when,
+            what=what,
+            bound=b,
+            measured=measured,
+            verdict=_verdict(b, measured) if premise_holds else "premise failed",
+            premise=premise,
+        )
+
+    def radius(self) -> Iterator[Compared]:
+        """T13: the optimiser's budget, and the constraint's own radius."""
+        limit = bound(
+            "T13",
+            Quantity.RADIUS,
+            Direction.UPPER,
+            {"optimiser budget": self.reach},
+            form="weights",
+            assumptions=("the optimiser follows its update rule in exact arithmetic",),
+            unit="",
+        )
+        yield self.compared("a priori", "displacement", limit, self.moved)
+        if self.plan.radius is not None:
+            kept = replace(
+                limit,
+                statement="constraint",
+                value=self.plan.radius,
+                form="projection",
+                assumptions=("every step is projected onto the ball",),
+                terms={"radius": self.plan.radius},
+            )
+            yield self.compared("a priori", "displacement", kept, self.moved)
+
+    def value_gap(self) -> Iterator[Compared]:
+        """T1 on exact losses: of the proxy's loss, and through TV of the safety loss."""
+        if self.lam is None or self.run.proxy is None:
+            return
+        proxy = proxy_set(self.run.proxy)
+        if proxy not in self.losses:
+            return
+        start, end = self.measured.losses[0], self.losses
+        task_start = start[self.measured.task].per_token
+        task_end = end[self.measured.task].per_token
+        rise = end[proxy].per_token - start[proxy].per_token
+        objective = (task_end - task_start) + self.lam * rise
+        delta = max(objective, 0.0)
+        strategy = LossConstraint(lam=self.lam)
+        vocabulary = Constant(self.prepared.vocabulary)
+        perfect = {"tv": Constant(0.0), "loss_oscillation": Constant(0.0), "vocabulary": vocabulary}
+        prior = {"capability_gap_at_aligned": Constant(task_start)}
+        after = {
+            "capability_gap_at_aligned": Constant(max(task_start - task_end, 0.0)),
+            "optimality_slack": Constant(delta),
+        }
+        for when, known in (("a priori", prior), ("a posteriori", after)):
+            premise = _VALUE_GAP_PREMISE if when == "a priori" else ""
+            told = {"premise": premise, "premise_holds": when != "a priori" or delta <= ROUNDING}
+            of_proxy = _t1({**perfect, **known}, strategy)
+            yield self.compared(
+                when, "proxy loss rise", replace(of_proxy, quantity=Quantity.PROXY_SAFETY_GAP),
+                rise, **told,
+            )  # fmt: skip
+            tv = row_tv(self.prepared.sets[SAFETY], self.prepared.sets[proxy], start, proxy)
+            if tv == 0.0:
+                yield self.compared(
+                    when, "safety loss rise", _as_rise(of_proxy), self.safety_rise, **told
+                )
+            elif when == "a posteriori":
+                mismatch = {
+                    "tv": Constant(tv),
+                    "loss_oscillation": Constant(_oscillation(start, end, (SAFETY, proxy))),
+                    "vocabulary": vocabulary,
+                }
+                of_safety = _t1({**mismatch, **known}, strategy)
+                yield self.compared(
+                    when, "safety loss rise", _as_rise(of_safety), self.safety_rise, **told
+                )
+
+    def data_limit(self) -> Iterator[Compared]:
+        """T10 on the rows: what conflicting answers to one prompt cost every policy."""
+        limits = data_limits(self.prepared, self.run.task)
+        if not limits.conflicting:
+            return
+        safety = self.losses[SAFETY].per_sequence - limits.entropies[0]
+        task = self.losses[self.measured.task].per_sequence - limits.entropies[1]
+        for lam, b in limits.weighted:
+            yield self.compared("a priori", f"G_f + {lam:g} G_s", b, task + lam * safety)
+        for b in limits.roots:
+            reached = np.sqrt(max(task, 0.0)) + np.sqrt(max(safety, 0.0))
+            yield self.compared("a priori", "sqrt G_f + sqrt G_s", b, reached)
+
+    def landscape(self) -> Iterator[Compared]:
+        """T6, T7, T8, T9, T12 with constants measured at theta_s: estimates."""
+        reaches = {
+            "a priori": min(self.reach, self.plan.radius or np.inf),
+            "a posteriori": self.moved,
+        }
+        for when, reach in reaches.items():
+            # SGD without a clip has no budget; weights that did not move need no bound.
+            if 0.0 < reach < np.inf:
+                yield from self._with_constants(when, reach)
+
+    def _with_constants(self, when: When, reach: float) -> Iterator[Compared]:
+        has_proxy = self.run.proxy is not None
+        strategy = self._strategy(reach)
+        side = self.side
+        if when == "a priori":
+            bounds = model_bounds(side, strategy, has_proxy=has_proxy, reach=reach)
+        else:
+            bounds = self._after(strategy, has_proxy, reach)
+        for b in bounds:
+            if b.status == Status.NOT_APPLICABLE:
+                continue
+            needs_value_gap = b.statement in ("T9", "T12") and "value gap / lambda" in b.terms
+            objective = self._objective_rise()
+            holds = not needs_value_gap or when == "a posteriori" or objective <= ROUNDING
+            told = {
+                "premise": _VALUE_GAP_PREMISE if needs_value_gap and when == "a priori" else "",
+                "premise_holds": holds,
+            }
+            if b.quantity is Quantity.SAFETY_LOSS_INCREASE and b.direction is Direction.UPPER:
+                yield self.compared(when, "safety loss rise", b, self.safety_rise, **told)
+            elif b.quantity is Quantity.CAPABILITY_GAP and b.direction is Direction.LOWER:
+                # Lower ones hold for every model in the ball, upper ones only for minimisers.
+                task = self.losses[self.measured.task].per_token
+                yield self.compared(when, "task loss", b, task, **told)
+
+    def _strategy(self, reach: float) -> Strategy:
+        if self.lam is not None:
+            if self.plan.radius is not None:
+                return Hybrid(lam=self.lam, radius=self.plan.radius)
+            return LossConstraint(lam=self.lam)
+        # Even an unconstrained fine-tune stays within its optimiser's budget.
+        return ParameterConstraint(reach)
+
+    def _objective_rise(self) -> float:
+        task = self.measured.change(self.measured.task, self.step)
+        if self.lam is None or self.run.proxy is None:
+            return task
+        return task + self.lam * self.measured.change(proxy_set(self.run.proxy), self.step)
+
+    def _after(self, strategy: Strategy, has_proxy: bool, reach: float) -> list[Bound]:
+        """With the measured displacement, task loss and slack in place of what was foreseen."""
+        known: dict[str, Constant] = dict(
+            constants_of(self.side, has_proxy=has_proxy, radius=reach).values
+        )
+        start = self.measured.losses[0][self.measured.task].per_token
+        end = self.losses[self.measured.task].per_token
+        known["task_loss_at_aligned"] = Constant(start)
+        known["task_loss_floor"] = Constant(min(end, start))
+        known["capability_gap_at_aligned"] = Constant(start)
+        known["optimality_slack"] = Constant(max(self._objective_rise(), 0.0))
+        known["displacement"] = Constant(reach)
+        statements = ("T6", "T7", "T8", "T9", "T12")
+        found = []
+        for b in evaluate(Constants(known), strategy, statements=statements):
+            if b.statement == "T12" and b.form == "capability gap":
+                continue  # the form "task loss" has the measured task loss, which is tighter
+            if b.quantity is Quantity.SAFETY_GAP:
+                b = _as_rise(b)
+            if b.quantity is Quantity.SAFETY_LOSS_INCREASE and b.direction is Direction.UPPER:
+                b = _vacuous_above(b, float(np.log(self.prepared.vocabulary)))
+            found.append(replace(b, unit=PER_TOKEN if b.unit == "nats" else b.unit))
+        return found
+
+
+def _t1(constants: Mapping[str, Constant], strategy: LossConstraint) -> Bound:
+    found = evaluate(Constants(constants), strategy, statements=("T1",))
+    b = next(b for b in found if b.form == "total variation")
+    return replace(
+        b,
+        unit=PER_TOKEN,
+        assumptions=("f_f + lambda f_hat_s ends at most delta above its start", *b.assumptions[1:]),
+    )
+
+
+def _as_rise(b: Bound) -> Bound:
+    """A bound on the safety gap, less the gap that theta_s has already."""
+    terms = dict(b.terms)
+    start = terms.pop(SAFETY_START, 0.0)
+    value = b.value - start if np.isfinite(b.value) else b.value
+    return replace(b, quantity=Quantity.SAFETY_LOSS_INCREASE, value=value, terms=terms)
+
+
+def _vacuous_above(b: Bound, limit: float) -> Bound:
+    if b.status == Status.NOT_APPLICABLE or b.value <= limit:
+        return b
+    return replace(b, status=Status.VACUOUS)
+
+
+def _verdict(b: Bound, measured: float) -> Verdict:
+    sign = 1.0 if b.direction is Direction.UPPER else -1.0
+    tolerance = ROUNDING * (1.0 + abs(measured))
+    if sign * (measured - b.value) > tolerance:
+        return "violated"
+    return "vacuous" if b.status == Status.VACUOUS else "held"
+
+
+def _oscillation(
+    start: Mapping[str, Losses], end: Mapping[str, Losses], names: tuple[str, ...]
+) -> float:
+    """``osc(h)`` over the rows of these sets, h the change of a row's mean token loss."""
+    changes = np.concatenate(
+        [(end[name].token_sum - start[name].token_sum) / start[name].token_count for name in names]
+    )
+    return float(changes.max() - changes.min())
+
+
+def row_tv(safety: Dataset, proxy: Dataset, losses: Mapping[str, Losses], name: str) -> float:
+    """TV of two sets as distributions over whole rows, each weighted by its answer's tokens.
+
+    With these weights a set's mean of rows' mean token losses is its loss per token.
+    """
+    masses: dict[str, list[float]] = {}
+    for place, (dataset, found) in enumerate(((safety, losses[SAFETY]), (proxy, losses[name]))):
+        total = float(found.token_count.sum())
+        for key, tokens in zip(_row_keys(dataset), found.token_count, strict=True):
+            masses.setdefault(key, [0.0, 0.0])[place] += float(tokens) / total
+    return 0.5 * sum(abs(a - b) for a, b in masses.values())
+
+
+def _row_keys(dataset: Dataset) -> list[str]:
+    return [
+        hashlib.sha256(repr((e.messages, e.response)).encode("utf-8", "surrogatepass")).hexdigest()
+        for e in dataset.examples
+    ]
+
+
+def violated_certain(compared: Sequence[Compared]) -> list[Compared]:
+    """The violated bounds whose violation fails the command."""
+    return [c for c in compared if c.verdict == "violated" and c.is_certain]
+
+
+def counts(compared: Sequence[Compared]) -> dict[str, int]:
+    """How many bounds held, were violated (certain and estimated ones), were vacuous."""
+    found = {"held": 0, "violated": 0, "vacuous": 0, "premise_failed": 0}
+    for c in compared:
+        found[c.verdict.replace(" ", "_")] += 1
+    certain = violated_certain(compared)
+    return {**found, "violated_certain": len(certain),
+            "violated_estimated": found["violated"] - len(certain)}  # fmt: skip
+
+
+def tightest(compared: Sequence[Compared], run: str, *, when: When) -> Compared | None:
+    """The tightest upper bound on a run's final safety loss rise that says anything."""
+    mine = [c for c in compared if c.run == run and c.what == "safety loss rise" and c.when == when]
+    last = max((c.step for c in mine), default=0)
+    useful = [
+        c for c in mine if c.step == last and c.verdict in ("held", "violated") and not c.is_empty
+    ]
+    # Of equal values the better known one.
+    return min(useful, key=lambda c: (round(c.bound.value, 9), not c.is_certain), default=None)

@@ -1,0 +1,149 @@
+"""An experiment's rows: training sets and held-out ones, whose prompts no training set holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finebound.errors import InputError
+from finebound.records import write_atomically
+from llm_validation.data.dataset import Dataset, Example
+from llm_validation.data.encoding import encode
+from llm_validation.data.loading import load_dataset, require_different, require_rows
+from llm_validation.experiments.config import ORIGINAL, Experiment, SelfGenerated
+from llm_validation.measure.texts import normalise
+
+if TYPE_CHECKING:
+    from llm_validation.models.loading import LoadedModel
+
+SAFETY, HELD_OUT = "safety", "held-out"
+
+
+def task_set(task: str) -> str:
+    """The name of a task's training rows among the experiment's sets."""
+    return f"task.{task}"
+
+
+def proxy_set(role: str) -> str:
+    """The name of a proxy's rows."""
+    return f"proxy.{role}"
+
+
+def held_out(name: str) -> str:
+    """The name of the held-out rows beside a training set."""
+    return f"{name}.{HELD_OUT}"
+
+
+def draw_sets(experiment: Experiment, model: LoadedModel) -> dict[str, Dataset]:
+    """Training and held-out rows of safety and tasks, and every proxy's rows, by name.
+
+    Whole prompts are drawn, by a hash of the prompt, so that a prompt which two datasets share is
+    drawn from both or from neither, as far as their sizes allow; no training set holds a
+    held-out prompt. A self-generated proxy has its prompts' dataset with the answers still to be
+    replaced. Fewer rows than asked for are used where there are no more. Raises InputError for
+    datasets that cannot be read, are equal, or have too few rows.
+    """
+    rows, seed = experiment.rows, experiment.seed
+    limit = rows.max_length or model.context_length
+
+    def usable(ref: str, role: str) -> Dataset:
+        whole = load_dataset(ref, role=role)
+        return _short_enough(whole, model, limit)
+
+    whole = {SAFETY: usable(experiment.safety, "safety")}
+    whole |= {task_set(t): usable(ref, f"task {t}") for t, ref in experiment.tasks.items()}
+    for name, dataset in whole.items():
+        if name != SAFETY:
+            require_different(whole[SAFETY], dataset)
+    sets: dict[str, Dataset] = {}
+    kept_out: set[str] = set()
+    for name, dataset in whole.items():
+        most = min(rows.held_out, len(dataset) // 2)
+        part = _draw(dataset, most, salt=f"{seed}/held out", name=held_out(name))
+        kept_out.update(map(normalise, part.prompts))
+        sets[held_out(name)] = part
+    for name, dataset in whole.items():
+        count = rows.safety if name == SAFETY else rows.task
+        sets[name] = _draw(dataset, count, salt=f"{seed}/train", name=name, without=kept_out)
+    for role, ref in experiment.proxies.items():
+        name = proxy_set(role)
+        if role == "original":
+            if ref != ORIGINAL:
+                raise InputError(
+                    f"the proxy original is {ref!r}.",
+                    remedy=f'Write "{ORIGINAL}": it stands for the very rows of the alignment.',
+                )
+            sets[name] = sets[SAFETY]
+            continue
+        ref = ref.prompts if isinstance(ref, SelfGenerated) else ref
+        dataset = usable(ref, f"proxy {role}")
+        sets[name] = _draw(dataset, rows.proxy, salt=f"{seed}/train", name=name, without=kept_out)
+    for name, dataset in sets.items():
+        require_rows(dataset, role=name)
+    return sets
+
+
+def _short_enough(dataset: Dataset, model: LoadedModel, limit: int) -> Dataset:
+    with warnings.catch_warnings():
+        # Told in the record: rows of the dataset and rows used.
+        warnings.filterwarnings("ignore", ".*dropped .* rows with more than", UserWarning)
+        kept = encode(dataset, model.tokenizer, max_length=limit, on_long="drop")
+    return Dataset.of(
+        (dataset.examples[row.row - 1] for row in kept), name=dataset.name, source=dataset.source
+    )
+
+
+def _draw(
+    dataset: Dataset, rows: int, *, salt: str, name: str, without: Iterable[str] = ()
+) -> Dataset:
+    """The first ``rows`` rows in the order of their prompts' hashes, without some prompts."""
+    left_out = frozenset(without)
+
+    def place(index: int) -> tuple[str, int]:
+        prompt = normalise(dataset.examples[index].prompt).encode("utf-8", "surrogatepass")
+        return hashlib.sha256(salt.encode() + b"\n" + prompt).hexdigest(), index
+
+    allowed = [i for i, e in enumerate(dataset.examples) if normalise(e.prompt) not in left_out]
+    drawn = sorted(allowed, key=place)[:rows]
+    return Dataset.of(
+        (dataset.examples[i] for i in sorted(drawn)), name=name, source=dataset.source
+    )
+
+
+def write_sets(sets: Mapping[str, Dataset], folder: Path) -> None:
+    """Every set as JSON Lines, from which ``read_set`` makes the same content again."""
+    for name, dataset in sets.items():
+        lines = (json.dumps(_plain(example)) for example in dataset.examples)
+        write_atomically(folder / f"{name}.jsonl", "".join(f"{line}\n" for line in lines))
+
+
+def read_set(folder: Path, name: str, *, source: str) -> Dataset:
+    """A set that ``write_sets`` wrote. Raises InputError when it is not there."""
+    file = folder / f"{name}.jsonl"
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+        examples = [
+            Example(**{**plain, "messages": tuple(tuple(turn) for turn in plain["messages"])})
+            for plain in map(json.loads, lines)
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"the experiment's rows cannot be read: {error}.",
+            remedy="Start the experiment again: it writes them.",
+            file=file,
+        ) from None
+    return Dataset.of(examples, name=name, source=source)
+
+
+def _plain(example: Example) -> dict[str, object]:
+    return {
+        "prompt": example.prompt,
+        "response": example.response,
+        "messages": example.messages,
+        "rejected": example.rejected,
+        "category": example.category,
+    }

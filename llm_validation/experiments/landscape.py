@@ -1,0 +1,335 @@
+"""The constants of the bounds, measured at theta_s before any run, in the weights themselves.
+
+The coordinates are the weights of the modules that a method changes, so that their Euclidean norm
+is the displacement that a run records and a parameter constraint limits, whatever the LoRA's rank
+and initialisation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from finebound.errors import InputError
+from finebound.progress import Progress, silent
+from finebound.records import spawn_seed, to_json, write_atomically
+from llm_validation.data.encoding import encode
+from llm_validation.estimation.model_side import LossSummary, ModelSide
+from llm_validation.experiments.config import Landscape as Settings
+from llm_validation.experiments.config import Method
+from llm_validation.experiments.datasets import SAFETY, proxy_set, task_set
+from llm_validation.experiments.prepare import Prepared, on_device
+from llm_validation.measure.coordinates import Coordinates, all_weights, cosine
+from llm_validation.measure.curvature import (
+    Curvature,
+    CurvatureProduct,
+    Difference,
+    top_curvature,
+)
+from llm_validation.measure.gradients import (
+    LossGradient,
+    NormEstimate,
+    gradient_mismatch,
+    loss_and_gradient,
+)
+from llm_validation.measure.landscape import (
+    ROWS_FOR_LIPSCHITZ,
+    Landscape,
+    RowLosses,
+    subsample,
+    window,
+)
+from llm_validation.measure.logit_lipschitz import LogitLipschitz, logit_lipschitz
+from theory.confidence import Interval
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from llm_validation.data.encoding import Encoded
+    from llm_validation.models.loading import LoadedModel
+
+FOLDER = "landscape"
+_ALL = "all-linear"
+
+
+def changed_weights(model: nn.Module, method: Method) -> Coordinates:
+    """The weights that a method changes: the adapted modules', or all of them."""
+    if method.kind == "full":
+        return all_weights(model)
+    head = model.get_output_embeddings()
+    found = {
+        f"{name}.weight": module.weight
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+        and module is not head
+        and (_ALL in method.targets or name.rpartition(".")[2] in method.targets)
+    }
+    if not found:
+        raise InputError(
+            f"the model has no linear module called {', '.join(method.targets)}.",
+            remedy="Choose the LoRA's targets among the model's linear modules.",
+        )
+    where = "all linear modules" if _ALL in method.targets else ", ".join(method.targets)
+    return Coordinates(f"weights of {where}", tuple(found), tuple(found.values()))
+
+
+def measure_landscapes(
+    prepared: Prepared,
+    triples: Iterable[tuple[str, str | None, str]],
+    *,
+    progress: Progress = silent,
+) -> None:
+    """Measure every ``(task, proxy, method)`` that is not yet in the experiment's folder.
+
+    Gradients are those of *all* training rows, so that only curvature and the logits' Lipschitz
+    constant come from samples. Without settings for it (``landscape`` null) nothing is measured.
+    """
+    settings = prepared.experiment.landscape
+    if settings is None:
+        return
+    missing = [t for t in dict.fromkeys(triples) if not _file(prepared, *t).is_file()]
+    if not missing:
+        return
+    loaded = on_device(prepared.load_aligned())
+    # Second derivatives of the fused attention do not exist on a CPU.
+    loaded.model.set_attn_implementation("eager")
+    shared: dict[Any, Any] = {}
+    for task, proxy, method in missing:
+        work = _Work(prepared, loaded, settings, method, shared, progress)
+        found = work.landscape(task, proxy)
+        content = {
+            "landscape": dataclasses.asdict(found),
+            "key": _key(prepared, task, proxy, method),
+        }
+        write_atomically(_file(prepared, task, proxy, method), to_json(content) + "\n")
+
+
+def read_side(prepared: Prepared, task: str, proxy: str | None, method: str) -> ModelSide | None:
+    """What was measured, with the exact losses at theta_s; None where nothing was."""
+    file = _file(prepared, task, proxy, method)
+    if prepared.experiment.landscape is None or not file.is_file():
+        return None
+    land = _landscape_of(json.loads(file.read_text(encoding="utf-8"))["landscape"])
+    names = _sets(task, proxy)
+    losses = {part: prepared.start(name) for part, name in names.items()}
+    return ModelSide(
+        name=prepared.document["model"]["name"],
+        sha256=prepared.aligned_sha256,
+        parameters=land.dimension,
+        vocabulary=prepared.vocabulary,
+        losses={
+            part: LossSummary(
+                per_token=found.per_token,
+                per_sequence=found.per_sequence,
+                tokens_a_row=float(found.token_count.mean()),
+                rows=len(found.token_count),
+                rows_of=len(found.token_count),
+                bootstrap=_exactly(found.per_token),
+                bernstein=_exactly(found.per_token),
+                loss_range=float("inf"),
+            )
+            for part, found in losses.items()
+        },
+        row_losses=losses,
+        rows={part: tuple(range(1, len(x.token_count) + 1)) for part, x in losses.items()},
+        landscape=land,
+    )
+
+
+def _exactly(value: float) -> Interval:
+    """The rows are the population: there is nothing to cover."""
+    return Interval(value, value, value, 0.0)
+
+
+def _sets(task: str, proxy: str | None) -> dict[str, str]:
+    names = {"safety": SAFETY, "task": task_set(task)}
+    return names if proxy is None else {**names, "proxy": proxy_set(proxy)}
+
+
+class _Work:
+    """Pieces of landscapes on one loaded model; what several share is measured once."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        loaded: LoadedModel,
+        settings: Settings,
+        method: str,
+        shared: dict[Any, Any],
+        progress: Progress,
+    ) -> None:
+        self.prepared, self.loaded, self.settings = prepared, loaded, settings
+        self.shared, self.progress = shared, progress
+        self.coordinates = changed_weights(loaded.model, prepared.experiment.methods[method])
+        self.seed = spawn_seed(prepared.experiment.seed, "landscape")
+        self.pad_id = loaded.tokenizer.pad_token_id
+
+    def landscape(self, task: str, proxy: str | None) -> Landscape:
+        names = _sets(task, proxy)
+        gradients = {part: self.gradient(name) for part, name in names.items()}
+        curvatures: dict[str, Curvature] = {}
+        start = gradients["task"].gradient
+        curvatures["task"], _ = self.curvature(names["task"], names["task"], None, start)
+        curvatures["safety"], steepest = self.curvature(names["safety"], names["task"], None, start)
+        mismatch = None
+        if proxy is not None:
+            mismatch = gradient_mismatch(gradients["safety"], gradients["proxy"])
+            curvatures["mismatch"], _ = self.curvature(
+                names["safety"], names["task"], names["proxy"], start
+            )
+        pairs = [("safety", "task"), ("safety", "proxy"), ("task", "proxy")]
+        return Landscape(
+            coordinates=self.coordinates.name,
+            dimension=self.coordinates.dimension,
+            parameter_norm=self.coordinates.parameter_norm,
+            seed=self.seed,
+            losses={part: _row_losses(found) for part, found in gradients.items()},
+            gradient_norms={part: _exact_norm(found.norm) for part, found in gradients.items()},
+            cosines={
+                f"{a}_{b}": cosine(gradients[a].gradient, gradients[b].gradient)
+                for a, b in pairs
+                if b in gradients
+            },
+            mismatch=None if mismatch is None else _exact_norm(mismatch.value),
+            curvatures=curvatures,
+            logit_lipschitz=self.logits(task, start, steepest),
+        )
+
+    def once(self, key: tuple, make: Any) -> Any:
+        key = (self.coordinates.name, *key)
+        if key not in self.shared:
+            self.shared[key] = make()
+        return self.shared[key]
+
+    def rows(self, name: str) -> list[Encoded]:
+        return self.once(
+            ("rows", name),
+            lambda: encode(
+                self.prepared.sets[name],
+                self.loaded.tokenizer,
+                max_length=self.loaded.context_length,
+            ),
+        )
+
+    def gradient(self, name: str) -> LossGradient:
+        return self.once(
+            ("gradient", name),
+            lambda: loss_and_gradient(
+                self.loaded.model,
+                self.coordinates,
+                self.rows(name),
+                pad_id=self.pad_id,
+                progress=self.progress,
+                doing=f"measuring the gradient on {name}",
+            ),
+        )
+
+    def product(self, name: str) -> CurvatureProduct:
+        rows = self.rows(name)
+        drawn = subsample(rows, self.settings.rows_for_curvature, seed=self.seed)
+        cut = [window(rows[row], self.settings.tokens_a_curvature_row) for row in drawn]
+        return CurvatureProduct(self.loaded.model, self.coordinates, cut, pad_id=self.pad_id)
+
+    def curvature(
+        self, name: str, task: str, minus: str | None, start: Tensor
+    ) -> tuple[Curvature, Tensor]:
+        def make() -> tuple[Curvature, Tensor]:
+            matrix = self.product(name)
+            if minus is not None:
+                matrix = Difference(matrix, self.product(minus))
+            return top_curvature(
+                matrix,
+                start,
+                steps=self.settings.lanczos_steps,
+                progress=self.progress,
+                doing=f"measuring curvature of {name}" + (f" - {minus}" if minus else ""),
+            )
+
+        return self.once(("curvature", name, task, minus), make)
+
+    def logits(self, task: str, downhill: Tensor, steepest: Tensor) -> LogitLipschitz:
+        def make() -> LogitLipschitz:
+            watched = [
+                window(rows[row], self.settings.tokens_a_curvature_row)
+                for rows in (self.rows(SAFETY), self.rows(task_set(task)))
+                for row in subsample(rows, ROWS_FOR_LIPSCHITZ, seed=self.seed)
+            ]
+            return logit_lipschitz(
+                self.loaded.model,
+                self.coordinates,
+                watched,
+                pad_id=self.pad_id,
+                radius=self.settings.radius,
+                seed=self.seed,
+                directions={"task gradient descent": -downhill, "safety curvature": steepest},
+                progress=self.progress,
+            )
+
+        return self.once(("logits", task), make)
+
+
+def _row_losses(found: LossGradient) -> RowLosses:
+    return RowLosses(
+        rows=tuple(range(len(found.losses.token_count))),
+        token_sum=tuple(found.losses.token_sum.tolist()),
+        token_count=tuple(found.losses.token_count.tolist()),
+    )
+
+
+def _exact_norm(value: float) -> NormEstimate:
+    """Of the gradient over all training rows: the rows are the population, so no noise is in it."""
+    return NormEstimate(value=value, squared_unbiased=value**2, standard_error=0.0, upper=value)
+
+
+def _landscape_of(plain: Mapping[str, Any]) -> Landscape:
+    logits = dict(plain["logit_lipschitz"])
+    return Landscape(
+        **{
+            **plain,
+            "losses": {
+                part: RowLosses(**{k: tuple(v) for k, v in found.items()})
+                for part, found in plain["losses"].items()
+            },
+            "gradient_norms": {
+                part: NormEstimate(**found) for part, found in plain["gradient_norms"].items()
+            },
+            "cosines": {k: float("nan") if v is None else v for k, v in plain["cosines"].items()},
+            "mismatch": None if plain["mismatch"] is None else NormEstimate(**plain["mismatch"]),
+            "curvatures": {
+                part: Curvature(
+                    **{
+                        **found,
+                        "eigenvalues": tuple(found["eigenvalues"]),
+                        "residuals": tuple(found["residuals"]),
+                    }
+                )
+                for part, found in plain["curvatures"].items()
+            },
+            "logit_lipschitz": LogitLipschitz(**logits),
+        }
+    )
+
+
+def _key(prepared: Prepared, task: str, proxy: str | None, method: str) -> dict[str, Any]:
+    experiment = prepared.experiment
+    return {
+        "aligned": prepared.aligned_sha256,
+        "sets": {
+            part: prepared.document["sets"][name]["sha256"]
+            for part, name in _sets(task, proxy).items()
+        },
+        "method": experiment.methods[method].model_dump(mode="json"),
+        "settings": None if experiment.landscape is None else experiment.landscape.model_dump(),
+        "seed": experiment.seed,
+    }
+
+
+def _file(prepared: Prepared, task: str, proxy: str | None, method: str) -> Path:
+    key = to_json(_key(prepared, task, proxy, method)).encode()
+    return prepared.out / FOLDER / f"{hashlib.sha256(key).hexdigest()[:32]}.json"

@@ -1,0 +1,251 @@
+"""What all runs of a grid share: their rows, theta_s, the self-generated proxy."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finebound.errors import InputError
+from finebound.progress import Progress, silent
+from finebound.records import spawn_seed, to_json, write_atomically
+from llm_validation.data.dataset import Dataset
+from llm_validation.data.encoding import encode
+from llm_validation.experiments.config import Experiment, SelfGenerated, alignment_plan
+from llm_validation.experiments.datasets import (
+    SAFETY,
+    draw_sets,
+    held_out,
+    proxy_set,
+    read_set,
+    write_sets,
+)
+from llm_validation.experiments.self_generated import answer_with
+from llm_validation.measure.losses import Losses, measure_losses
+from llm_validation.models.loading import LoadedModel, load_model
+from llm_validation.training.evaluation import TOKENS_PER_BATCH, write_evaluation
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+PREPARED, DATA, START = "prepared.json", "data", "start"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An experiment that can run: rows by name, where theta_s is, and the record of both.
+
+    ``vocabulary`` is the number of tokens the model can answer with, ``log`` of which no loss of
+    a uniform answer exceeds.
+    """
+
+    experiment: Experiment
+    out: Path
+    sets: dict[str, Dataset]
+    aligned: Path
+    aligned_sha256: str
+    vocabulary: int
+    document: dict[str, Any]
+
+    def load_aligned(self) -> LoadedModel:
+        """theta_s, freshly loaded. Raises InputError when the folder's model is another one."""
+        loaded = load_model(self.aligned)
+        if loaded.sha256 != self.aligned_sha256:
+            raise InputError(
+                "the aligned model is not the one that this experiment began with.",
+                remedy="Remove the folder: the experiment makes it again.",
+                file=self.aligned,
+            )
+        return loaded
+
+    def start(self, name: str) -> Losses:
+        """Row losses of a set at theta_s."""
+        from llm_validation.training.evaluation import read_evaluations
+
+        return read_evaluations(self.out / START)[0][name]
+
+
+def prepare(
+    experiment: Experiment,
+    out: Path,
+    *,
+    cache: Path | None = None,
+    progress: Progress = silent,
+) -> Prepared:
+    """Draw the rows, align the model (or read it from the cache), answer the proxy's prompts.
+
+    Everything is written into ``out``, and made only once. Raises InputError when ``out`` holds
+    an experiment with another model, other rows or another alignment.
+    """
+    from llm_validation.training.alignment import align
+
+    base = load_model(experiment.model, progress=progress)
+    sets = draw_sets(experiment, base)
+    identity = {
+        "model": base.sha256,
+        "alignment": alignment_plan(experiment).as_dict(),
+        "sets": {name: dataset.sha256 for name, dataset in sorted(sets.items())},
+        "generated": {
+            role: proxy.model_dump()
+            for role, proxy in experiment.proxies.items()
+            if isinstance(proxy, SelfGenerated)
+        },
+    }
+    known = _known(out, identity)
+    if known is not None:
+        return read_prepared(experiment, out)
+    monitors = {held_out(SAFETY): sets[held_out(SAFETY)]}
+    aligned = align(
+        base,
+        sets[SAFETY],
+        alignment_plan(experiment),
+        cache=cache,
+        monitors=monitors,
+        progress=progress,
+    )
+    sources = dict(sets)
+    theta_s = on_device(aligned.model)
+    for role, proxy in experiment.proxies.items():
+        if isinstance(proxy, SelfGenerated):
+            sets[proxy_set(role)] = answer_with(
+                theta_s,
+                sources[proxy_set(role)],
+                max_new_tokens=proxy.max_new_tokens,
+                seed=spawn_seed(experiment.seed, f"answers of {role}"),
+                progress=progress,
+            )
+    write_sets(sets, out / DATA)
+    start = {
+        name: losses_on(theta_s, dataset, progress=progress, doing=f"measuring {name} at theta_s")
+        for name, dataset in sets.items()
+    }
+    write_evaluation(out / START, 0, start)
+    document = {
+        "identity": identity,
+        "model": {"name": base.name, "sha256": base.sha256},
+        "aligned": {
+            "folder": str(aligned.folder),
+            "sha256": aligned.model.sha256,
+            "safety_loss": [aligned.safety_loss_before, aligned.safety_loss_after],
+            "held_out_safety_loss": aligned.held_out[held_out(SAFETY)],
+            "gradient_norm": aligned.gradient_norm,
+            "gradient_norm_upper": aligned.gradient_norm_upper,
+        },
+        "vocabulary": int(theta_s.model.get_output_embeddings().weight.shape[0]),
+        "sets": {
+            name: {
+                "source": dataset.source,
+                "sha256": dataset.sha256,
+                "rows": len(dataset),
+                "loss_at_theta_s": start[name].per_token,
+                "tokens": int(start[name].token_count.sum()),
+            }
+            for name, dataset in sets.items()
+        },
+    }
+    write_atomically(out / PREPARED, to_json(document) + "\n")
+    return _of(experiment, out, sets, document)
+
+
+def read_prepared(experiment: Experiment, out: Path) -> Prepared:
+    """What ``prepare`` left in ``out``, without loading a model. Raises InputError if nothing."""
+    document = _read(out)
+    if document is None:
+        raise InputError(
+            "the folder holds no prepared experiment.",
+            remedy="Start it with `finebound validate`.",
+            file=out,
+        )
+    sets = {
+        name: read_set(out / DATA, name, source=entry["source"])
+        for name, entry in document["sets"].items()
+    }
+    for name, dataset in sets.items():
+        if dataset.sha256 != document["sets"][name]["sha256"]:
+            raise InputError(
+                "the rows are not those that the experiment began with.",
+                remedy="Give another folder with --out, or remove this one.",
+                file=out / DATA / f"{name}.jsonl",
+            )
+    return _of(experiment, out, sets, document)
+
+
+def on_device(loaded: LoadedModel) -> LoadedModel:
+    """The model on the GPU where there is one."""
+    import torch
+
+    if torch.cuda.is_available():
+        loaded.model.to("cuda")
+    return loaded
+
+
+def losses_on(
+    loaded: LoadedModel,
+    dataset: Dataset,
+    *,
+    progress: Progress = silent,
+    doing: str = "measuring losses",
+    model: PreTrainedModel | None = None,
+) -> Losses:
+    """Row losses of a model on a set that was drawn for it."""
+    encoded = encode(dataset, loaded.tokenizer, max_length=loaded.context_length)
+    return measure_losses(
+        model or loaded.model,
+        encoded,
+        pad_id=loaded.tokenizer.pad_token_id,
+        tokens_per_batch=TOKENS_PER_BATCH,  # as a run measures: padding changes the last digits
+        progress=progress,
+        doing=doing,
+    )
+
+
+def _of(
+    experiment: Experiment, out: Path, sets: dict[str, Dataset], document: dict[str, Any]
+) -> Prepared:
+    return Prepared(
+        experiment=experiment,
+        out=out,
+        sets=sets,
+        aligned=Path(document["aligned"]["folder"]),
+        aligned_sha256=document["aligned"]["sha256"],
+        vocabulary=document["vocabulary"],
+        document=document,
+    )
+
+
+def _known(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The record in ``out`` if it is of this experiment and its aligned model is still there."""
+    document = _read(out)
+    if document is None:
+        return None
+    old, new = document["identity"], json.loads(to_json(identity))
+    for part in ("model", "alignment", "generated"):
+        if old[part] != new[part]:
+            raise _another(out, part if part != "generated" else "self-generated proxy")
+    for name, sha256 in new["sets"].items():
+        if old["sets"].get(name, sha256) != sha256:
+            raise _another(out, f"rows of {name}")
+    if set(new["sets"]) - set(old["sets"]):
+        return None  # a task or proxy was added: measure its start too
+    return document if Path(document["aligned"]["folder"]).is_dir() else None
+
+
+def _another(out: Path, what: str) -> InputError:
+    return InputError(
+        f"the folder holds an experiment of another configuration: its {what} differs.",
+        remedy="Give another folder with --out, or the configuration that it was begun with.",
+        file=out,
+    )
+
+
+def _read(out: Path) -> dict[str, Any] | None:
+    file = out / PREPARED
+    if not file.is_file():
+        return None
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the record cannot be read: {error}.", remedy="Give another folder.", file=file
+        ) from None

@@ -1,0 +1,253 @@
+"""One run of a grid: theta_s loaded, fine-tuned, measured; its record is the last file written."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from finebound.errors import InputError
+from finebound.progress import Progress, silent
+from finebound.records import to_json, write_atomically
+from llm_validation.experiments.config import RunConfig
+from llm_validation.experiments.datasets import SAFETY, held_out, proxy_set, task_set
+from llm_validation.experiments.prepare import Prepared, losses_on
+from llm_validation.measure.losses import Losses
+from llm_validation.training.evaluation import read_evaluations, write_evaluation
+from llm_validation.training.record import (
+    EVALUATIONS,
+    RUN,
+    TRAIN_PROXY,
+    TRAIN_TASK,
+    FinetuneRun,
+    read_run,
+)
+
+RUNS, RECORD, AFTER = "runs", "record.json", "after"
+
+
+def run_folder(out: Path, run_id: str) -> Path:
+    """The run's folder inside ``out``. Raises InputError for an id that would leave it."""
+    runs = (out / RUNS).absolute()
+    folder = runs / run_id
+    if not run_id or folder.resolve().parent != runs.resolve() or run_id in (".", ".."):
+        raise InputError(
+            f"the run {run_id!r} would be written outside of the experiment's folder.",
+            remedy="Use the ids that `finebound validate CONFIG --dry-run` lists.",
+        )
+    return folder
+
+
+def execute(run: RunConfig, prepared: Prepared, *, progress: Progress = silent) -> None:
+    """Fine-tune theta_s under the run's plan, measure, and write ``record.json`` last.
+
+    A run that was interrupted goes on at its last checkpoint. Raises InputError for a folder that
+    holds another configuration's run, and for a fine-tune that fails.
+    """
+    from llm_validation.training.finetune import finetune
+
+    folder = run_folder(prepared.out, run.id)
+    check_folder(run, prepared)
+    started = time.time()
+    loaded = prepared.load_aligned()
+    sets = prepared.sets
+    _write_start(run, prepared, folder / EVALUATIONS)
+    finished = finetune(
+        loaded,
+        sets[task_set(run.task)],
+        None if run.proxy is None else sets[proxy_set(run.proxy)],
+        run.plan,
+        out=folder,
+        monitors={name: sets[name] for name in monitored(run)},
+        progress=progress,
+    )
+    others = [] if run.proxy or run.plan.strategy is not None else _proxies(prepared)
+    if others and finished.model is not None:
+        found = {
+            name: losses_on(
+                finished.model, sets[name], progress=progress, doing=f"measuring {name}"
+            )
+            for name in others
+        }
+        write_evaluation(folder / AFTER, finished.steps_done, found)
+    record = {
+        **_about(run, prepared),
+        "given": run.given,
+        "plan": run.plan.as_dict(),
+        "seconds": time.time() - started,
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    write_atomically(folder / RECORD, to_json(record) + "\n")
+
+
+def _write_start(run: RunConfig, prepared: Prepared, folder: Path) -> None:
+    """theta_s's losses, the same for every run; the run measures only the held-out safety rows.
+
+    Those two measurements have to agree (the gate "init only").
+    """
+    if (folder / "step-000000.npz").exists():
+        return
+    names = {name: name for name in monitored(run)} | {TRAIN_TASK: task_set(run.task)}
+    if run.proxy is not None:
+        names[TRAIN_PROXY] = proxy_set(run.proxy)
+    del names[held_out(SAFETY)]
+    write_evaluation(folder, 0, {name: prepared.start(known) for name, known in names.items()})
+
+
+def monitored(run: RunConfig) -> tuple[str, ...]:
+    """Names of the sets that a run measures besides what it is trained on."""
+    return (SAFETY, held_out(SAFETY), held_out(task_set(run.task)))
+
+
+def is_done(run: RunConfig, prepared: Prepared) -> bool:
+    """Whether the run's record is there; raises InputError when it is another configuration's."""
+    return check_folder(run, prepared) is not None
+
+
+def check_folder(run: RunConfig, prepared: Prepared) -> dict[str, Any] | None:
+    """The run's record, if it has one. Raises InputError when it is another configuration's."""
+    folder = run_folder(prepared.out, run.id)
+    file = folder / RECORD
+    if not file.is_file():
+        _check_begun(folder / RUN, run, prepared)
+        return None
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the run's record cannot be read: {error}.",
+            remedy="Remove the run's folder: the grid makes it again.",
+            file=file,
+        ) from None
+    about = json.loads(to_json(_about(run, prepared)))
+    _refuse_other([name for name, value in about.items() if record.get(name) != value], file)
+    return record
+
+
+def _check_begun(file: Path, run: RunConfig, prepared: Prepared) -> None:
+    """Raises InputError when an unfinished run in the folder is another configuration's."""
+    try:
+        identity = json.loads(file.read_text(encoding="utf-8"))["identity"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # nothing there, or what the fine-tune itself will refuse
+    mine = {
+        "model": prepared.aligned_sha256,
+        "task": prepared.sets[task_set(run.task)].sha256,
+        "plan": json.loads(to_json(run.plan.as_dict())),
+    }
+    _refuse_other([name for name, value in mine.items() if identity.get(name) != value], file)
+
+
+def _refuse_other(differs: list[str], file: Path) -> None:
+    if differs:
+        raise InputError(
+            f"the folder holds a run of another configuration; what differs: {', '.join(differs)}.",
+            remedy="Give another folder with --out, or the configuration that it was begun with.",
+            file=file,
+        )
+
+
+def _about(run: RunConfig, prepared: Prepared) -> dict[str, Any]:
+    """What makes a run this run."""
+    names = [task_set(run.task), *monitored(run)]
+    names += [proxy_set(run.proxy)] if run.proxy else []
+    return {
+        "id": run.id,
+        "configuration_sha256": run.sha256,
+        "aligned_sha256": prepared.aligned_sha256,
+        "sets": {name: prepared.sets[name].sha256 for name in sorted(set(names))},
+    }
+
+
+def _proxies(prepared: Prepared) -> list[str]:
+    return [
+        name
+        for name in map(proxy_set, prepared.experiment.proxies)
+        if name != proxy_set("original")
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A finished run as numbers: row losses of every set at each checkpoint.
+
+    ``losses[step][name]`` uses the experiment's names of sets; ``steps`` are the checkpoints'
+    numbers of steps, 0 and the last one among them.
+    """
+
+    run: RunConfig
+    finetuned: FinetuneRun
+    record: dict[str, Any]
+    losses: dict[int, dict[str, Losses]]
+
+    @property
+    def steps(self) -> list[int]:
+        return sorted(self.losses)
+
+    @property
+    def last(self) -> int:
+        return self.finetuned.steps_done
+
+    @property
+    def safety(self) -> str:
+        return SAFETY
+
+    @property
+    def task(self) -> str:
+        return task_set(self.run.task)
+
+    def loss(self, step: int, name: str) -> float | None:
+        """Nats per token of a set at a checkpoint, None where it was not measured."""
+        found = self.losses[step].get(name)
+        return None if found is None else found.per_token
+
+    def change(self, name: str, step: int | None = None) -> float | None:
+        """Loss at ``step`` (default: the end) less that at theta_s; None if not measured."""
+        step = self.last if step is None else step
+        now, start = self.loss(step, name), self.loss(0, name)
+        return None if now is None or start is None else now - start
+
+    def displacement(self, step: int) -> float:
+        """Norm of the change of the weights after ``step`` steps."""
+        return 0.0 if step == 0 else float(self.finetuned.steps["displacement"][step - 1])
+
+    def fraction(self, step: int) -> float:
+        """The checkpoint as a fraction of the planned training."""
+        return step / self.run.plan.steps
+
+
+def read_measured(run: RunConfig, prepared: Prepared) -> Measured:
+    """A finished run from its files alone."""
+    folder = run_folder(prepared.out, run.id)
+    record = check_folder(run, prepared)
+    if record is None:
+        raise InputError("the run is not finished.", remedy="Start the grid again.", file=folder)
+    finetuned = read_run(folder)
+    after = read_evaluations(folder / AFTER)
+    losses: dict[int, dict[str, Losses]] = {}
+    names = {TRAIN_TASK: task_set(run.task)}
+    if run.proxy is not None:
+        names[TRAIN_PROXY] = proxy_set(run.proxy)
+    for step, found in finetuned.evaluations.items():
+        losses[step] = {names.get(name, name): value for name, value in found.items()}
+        losses[step] |= after.get(step, {})
+        # The original proxy is the safety rows themselves.
+        losses[step][proxy_set("original")] = losses[step][SAFETY]
+    for name in after.get(finetuned.steps_done, {}):
+        losses[0].setdefault(name, prepared.start(name))
+    return Measured(run, finetuned, record, losses)
+
+
+def influence(now: Losses, start: Losses) -> np.ndarray:
+    """Rows' values ``[n]`` whose mean is the change of the per-token loss and whose spread is its.
+
+    The change is a ratio of sums over rows; these are the ratio's influence values.
+    """
+    difference = now.token_sum - start.token_sum
+    count = start.token_count
+    change = difference.sum() / count.sum()
+    return change + (difference - change * count) / count.mean()

@@ -1,0 +1,275 @@
+"""An experiment from its configuration to its verdicts: prepared, run, compared, judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from finebound.progress import Progress, silent
+from finebound.records import manifest, require_folder, spawn_seed, to_json, write_atomically
+from llm_validation.experiments.comparison import (
+    Compared,
+    compare,
+    counts,
+    tightest,
+    violated_certain,
+)
+from llm_validation.experiments.config import Experiment, expand, find_run
+from llm_validation.experiments.datasets import SAFETY, held_out, proxy_set
+from llm_validation.experiments.findings import Finding, findings
+from llm_validation.experiments.gates import Gate, gates_of, same_budgets, shortfalls
+from llm_validation.experiments.grid import ExecutorName, Outcome, run_grid
+from llm_validation.experiments.landscape import measure_landscapes, read_side
+from llm_validation.experiments.prepare import Prepared, prepare
+from llm_validation.experiments.run import Measured, read_measured
+from llm_validation.experiments.split import Router, SafetySplit, envelopes, splits
+from llm_validation.experiments.statistics import change, population_change
+from llm_validation.experiments.worker import EXPERIMENT
+from theory.confidence import Interval
+
+VALIDATION, COMPARISON = "validate.json", "comparison.json"
+_P = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """A finished run in a few numbers, nats per token.
+
+    ``safety`` and ``task`` are the changes of the losses on held-out rows with paired bootstrap
+    intervals over rows; ``population`` is T14's interval of the safety change (row means).
+    ``capability_gap`` is the held-out task loss above the best run of the same task; the
+    ``training`` entries are exact changes on the training sets; ``tightest`` has the tightest
+    upper bounds on the safety loss there, by when they are known.
+    """
+
+    measured: Measured
+    safety: Interval
+    population: Interval
+    task: Interval
+    capability_gap: float
+    training: dict[str, float]
+    gates: dict[str, Gate]
+    shortfall: float | None
+    tightest: dict[str, Compared | None]
+
+    def as_json(self) -> dict[str, Any]:
+        """The run's entry in the record; the contract's fields first."""
+        m = self.measured
+        run = m.run
+        return {
+            "id": run.id,
+            "status": "done",
+            "safety_gap": self.safety.estimate,
+            "capability_gap": self.capability_gap,
+            "gates": {name: gate.passed for name, gate in self.gates.items()},
+            "gate_details": {name: gate.because for name, gate in self.gates.items()},
+            "task": run.task,
+            "proxy": run.proxy,
+            "method": run.method,
+            "seed": run.seed,
+            "strategy": run.plan.as_dict()["strategy"],
+            "population": "held-out rows; gaps are rises of the loss above theta_s",
+            "safety_interval": [self.safety.lower, self.safety.upper],
+            "safety_population_interval": {
+                "estimate": self.population.estimate,
+                "lower": self.population.lower,
+                "upper": self.population.upper,
+                "failure_probability": self.population.failure_probability,
+                "of": "mean over rows of a row's mean token loss (T14)",
+            },
+            "capability_gain": -self.task.estimate,
+            "capability_gain_interval": [-self.task.upper, -self.task.lower],
+            "training_sets": self.training,
+            "displacement": m.displacement(m.last),
+            "steps": m.last,
+            "least_slack_T17": self.shortfall,
+            "tightest": {when: c and c.as_json() for when, c in self.tightest.items()},
+            "checkpoints": [_checkpoint(m, step) for step in m.steps],
+            "given": run.given,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """Everything an experiment found."""
+
+    prepared: Prepared
+    outcomes: list[Outcome]
+    summaries: list[Summary]
+    compared: list[Compared]
+    findings: list[Finding]
+    routers: list[Router]
+    splits: list[SafetySplit]
+    envelopes: list[dict[str, Any]]
+
+    @property
+    def violated(self) -> list[Compared]:
+        """Violated bounds whose violation fails the command."""
+        return violated_certain(self.compared)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many bounds held, were violated, were vacuous."""
+        return counts(self.compared)
+
+    @property
+    def passed(self) -> bool:
+        """Whether no certain bound was violated and no run failed."""
+        return not self.violated and all(o.status != "failed" for o in self.outcomes)
+
+    def as_json(self) -> dict[str, Any]:
+        """``validate.json``: DESIGN's contract, and what else was found."""
+        done = {s.measured.run.id: s.as_json() for s in self.summaries}
+        return {
+            "runs": [
+                {
+                    **done.get(
+                        o.run.id,
+                        {
+                            "id": o.run.id,
+                            "status": o.status,
+                            "safety_gap": None,
+                            "capability_gap": None,
+                            "gates": {},
+                        },
+                    ),
+                    "error": o.error,
+                    "attempts": [a["outcome"] for a in o.attempts],
+                }
+                for o in self.outcomes
+            ],
+            "bounds": self.counts,
+            "violated": [c.as_json() for c in self.violated],
+            "findings": [f.as_json() for f in self.findings],
+            "routers": [asdict(r) for r in self.routers],
+            "splits": [asdict(s) for s in self.splits],
+            "envelopes": self.envelopes,
+            "aligned": self.prepared.document["aligned"],
+            "sets": self.prepared.document["sets"],
+        }
+
+
+def validate(
+    experiment: Experiment,
+    out: Path,
+    *,
+    executor: ExecutorName = "local",
+    workers: int = 1,
+    address: str | None = None,
+    cache: Path | None = None,
+    only: str | None = None,
+    progress: Progress = silent,
+) -> Validation:
+    """Prepare, measure the constants, run what is not done, compare and judge; resumable.
+
+    ``only`` runs that one run of the grid; what else is done is judged with it. Writes
+    ``validate.json`` and ``comparison.json`` into ``out``. Raises InputError for a folder of
+    another configuration and for input that no run can use.
+    """
+    require_folder(out)
+    runs = expand(experiment)
+    chosen = runs if only is None else [find_run(runs, only)]
+    prepared = prepare(experiment, out, cache=cache, progress=progress)
+    write_atomically(out / EXPERIMENT, to_json(experiment.model_dump(mode="json")) + "\n")
+    # Before any run: what is foreseen must not have seen them.
+    measure_landscapes(
+        prepared, [(run.task, run.proxy, run.method) for run in chosen], progress=progress
+    )
+    outcomes = run_grid(
+        prepared,
+        runs,
+        chosen=[run.id for run in chosen],
+        executor=executor,
+        workers=workers,
+        address=address,
+        progress=progress,
+    )
+    found = judge(prepared, outcomes)
+    made = manifest(
+        given=experiment.model_dump(mode="json", exclude_defaults=True),
+        inputs={name: entry["sha256"] for name, entry in prepared.document["sets"].items()}
+        | {"model": prepared.document["model"]["sha256"]},
+        seed=experiment.seed,
+    )
+    write_atomically(
+        out / COMPARISON, to_json([c.as_json() for c in found.compared], indent=None) + "\n"
+    )
+    write_atomically(out / VALIDATION, to_json({**found.as_json(), "manifest": made}) + "\n")
+    return found
+
+
+def judge(prepared: Prepared, outcomes: Sequence[Outcome]) -> Validation:
+    """Everything that follows from the records of the finished runs; loads no model."""
+    runs = [read_measured(o.run, prepared) for o in outcomes if o.status == "done"]
+    compared = [
+        c
+        for m in runs
+        for c in compare(m, prepared, read_side(prepared, m.run.task, m.run.proxy, m.run.method))
+    ]
+    short, budgets = shortfalls(runs), same_budgets(runs)
+    best: dict[tuple[str, str, int], float] = {}
+    for m in runs:
+        key = (m.run.task, m.run.method, m.run.seed)
+        best[key] = min(best.get(key, np.inf), m.loss(m.last, held_out(m.task)))
+    routers, parts = splits(runs, prepared)
+    return Validation(
+        prepared=prepared,
+        outcomes=list(outcomes),
+        summaries=[
+            _summary(m, prepared, compared, best, short.get(m.run.id), budgets[m.run.id])
+            for m in runs
+        ],
+        compared=compared,
+        findings=findings(runs, seed=prepared.experiment.seed),
+        routers=routers,
+        splits=parts,
+        envelopes=envelopes(runs),
+    )
+
+
+def _summary(
+    m: Measured,
+    prepared: Prepared,
+    compared: list[Compared],
+    best: dict[tuple[str, str, int], float],
+    shortfall: float | None,
+    equal_budget: bool,
+) -> Summary:
+    rng = np.random.default_rng(spawn_seed(prepared.experiment.seed, f"intervals {m.run.id}"))
+    safety, task = held_out(SAFETY), held_out(m.task)
+    start, end = m.losses[0], m.losses[m.last]
+    training = {"safety_gap": m.change(SAFETY)}
+    if (change_of_task := m.change(m.task)) is not None:
+        training["capability_gain"] = -change_of_task
+    if m.run.proxy is not None and (rise := m.change(proxy_set(m.run.proxy))) is not None:
+        training["proxy_gap"] = rise
+    return Summary(
+        measured=m,
+        safety=change(end[safety], start[safety], rng=rng),
+        population=population_change(
+            end[safety], start[safety], vocabulary=prepared.vocabulary, p=_P
+        ),
+        task=change(end[task], start[task], rng=rng),
+        capability_gap=end[task].per_token - best[(m.run.task, m.run.method, m.run.seed)],
+        training=training,
+        gates=gates_of(m, prepared, shortfall=shortfall, equal_budget=equal_budget),
+        shortfall=shortfall,
+        tightest={
+            when: tightest(compared, m.run.id, when=when) for when in ("a priori", "a posteriori")
+        },
+    )
+
+
+def _checkpoint(m: Measured, step: int) -> dict[str, Any]:
+    return {
+        "step": step,
+        "fraction": m.fraction(step),
+        "displacement": m.displacement(step),
+        "loss_change": {
+            name: m.change(name, step) for name in m.losses[step] if name in m.losses[0]
+        },
+    }

@@ -1,0 +1,152 @@
+"""A configuration says every run of its grid once, and says no to everything that is wrong."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from finebound.errors import InputError
+from llm_validation.experiments.config import (
+    NAMED,
+    expand,
+    experiment_of,
+    plan_of,
+    read_experiment,
+)
+
+
+def changed(content, **entries):
+    return experiment_of({**content, **entries})
+
+
+def ids(experiment):
+    return [run.id for run in expand(experiment)]
+
+
+def test_axes_multiply_and_proxies_belong_to_the_strategies_that_use_them(content):
+    block = {
+        "tasks": ["general"], "proxies": ["original", "same-teacher"], "seeds": [0, 1],
+        "unconstrained": True, "radius": [0.5], "lam": [0.25, 1.0],
+        "hybrid": [{"lam": 1.0, "radius": 0.5}], "soft": [{"strength": 2.0}],
+    }  # fmt: skip
+    runs = expand(changed(content, grid=[block]))
+    # none, radius and soft once a seed; two lambdas and a hybrid for each of two proxies.
+    assert len(runs) == 2 * (3 + 2 * 3)
+    assert len({run.id for run in runs}) == len(runs)
+    assert len({run.sha256 for run in runs}) == len(runs)
+    assert {run.plan.seed for run in runs} == {0, 1}
+
+
+def test_ids_are_readable_and_stable(content):
+    block = {"tasks": ["general"], "proxies": ["same-teacher"], "lam": [0.25], "seeds": [3]}
+    block |= {"hybrid": [{"lam": 1e-5, "radius": 2.0}]}
+    assert ids(changed(content, grid=[block])) == [
+        "general_loss-lam0.25_same-teacher_lora_s3",
+        "general_hybrid-lam1e-05-r2_same-teacher_lora_s3",
+    ]
+
+
+def test_blocks_that_overlap_run_once(content):
+    block = {"tasks": ["general"], "unconstrained": True}
+    assert len(ids(changed(content, grid=[block, block]))) == 1
+
+
+def test_the_hash_follows_what_decides_the_run_and_nothing_else(content):
+    def hash_with(**entries):
+        return expand(changed(content, **entries))[2].sha256
+
+    first = hash_with()
+    assert hash_with(description="other words", minutes=3) == first
+    assert hash_with(landscape=None) == first
+    assert hash_with(training={**content["training"], "steps": 5}) != first
+    assert hash_with(rows={**content["rows"], "task": 9}) != first
+    assert hash_with(seed=1) != first
+    assert hash_with(safety="other.jsonl") != first
+
+
+def test_the_hash_survives_a_file_and_another_way_to_write_a_number(content):
+    experiment = experiment_of(content)
+    again = experiment_of(json.loads(experiment.model_dump_json()))
+    assert [run.sha256 for run in expand(again)] == [run.sha256 for run in expand(experiment)]
+    one = changed(content, methods={"lora": {"alpha": 16}})
+    other = changed(content, methods={"lora": {"alpha": 16.0}})
+    assert expand(one)[0].sha256 == expand(other)[0].sha256
+
+
+def test_defaults_and_given_are_told_apart(content):
+    run = expand(experiment_of(content))[0]
+    assert run.given["steps"] == 4
+    assert "betas" not in run.given
+    assert run.plan.as_dict()["betas"] == [0.9, 0.999]
+
+
+def test_a_method_may_bring_its_learning_rate(content):
+    methods = {"lora": {}, "full": {"kind": "full", "learning_rate": 1e-5}}
+    runs = expand(changed(content, methods=methods))
+    assert {run.method: run.plan.learning_rate for run in runs} == {"lora": 0.01, "full": 1e-5}
+
+
+@pytest.mark.parametrize(
+    ("entries", "word"),
+    [
+        ({"lerning_rate": 1}, "unknown entry lerning_rate"),
+        ({"rows": {"safety": 0}}, "rows.safety"),
+        ({"tasks": {"../../etc": "x.jsonl"}}, "tasks"),
+        ({"tasks": {"a/b": "x.jsonl"}}, "tasks"),
+        ({"methods": {"..": {}}}, "methods"),
+        ({"name": "../out"}, "name"),
+        ({"proxies": {"friend": "x.jsonl"}}, "proxies"),
+        ({"grid": []}, "no run"),
+        ({"grid": [{"tasks": ["code"], "unconstrained": True}]}, "'code'"),
+        ({"grid": [{"tasks": ["general"], "lam": [1.0]}]}, "no proxies"),
+        ({"grid": [{"tasks": ["general"], "radius": [-1.0]}]}, "radius"),
+        ({"grid": [{"tasks": ["general"], "radius": [float("nan")]}]}, "radius"),
+        ({"training": {"steps": 4, "strategy": {"kind": "none"}}}, "strategy is given"),
+        ({"training": {"stpes": 4}}, "stpes"),
+        ({"alignment": {"seed": 4}}, "seed is given"),
+    ],
+)
+def test_what_is_wrong_is_named(content, entries, word):
+    with pytest.raises(InputError) as caught:
+        changed(content, **entries)
+    assert word in str(caught.value)
+
+
+def test_a_missing_entry_is_named(content):
+    with pytest.raises(InputError, match="lacks the entry safety"):
+        experiment_of({k: v for k, v in content.items() if k != "safety"})
+
+
+def test_files_are_json_or_safe_yaml(content, tmp_path):
+    import yaml
+
+    (tmp_path / "e.json").write_text(json.dumps(content))
+    (tmp_path / "e.yaml").write_text(yaml.safe_dump(content))
+    assert read_experiment(tmp_path / "e.yaml") == read_experiment(tmp_path / "e.json")
+    (tmp_path / "bad.json").write_text('{"name": "x",\n oops}')
+    with pytest.raises(InputError, match="row 2"):
+        read_experiment(tmp_path / "bad.json")
+    (tmp_path / "bad.yaml").write_text("!!python/object/apply:os.system ['true']")
+    with pytest.raises(InputError, match="not YAML"):
+        read_experiment(tmp_path / "bad.yaml")
+    with pytest.raises(InputError, match="smoke"):
+        read_experiment("smokey")
+
+
+@pytest.mark.parametrize("file", sorted(NAMED.glob("*.json")), ids=lambda file: file.stem)
+def test_shipped_experiments_expand(file):
+    experiment = read_experiment(file.stem)
+    assert experiment.name == file.stem
+    planned = plan_of(expand(experiment))
+    assert planned
+    assert all(run["status"] == "planned" for run in planned)
+
+
+def test_a_dry_run_needs_no_torch():
+    code = (
+        "import sys; from llm_validation.experiments.config import *; "
+        "expand(read_experiment('paper_orca')); "
+        "sys.exit(bool({'torch', 'transformers', 'datasets'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,80 @@
+"""Rows: nothing held out is trained on, shared prompts stay shared, files give the same content."""
+
+import pytest
+
+from finebound.errors import InputError
+from llm_validation.data.dataset import Dataset, Example
+from llm_validation.experiments.config import experiment_of
+from llm_validation.experiments.datasets import draw_sets, read_set, write_sets
+from llm_validation.measure.texts import normalise
+from llm_validation.models.loading import load_model
+
+
+@pytest.fixture(scope="module")
+def sets(content, tiny_model_folder):
+    tiny_model = load_model(tiny_model_folder)
+    rows = {"safety": 120, "task": 120, "proxy": 120, "held_out": 40}
+    tasks = {"general": "builtin:task-general", "code": "builtin:task-code"}
+    return draw_sets(experiment_of({**content, "rows": rows, "tasks": tasks}), tiny_model)
+
+
+def prompts(dataset):
+    return {normalise(prompt) for prompt in dataset.prompts}
+
+
+def test_no_training_set_holds_a_held_out_prompt(sets):
+    kept_out = set().union(*(prompts(d) for name, d in sets.items() if name.endswith("held-out")))
+    for name, dataset in sets.items():
+        if not name.endswith("held-out"):
+            assert not prompts(dataset) & kept_out
+    assert {name: len(d) for name, d in sets.items()} == {
+        "safety": 120, "safety.held-out": 40, "task.general": 120, "task.general.held-out": 40,
+        "task.code": 120, "task.code.held-out": 40, "proxy.original": 120,
+        "proxy.same-teacher": 120,
+    }  # fmt: skip
+
+
+def test_shared_prompts_are_drawn_together(sets):
+    # 60 of 480 are shared: independent draws of a quarter each would share about 3 of them.
+    assert len(prompts(sets["safety"]) & prompts(sets["task.general"])) >= 8
+
+
+def test_the_original_proxy_is_the_safety_rows(sets):
+    assert sets["proxy.original"].sha256 == sets["safety"].sha256
+
+
+def test_another_seed_draws_other_rows(content, tiny_model, sets):
+    other = draw_sets(experiment_of({**content, "seed": 5}), tiny_model)
+    assert prompts(other["safety"]) - prompts(sets["safety"])
+
+
+def test_long_rows_are_left_out(content, tiny_model):
+    rows = {**content["rows"], "max_length": 320}
+    sets = draw_sets(experiment_of({**content, "rows": rows}), tiny_model)
+    from llm_validation.data.encoding import encode
+
+    for dataset in sets.values():
+        encode(dataset, tiny_model.tokenizer, max_length=320)  # raises for a longer row
+
+
+def test_too_few_rows_and_equal_data_are_refused(content, tiny_model):
+    with pytest.raises(InputError, match="same content"):
+        draw_sets(experiment_of({**content, "tasks": {"general": "builtin:safety"}}), tiny_model)
+    proxies = {"original": "builtin:proxy-same-teacher"}
+    grid = [{"tasks": ["general"], "unconstrained": True}]
+    with pytest.raises(InputError, match="the very rows"):
+        draw_sets(experiment_of({**content, "proxies": proxies, "grid": grid}), tiny_model)
+
+
+def test_files_give_the_same_content_back(tmp_path):
+    examples = [
+        Example("a\nb", "c", (("system", "a"), ("user", "b")), category="x"),
+        Example.single_turn("😀 \u2028 p", 'r "q"\n'),
+    ]
+    original = Dataset.of(examples, name="safety")
+    write_sets({"safety": original}, tmp_path)
+    back = read_set(tmp_path, "safety", source="memory")
+    assert back.sha256 == original.sha256
+    assert back.examples == original.examples
+    with pytest.raises(InputError, match="cannot be read"):
+        read_set(tmp_path, "task", source="memory")
