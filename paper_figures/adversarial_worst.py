@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SOURCE = "theory"
+SOURCE = "measurement"
 
 _CLOSE = 0.01
 _ROUNDING = 1e-9
 _LEAST = 1e-10
+_TICKS = (1e-10, 1e-8, 1e-6, 1e-4, 1e-2)
 _KEPT = ("statement", "quantity", "direction", "form", "part", "ratio", "error", "sharpest", "why")
 
 
@@ -101,7 +102,10 @@ def _ends(axes: Axes, forms: list[dict[str, Any]]) -> None:
     axes.set_xlim(_LEAST * 0.4, 0.1)
     axes.set_yticks(range(len(statements)), statements)
     axes.set_ylim(len(statements) - 0.5, -0.5)
+    axes.set_xticks(_TICKS)
+    axes.minorticks_off()
     axes.set_xlabel("1 - ratio / supremum (no unit)")
+    axes.set_ylabel("statement (number)")
 
 
 def _ascents(axes: Axes, forms: list[dict[str, Any]]) -> None:
@@ -115,6 +119,10 @@ def _ascents(axes: Axes, forms: list[dict[str, Any]]) -> None:
     axes.axhline(_CLOSE, color=style.MUTED, linewidth=0.8, linestyle="--")
     axes.set_yscale("log")
     axes.set_ylim(_LEAST * 0.4, 1.0)
+    axes.set_yticks([*_TICKS, 1.0])
+    axes.minorticks_off()
+    axes.set_xlim(0.0, 100.0)
+    axes.set_xticks([0, 25, 50, 75, 100])
     axes.set_xlabel("steps of the ascent (%)")
     axes.set_ylabel("1 - best ratio / supremum (no unit)")
     figure = axes.get_figure()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sims.rows import Row
 
-SOURCE = "theory"
+SOURCE = "measurement"
 
 # Instances of each family: under a minute on one core, the full audit is `make audit`.
 _SIZES = {
@@ -79,8 +79,9 @@ def shows(data: dict[str, Any]) -> str:
         "Truth / bound for upper bounds (≤), bound / truth for lower ones (≥), the smaller of the "
         "two for equalities (=), of every statement over the audit's random toy problems and "
         "trained models, all its forms together. Dots: medians; thick and thin lines: the middle "
-        "50 % and 90 %; what lies at the left edge is below 0.001, or lost in rounding. No instance lies beyond 1. "
-        "Right: comparisons made, violations found, wrong versions refuted of those tried."
+        "50 % and 90 %; what lies at the left edge is below 0.001, or lost in rounding. No "
+        "instance lies beyond 1. Right: comparisons made, violations found, wrong versions "
+        "refuted of those tried."
     )
 
 
@@ -135,9 +136,26 @@ def draw(data: dict[str, Any]) -> Figure:
     axes.set_yticks(ticks, labels)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("truth / bound (ratio)")
+    axes.set_ylabel(
+        "bounded quantity (direction)", rotation=0, ha="left", va="center", color=style.MUTED
+    )
+    axes.yaxis.set_label_coords(_NAMES, -1.3, transform=axes.get_yaxis_transform())
+    _legend(figure)
     for x, words in zip(_COUNTS, ("compared", "violated", "refuted"), strict=True):
         _text(axes, x, -1.3, words, ha="right", color=style.MUTED)
     return figure
+
+
+def _legend(figure: Figure) -> None:
+    from matplotlib.lines import Line2D
+
+    marks = {
+        "median": {"marker": "o", "linestyle": "", "markersize": 3.5},
+        "middle 50 %": {"linewidth": 3.0, "alpha": 0.6},
+        "middle 90 %": {"linewidth": 0.8},
+    }
+    handles = [Line2D([], [], color=style.INK, label=word, **how) for word, how in marks.items()]
+    figure.legend(handles=handles, loc="lower right", ncols=3)
 
 
 def _text(axes: Axes, x: float, y: float, words: str, **how: Any) -> None:
