@@ -242,7 +242,7 @@ def audit_against_loop(rounds: int) -> None:
     wall, processor = np.median(ratios, axis=0)
     print(
         f"tabular audit, loop of single instances / batches: {wall:.0f}x wall, "
-        f"{processor:.0f}x processor time ({rounds} rounds, load {load()})"
+        f"{processor:.0f}x processor time ({rounds} rounds, {load()})"
     )
 
 
