@@ -10,6 +10,8 @@ from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
 
 _INSTANCES = 10_000
+# The adversary must come this close to a form that is claimed tight, and not beyond it.
+_REACHED, _BROKEN = 0.99, 1.0 + 1e-9
 
 
 @dataclass(frozen=True)
@@ -18,8 +20,8 @@ class Options:
 
     --audit: problems are drawn at random, every strategy is solved by an independent path, and
     each bound is compared with the true gaps. Mutants (2 % too tight, a factor 2 off, flipped, a
-    term dropped) have to be refuted. Exit code 1 if a bound is violated or a mutant survives. A
-    small audit draws more instances than asked for while a mutant survives. A second table shows
+    term dropped) have to be refuted. Exit code 1 if a bound is violated, a mutant survives, or the
+    adversary stays 1 % away from a bound that is claimed tight. A small audit draws more instances than asked for while a mutant survives. A second table shows
     what becomes of a bound where an assumption of its statement fails.
 
     --grid: a sweep over knobs, strategies and seeds of one family of trained toy models, described
@@ -135,7 +137,8 @@ def _audit(options: Options) -> int:
         from finebound.cli.simulate_table import print_audit
 
         print_audit(rows, broken, found)
-    return 0 if passed(rows) and all(ratio <= 1.0 + 1e-9 for ratio in found.values()) else 1
+    tight = all(_REACHED <= ratio <= _BROKEN for ratio in found.values())
+    return 0 if passed(rows) and tight else 1
 
 
 def _refuse(options: Options) -> None:

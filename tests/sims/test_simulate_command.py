@@ -109,8 +109,10 @@ def test_a_file_in_place_of_the_folder_is_refused_before_any_work(tmp_path) -> N
         main(["--audit", "--out", str(file)])
 
 
-@pytest.mark.parametrize(("ratio", "code"), [(0.998, 0), (1.001, 1)])
-def test_the_adversary_is_reported_and_may_not_get_past_1(capsys, monkeypatch, ratio, code) -> None:
+@pytest.mark.parametrize(("ratio", "code"), [(0.998, 0), (1.001, 1), (0.98, 1)])
+def test_the_adversary_must_come_close_to_1_and_not_past_it(
+    capsys, monkeypatch, ratio, code
+) -> None:
     monkeypatch.setattr("sims.adversary.search", lambda *, seed, progress: {"T4/gap": ratio})
     arguments = ["--audit", "--sizes", "price=20", "--adversarial"]
     assert main([*arguments, "--json"]) == code
