@@ -21,8 +21,9 @@ class Options:
     --audit: problems are drawn at random, every strategy is solved by an independent path, and
     each bound is compared with the true gaps. Mutants (2 % too tight, a factor 2 off, flipped, a
     term dropped) have to be refuted. Exit code 1 if a bound is violated, a mutant survives, or the
-    adversary stays 1 % away from a bound that is claimed tight. A small audit draws more instances than asked for while a mutant survives. A second table shows
-    what becomes of a bound where an assumption of its statement fails.
+    adversary stays 1 % away from a bound that is claimed tight. A small audit draws more
+    instances than asked for while a mutant survives. A second table shows what becomes of a bound
+    where an assumption of its statement fails.
 
     --grid: a sweep over knobs, strategies and seeds of one family of trained toy models, described
     by a JSON or YAML file such as {"family": "mlp", "overlap": [0, 0.5, 1], "lam": [0.1, 1, 10],

@@ -110,7 +110,7 @@ def test_a_file_in_place_of_the_folder_is_refused_before_any_work(tmp_path) -> N
 
 
 @pytest.mark.parametrize(("ratio", "code"), [(0.998, 0), (1.001, 1), (0.98, 1)])
-def test_the_adversary_must_come_close_to_1_and_not_past_it(
+def test_the_adversary_must_come_close_to_1_and_not_beyond(
     capsys, monkeypatch, ratio, code
 ) -> None:
     monkeypatch.setattr("sims.adversary.search", lambda *, seed, progress: {"T4/gap": ratio})
