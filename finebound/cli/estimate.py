@@ -52,6 +52,11 @@ class Options:
     """Longest row in tokens (default: the model's context)."""
     coordinates: Literal["adapter", "all"] = "adapter"
     """Weights that will be trained: a LoRA adapter or all."""
+    forecast: bool = False
+    """Forecast what the planned fine-tune will change under each lambda and radius, by a few large
+    steps of it: about a tenth of its time for each. Needs --model."""
+    batch_size: int = 8
+    """Task rows in a step of the planned fine-tune, for --forecast; as many of the proxy."""
     failure_probability: float = 0.05
     """Of each statement that holds with high probability."""
     seed: int = 0
@@ -119,6 +124,8 @@ def request_of(options):
             max_length=options.max_length,
             drop_unusable=options.drop_unusable,
             coordinates=options.coordinates,
+            forecast=options.forecast,
+            batch_size=options.batch_size,
             failure_probability=options.failure_probability,
             seed=options.seed,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -9,9 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from finebound.output import number, strategy_as_json
-from llm_validation.estimation.summary import Row, Verdict, advice, rows
+from llm_validation.estimation.summary import Row, Verdict, advice, rows, strategy_words
 
 if TYPE_CHECKING:
+    from llm_validation.estimation.forecast import StrategyForecast
     from llm_validation.estimation.pipeline import Estimate
 
 _MODEL_TITLES = {
@@ -55,6 +57,45 @@ def print_estimate(estimate: Estimate, console: Console, *, strategy: str = "all
             style="dim",
             highlight=False,
         )
+    _print_forecasts(estimate.forecasts, console, strategy)
+
+
+def _print_forecasts(
+    forecasts: Sequence[StrategyForecast], console: Console, strategy: str
+) -> None:
+    shown = [
+        made
+        for made in forecasts
+        if made.strategy is None or strategy in ("all", strategy_as_json(made.strategy)["kind"])
+    ]
+    if not shown:
+        return
+    table = Table(title="forecast of the planned fine-tune: ESTIMATED, no bound", **_LOOK)
+    table.add_column("strategy")
+    for what in ("safety", "task"):
+        table.add_column(f"{what} loss changes by\n(nats/token, 90 % interval)")
+    table.add_column("cost, of the\nfine-tune", justify="right")
+    for made in shown:
+        table.add_row(
+            strategy_words(made.strategy),
+            _change(made.safety_change, made.safety_interval),
+            _change(made.task_change, made.task_interval),
+            f"{made.cost_share:.0%}",
+        )
+    console.print(table)
+    for note in dict.fromkeys(note for made in shown for note in made.notes):
+        console.print(f"- {escape(note)}", style="dim", highlight=False)
+    methods = ", ".join(dict.fromkeys(made.method for made in shown))
+    console.print(
+        f"Forecast by: {methods}. Changes are loss after minus before; a falling task loss is a "
+        "gain of capability.",
+        style="dim",
+        highlight=False,
+    )
+
+
+def _change(value: float, interval: tuple[float, float]) -> str:
+    return f"{value:+.3f} ({interval[0]:+.3f} to {interval[1]:+.3f})"
 
 
 def _penalised(estimate: Estimate) -> str:

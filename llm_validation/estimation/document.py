@@ -15,6 +15,7 @@ from llm_validation.estimation.model_side import (
 from llm_validation.estimation.pipeline import Estimate
 from llm_validation.estimation.summary import advice, rows, strategy_words
 from llm_validation.measure.overlap_measure import OverlapMeasure
+from llm_validation.training.strategies import strategy_as_dict
 
 
 def document(estimate: Estimate, *, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -48,6 +49,7 @@ def document(estimate: Estimate, *, manifest: dict[str, Any]) -> dict[str, Any]:
         "model": None if estimate.model is None else _model(estimate.model),
         "constants": _constants(estimate),
         "forecast": [asdict(step) for step in straight_steps(estimate)],
+        **_strategy_forecasts(estimate),
         "bounds": [
             {"strategy": strategy_as_json(e.strategy), "basis": e.basis, **bound_as_json(e.bound)}
             for e in estimate.bounds
@@ -61,6 +63,24 @@ def straight_steps(estimate: Estimate) -> list[StraightStep]:
     if estimate.model is None:
         return []
     return [straight_step(estimate.model, radius) for radius in estimate.request.radii]
+
+
+def _strategy_forecasts(estimate: Estimate) -> dict[str, Any]:
+    """The forecast of each strategy; without ``--forecast`` nothing is added."""
+    if not estimate.forecasts:
+        return {}
+    return {
+        "strategy_forecast": [
+            {
+                **_plain(made),
+                "strategy": strategy_as_dict(made.strategy),
+                "in_words": strategy_words(made.strategy),
+                "unit": "nats/token",
+                "status": str(made.status),
+            }
+            for made in estimate.forecasts
+        ]
+    }
 
 
 def _row(row) -> dict[str, Any]:

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 from finebound.output import QUANTITY_WORDS, number
 from llm_validation.estimation.model_side import constants_of
 from llm_validation.estimation.pipeline import Estimate, Request
-from llm_validation.estimation.plots import front_plot, hybrid_map, lambda_plots, radius_plots
+from llm_validation.estimation.plots import (
+    forecast_plot,
+    front_plot,
+    hybrid_map,
+    lambda_plots,
+    radius_plots,
+)
 from llm_validation.estimation.summary import (
     Row,
     Verdict,
@@ -80,6 +86,9 @@ def page(estimate: Estimate, *, manifest: Mapping[str, Any]) -> str:
         lambdas=lambda_plots(estimate),
         radii=radius_plots(estimate),
         hybrid=hybrid_map(estimate),
+        forecast_plot=forecast_plot(estimate.forecasts),
+        forecasts=_forecasts(estimate),
+        forecast_notes=list(dict.fromkeys(n for made in estimate.forecasts for n in made.notes)),
         loss_table=_table(estimate, LossConstraint),
         radius_table=_table(estimate, ParameterConstraint),
         hybrid_table=_table(estimate, Hybrid),
@@ -310,6 +319,26 @@ def _lowered(row: Row) -> list[tuple[str, str, str]]:
         if found is not None and found.dominant and found.remedy:
             causes.setdefault((found.dominant, found.remedy), []).append(name)
     return [(" and ".join(who), what, remedy) for (what, remedy), who in causes.items()]
+
+
+def _forecasts(estimate: Estimate) -> list[dict[str, Any]]:
+    """The forecasts' rows: words of the strategy, change and interval of both losses, cost."""
+    return [
+        {
+            "strategy": strategy_words(made.strategy),
+            "changes": [
+                (_number(value), *map(_number, interval))
+                for value, interval in (
+                    (made.safety_change, made.safety_interval),
+                    (made.task_change, made.task_interval),
+                )
+            ],
+            "cost": f"{made.cost_share:.0%}",
+            "status": made.status,
+            "method": made.method,
+        }
+        for made in estimate.forecasts
+    ]
 
 
 def _overlap(measure: OverlapMeasure) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from llm_validation.measure.texts import normalise
 from theory.exact import Frontier
 
 if TYPE_CHECKING:
+    from llm_validation.estimation.forecast import StrategyForecast
     from llm_validation.estimation.model_side import ModelSide
     from llm_validation.measure.landscape import Where
     from llm_validation.measure.proxy_mismatch import ProxyMismatch
@@ -50,7 +51,9 @@ class Request:
     ``model`` None measures the text alone. ``rows`` limits each dataset by a seeded sample, and
     ``model_rows`` that of the model alone. ``drop_unusable`` leaves out rows without a prompt or
     an answer instead of refusing the file. ``learning_rate`` and ``steps`` are the planned
-    AdamW budget. Raises ValueError for values out of range.
+    AdamW budget. ``forecast`` adds what that fine-tune, with ``batch_size`` task rows a step, will
+    change under each lambda and radius; it needs a model. Raises ValueError for values out of
+    range.
     """
 
     safety: str
@@ -66,6 +69,8 @@ class Request:
     max_length: int | None = None
     drop_unusable: bool = False
     coordinates: Where = "adapter"
+    forecast: bool = False
+    batch_size: int = 8
     failure_probability: float = 0.05
     seed: int = 0
 
@@ -84,6 +89,13 @@ class Request:
                 raise ValueError(f"{name} is {value}: at least 2 rows are needed.")
         if not 0 < self.learning_rate < np.inf or self.steps < 1:
             raise ValueError("--learning-rate must be above 0 and finite, --steps at least 1.")
+        if self.batch_size < 1:
+            raise ValueError(f"--batch-size is {self.batch_size}: a step needs at least 1 row.")
+        if self.forecast and self.model is None:
+            raise ValueError(
+                "--forecast needs --model: it trains that model for a few steps. Give packaged, a "
+                "folder or a hub id."
+            )
 
 
 @dataclass(frozen=True)
@@ -101,6 +113,7 @@ class Estimate:
     front: Frontier
     model: ModelSide | None
     bounds: tuple[Estimated, ...] = field(repr=False)
+    forecasts: tuple[StrategyForecast, ...] = ()
 
 
 def estimate(request: Request, *, progress: Progress = silent) -> Estimate:
@@ -171,6 +184,11 @@ def estimate(request: Request, *, progress: Progress = silent) -> Estimate:
             radii=request.radii,
             budget=planned_radius(side, learning_rate=request.learning_rate, steps=request.steps),
         )
+    forecasts: list[StrategyForecast] = []
+    if request.forecast and loaded is not None:
+        from llm_validation.estimation.forecast import forecast_strategies
+
+        forecasts = forecast_strategies(request, loaded, datasets, progress=progress)
     return Estimate(
         request=request,
         datasets=datasets,
@@ -183,6 +201,7 @@ def estimate(request: Request, *, progress: Progress = silent) -> Estimate:
         front=front_on_rows(shared, np.geomspace(1e-3, 1e3, 121)),
         model=side,
         bounds=tuple(bounds),
+        forecasts=tuple(forecasts),
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
@@ -22,9 +23,19 @@ from finebound.output import number
 from llm_validation.estimation.bounds import front_on_rows, model_bounds
 from llm_validation.estimation.model_side import straight_step
 from llm_validation.estimation.pipeline import Estimate
-from llm_validation.estimation.summary import Row, Verdict, budget_radius, rows, verdict
+from llm_validation.estimation.summary import (
+    Row,
+    Verdict,
+    budget_radius,
+    rows,
+    strategy_words,
+    verdict,
+)
 from theory.bound import Direction, Quantity
 from theory.strategy import Hybrid, LossConstraint, ParameterConstraint
+
+if TYPE_CHECKING:
+    from llm_validation.estimation.forecast import StrategyForecast
 
 # Okabe and Ito's palette: told apart with any colour vision.
 SAFETY, TASK, PROXY = "#B4470B", "#0B6BA8", "#0B7A5C"
@@ -419,6 +430,33 @@ def hybrid_map(estimate: Estimate) -> Plot | None:
         figure,
         "Penalising the safety loss and staying within a radius at once: the safety loss rises by "
         "at most the number in the cell. Paler is safer; grey cells are vacuous.",
+    )
+
+
+def forecast_plot(forecasts: Sequence[StrategyForecast]) -> Plot | None:
+    """Forecast changes of both losses with their 90 % intervals, nats/token; None of none."""
+    if not forecasts:
+        return None
+    places = np.arange(len(forecasts))
+    with _style():
+        figure = _figure(height=1.2 + 0.24 * len(forecasts), width=7.2)
+        panels = figure.subplots(1, 2, sharey=True)
+        for axes, name, colour in zip(panels, ("safety", "task"), (SAFETY, TASK), strict=True):
+            values = np.array([getattr(made, f"{name}_change") for made in forecasts])
+            limits = np.array([getattr(made, f"{name}_interval") for made in forecasts])
+            axes.axvline(0.0, color=MUTED, lw=0.8)
+            # An interval of one measured row is infinite: the table says so, no line can.
+            limits[~np.isfinite(limits)] = np.nan
+            axes.hlines(places, *limits.T, color=colour, lw=2.2, alpha=0.45)
+            axes.plot(values, places, "o", color=colour, ms=5)
+            axes.set(xlabel=f"{name} loss change (nats/token)", ylim=(len(forecasts) - 0.5, -0.5))
+            axes.grid(True, axis="x", color="#E6E9EC", lw=0.6)
+            axes.set_axisbelow(True)
+        panels[0].set_yticks(places, [strategy_words(made.strategy) for made in forecasts])
+    return Plot(
+        figure,
+        "What the planned fine-tune is forecast to change under each strategy: loss after minus "
+        "before, with 90 % intervals. ESTIMATED: no bound.",
     )
 
 

@@ -301,9 +301,11 @@ def radius_within(estimate: Estimate, rise: float) -> ParameterConstraint | None
     ).strategy
 
 
-def strategy_words(strategy: Strategy) -> str:
-    """ "loss, lambda 0.5" and the like."""
+def strategy_words(strategy: Strategy | None) -> str:
+    """ "loss, lambda 0.5" and the like; None is the unconstrained fine-tune."""
     match strategy:
+        case None:
+            return "unconstrained"
         case LossConstraint():
             return f"loss, lambda {strategy.lam:g}"
         case ParameterConstraint():

@@ -78,6 +78,53 @@ def test_with_a_model(capsys, files, tmp_path, tiny_folder):
     assert content["model"]["losses"]["task"]["per_token"] > 0
 
 
+def test_a_forecast_is_in_the_table_the_json_and_the_page(capsys, files, tmp_path, tiny_folder):
+    out = tmp_path / "out"
+    code, printed, _ = run(
+        capsys, "estimate", "--safety", files["safety"], "--task", files["task"],
+        "--model", tiny_folder, "--lam", "1", "--radius", "0.01", "--forecast",
+        "--steps", "12", "--batch-size", "4", "--strategy", "parameter", "--out", out,
+    )  # fmt: skip
+    assert code == 0
+    words = " ".join(printed.split())
+    assert "forecast of the planned fine-tune: ESTIMATED, no bound" in words
+    assert "||BA||" in words
+    assert "unconstrained" in words
+    assert "loss, lambda 1" not in words  # --strategy parameter
+    content = json.loads((out / "estimate.json").read_text())
+    made = content["strategy_forecast"]
+    assert [row["strategy"] for row in made] == [
+        {"kind": "none"}, {"kind": "loss", "lam": 1.0}, {"kind": "parameter", "radius": 0.01},
+    ]  # fmt: skip
+    for row in made:
+        assert row["status"] == "ESTIMATED"
+        assert row["unit"] == "nats/token"
+        assert row["method"]
+        assert 0 < row["cost_share"] < 0.2
+        for name in ("safety", "task"):
+            low, high = row[f"{name}_interval"]
+            assert low < row[f"{name}_change"] < high
+    # The straight steps keep their place and form.
+    assert [set(step) for step in content["forecast"]] == [
+        {"radius", "safety_change", "task_change"}
+    ]
+    assert content["manifest"]["given"]["forecast"] is True
+    assert 'id="forecast"' in (out / "report.html").read_text()
+
+
+def test_a_forecast_without_a_model_is_refused(capsys, files, tmp_path):
+    out = tmp_path / "out"
+    code, printed, err = run(
+        capsys, "estimate", "--safety", files["safety"], "--task", files["task"], "--forecast",
+        "--out", out,
+    )  # fmt: skip
+    assert code == 2
+    assert printed == ""
+    assert "--forecast needs --model" in err
+    assert err.count("\n") == 1
+    assert not out.exists()
+
+
 def test_calibrate_on_a_model_and_on_a_problem(capsys, files, tmp_path, tiny_folder):
     code, out, _ = run(
         capsys, "calibrate", "--safety", files["safety"], "--task", files["task"],

@@ -235,6 +235,31 @@ def test_every_bound_is_listed_with_its_status_and_every_gap_with_its_reason(
     assert all(a in words for b in applying for a in b.assumptions)
 
 
+def test_forecasts_are_a_section_of_their_own_with_status_and_escaped_notes(
+    whole: Estimate,
+) -> None:
+    from llm_validation.estimation.forecast import StrategyForecast
+    from theory.strategy import ParameterConstraint
+
+    numbers = (-0.125, (-0.25, 0.0625), 0.5, (-float("inf"), float("inf")), 0.08)
+    made = tuple(
+        StrategyForecast(strategy, *numbers, "coarse unroll (T20)", (ATTACK,))
+        for strategy in (None, ParameterConstraint(0.5))
+    )
+    html = page(replace(whole, forecasts=made), manifest=MANIFEST)
+    section = html[html.index('<section id="forecast">') : html.index('<section id="overlap">')]
+    assert "<script" not in html.lower()
+    words = Outline(section).words
+    assert words.count(ATTACK) == 1  # each note once
+    assert "unconstrained −0.125 −0.25 to 0.0625 nats/token" in words
+    assert "parameter, radius 0.5" in words
+    assert "−∞ to ∞" in words
+    assert section.count('class="badge estimated"') == 4
+    assert "8% of the fine-tune" in words
+    assert 'href="#forecast"' in html
+    assert 'id="forecast"' not in page(whole, manifest=MANIFEST)
+
+
 def test_a_long_prompt_is_cut_and_marked(tmp_path: Path, files: dict[str, str]) -> None:
     tail = "the very end of a prompt"
     rows = [("word " * 400 + tail, "yes"), ("another", "no"), ("a third", "no")]
@@ -293,6 +318,8 @@ def test_the_command_has_only_options_that_the_verb_knows() -> None:
         max_length=3,
         drop_unusable=True,
         coordinates="all",
+        forecast=True,
+        batch_size=5,
         failure_probability=0.5,
         seed=9,
     )

@@ -137,6 +137,8 @@ def test_a_sample_keeps_matched_prompts_together():
         ({"failure_probability": 1.0}, "--failure-probability"),
         ({"rows": 1}, "--rows is 1"),
         ({"steps": 0}, "--steps"),
+        ({"batch_size": 0}, "--batch-size is 0"),
+        ({"forecast": True}, "--forecast needs --model"),
     ],
 )
 def test_requests_out_of_range_are_refused(change, says):

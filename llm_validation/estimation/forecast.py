@@ -1,0 +1,161 @@
+"""What the planned fine-tune will change under each strategy: forecasts, never bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from finebound.errors import InputError
+from finebound.progress import Progress, silent
+from finebound.records import spawn_seed
+from llm_validation.data.dataset import Dataset
+from llm_validation.forecast.unroll import CoarseUnroll
+from llm_validation.forecast.world import Role, World
+from llm_validation.models.adapters import ALL_LINEAR
+from llm_validation.training.plan import FullWeights, Lora, TrainingPlan
+from llm_validation.training.strategies import Strategy
+from theory.bound import Status
+from theory.strategy import LossConstraint, ParameterConstraint
+
+if TYPE_CHECKING:
+    from llm_validation.estimation.pipeline import Request
+    from llm_validation.models.loading import LoadedModel
+
+SHARE = 0.1
+SHORT_STEPS = 5
+"""Coarse steps of a plan of which ``SHARE`` pays for none."""
+
+
+@dataclass(frozen=True)
+class StrategyForecast:
+    """One strategy's forecast: losses after minus before the fine-tune, nats a token.
+
+    ``safety_interval`` and ``task_interval`` are 90 % intervals: what usual errors are, not a
+    guarantee. ``cost_share`` is the forecast's cost over its fine-tune's, both in tokens.
+    ``strategy`` None is the unconstrained fine-tune. A radius is the norm of the weights' change,
+    ``||BA||`` with LoRA. ``notes`` say what a reader of this row must know besides.
+    """
+
+    strategy: Strategy
+    safety_change: float
+    safety_interval: tuple[float, float]
+    task_change: float
+    task_interval: tuple[float, float]
+    cost_share: float
+    method: str
+    notes: tuple[str, ...] = ()
+    status: Status = Status.ESTIMATED
+
+
+def planned(request: Request, loaded: LoadedModel) -> TrainingPlan:
+    """The unconstrained fine-tune of a request: LoRA, or all weights where those are asked for."""
+    return TrainingPlan(
+        method=_lora(loaded) if request.coordinates == "adapter" else FullWeights(),
+        steps=request.steps,
+        learning_rate=request.learning_rate,
+        batch_size=request.batch_size,
+        max_length=request.max_length,
+        drop_long=True,
+        seed=request.seed,
+    )
+
+
+def forecast_strategies(
+    request: Request,
+    loaded: LoadedModel,
+    datasets: Mapping[str, Dataset],
+    *,
+    progress: Progress = silent,
+) -> list[StrategyForecast]:
+    """No constraint, then every lambda, then every radius of ``request``, by the coarse unroll.
+
+    Each costs about ``SHARE`` of its fine-tune; where that pays for nothing it costs more, and a
+    note says so. Without a proxy lambda weighs the safety data. Raises InputError where the
+    unroll diverges. Source: T20 of docs/theorems.md.
+    """
+    plan = planned(request, loaded)
+    world = World(
+        loaded,
+        datasets["safety"],
+        datasets["task"],
+        datasets.get("proxy", datasets["safety"]),
+        max_length=request.max_length,
+        seed=spawn_seed(request.seed, "forecast"),
+    )
+    strategies: list[Strategy] = [
+        None,
+        *map(LossConstraint, request.lams),
+        *map(ParameterConstraint, request.radii),
+    ]
+    shared = _left_out(world, datasets)
+    return [
+        _forecast(world, replace(plan, strategy=strategy), shared, "proxy" in datasets)
+        for strategy in progress(strategies, "forecasting strategies")
+    ]
+
+
+def _lora(loaded: LoadedModel) -> Lora:
+    """On the modules that ``measure.coordinates.adapter`` measures the bounds' constants on."""
+    present = {name.rpartition(".")[2] for name, _ in loaded.model.named_modules()}
+    return Lora(targets=tuple(t for t in Lora().targets if t in present) or (ALL_LINEAR,))
+
+
+def _forecast(
+    world: World, plan: TrainingPlan, shared: tuple[str, ...], has_proxy: bool
+) -> StrategyForecast:
+    unroll, short = _unroll(world, plan)
+    said = unroll.predict(world, plan)
+    share = said.cost_tokens / world.finetune_tokens(plan)
+    return StrategyForecast(
+        strategy=plan.strategy,
+        safety_change=said.safety_change,
+        safety_interval=said.interval_90.safety,
+        task_change=said.task_change,
+        task_interval=said.interval_90.task,
+        cost_share=share,
+        method=said.name,
+        notes=(*short, *_about_strategy(plan, has_proxy), *shared),
+    )
+
+
+def _unroll(world: World, plan: TrainingPlan) -> tuple[CoarseUnroll, tuple[str, ...]]:
+    try:
+        return CoarseUnroll.within(world, plan, share=SHARE), ()
+    except InputError:
+        # Raised for nothing but a short plan: a dearer forecast is better than none.
+        steps = min(SHORT_STEPS, plan.steps)
+    how = "they are run as planned" if steps == plan.steps else f"{steps} coarse steps are run"
+    note = (
+        f"{SHARE:.0%} of a fine-tune of {plan.steps} steps of {plan.batch_size} task rows pay for "
+        f"no forecast: {how}, at the larger share of the fine-tune that the table shows."
+    )
+    return CoarseUnroll(steps=steps), (note,)
+
+
+def _about_strategy(plan: TrainingPlan, has_proxy: bool) -> tuple[str, ...]:
+    if plan.radius is not None and isinstance(plan.method, Lora):
+        return (
+            "A forecast's radius is the norm of the weights' change, ||BA|| over all modules, as "
+            "training constrains it. The radius of a bound is the norm of the adapter's own "
+            "numbers A and B: the same number is another constraint there.",
+        )
+    if plan.needs_proxy_rows and not has_proxy:
+        return (
+            "Without a proxy lambda weighs the safety data themselves: safety losses are then "
+            "measured on rows that the fine-tune may have trained on.",
+        )
+    return ()
+
+
+def _left_out(world: World, datasets: Mapping[str, Dataset]) -> tuple[str, ...]:
+    roles: tuple[Role, ...] = ("safety", "task", "proxy")
+    missing = {
+        role: len(datasets[role]) - len(world.encoded(role)) for role in roles if role in datasets
+    }
+    return tuple(
+        f"{count} of {len(datasets[role])} {role} rows are left out of the forecasts: longer than "
+        "the longest row, or without a token to learn."
+        for role, count in missing.items()
+        if count
+    )
