@@ -6,6 +6,8 @@ from pathlib import Path
 
 RECORDS = Path(__file__).resolve().parent / "records"
 CAPTIONS = "captions.md"
+# Where `make validate` leaves the experiment that the figures of real fine-tunes are taken from.
+VALIDATED = RECORDS.parents[1] / "validate-out"
 
 
 def record_file(figure: str) -> Path:

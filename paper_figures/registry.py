@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from paper_figures.claims import Claim
 
-_SUPPORT = {"claims", "drawing", "paths", "records", "registry", "style"}
+_SUPPORT = {"claims", "drawing", "finetuned", "paths", "records", "registry", "style"}
 
 
 class FigureModule(Protocol):

@@ -85,7 +85,7 @@ twice.
 """,
         functions=("theory.loss_constraint.value_gap", "theory.mismatch.context_teacher_split"),
         tests=(_TEST, "tests/theory/test_mismatch.py"),
-        figures=("audit_tightness", "adversarial_worst"),
+        figures=("audit_tightness", "adversarial_worst", "predicted_measured"),
     ),
     Statement(
         id="T2",
@@ -313,6 +313,6 @@ convex function on $[0,1]$ is non-increasing exactly when its derivative at 1 is
             "theory.loss_constraint.safety_gap_expansion",
         ),
         tests=(_TEST,),
-        figures=("proxy_floor", "lambda_decay"),
+        figures=("proxy_floor", "lambda_decay", "alignment_gap"),
     ),
 )

@@ -106,6 +106,7 @@ of $f_f$, are corners of the polygon that all these inequalities leave, so no mo
             "tests/theory/test_envelope.py::test_the_bracket_holds_every_run_that_was_not_made",
             "tests/theory/test_envelope.py::test_the_mutual_check_never_exceeds_the_true_slack_and_finds_a_bad_run",
         ),
+        figures=("tradeoff_real",),
     ),
     Statement(
         id="T18",

@@ -46,6 +46,7 @@ $\hat f_s(\theta_\lambda)-\hat f_s(\theta_s)$ by the first. Add.
             "tests/theory/test_local.py::test_t12_is_attained_so_that_any_smaller_constant_breaks_it",
             "tests/theory/test_local.py::test_t12_on_tables_with_zero_masses_and_tiny_gaps",
         ),
+        figures=("predicted_measured",),
     ),
     Statement(
         id="T13",

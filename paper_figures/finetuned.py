@@ -1,0 +1,161 @@
+"""What the figures of real fine-tunes share: the experiment of ``make validate``, in numbers."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finebound.errors import InputError
+from finebound.records import file_sha256
+from paper_figures import paths, style
+from paper_figures.claims import Claim
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SAFETY_RISE = "safety loss rise"
+PROXY_COLOURS = {
+    "same-teacher": style.BLUE,
+    "self-generated": style.GREEN,
+    "other-teacher": style.RED,
+    "original": style.ORANGE,
+}
+_FILES = ("validate.json", "comparison.json", "prepared.json")
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """A finished experiment: its three files as they are, and what made them."""
+
+    found: dict[str, Any]
+    compared: list[dict[str, Any]]
+    prepared: dict[str, Any]
+    about: dict[str, Any]
+
+    @property
+    def done(self) -> list[dict[str, Any]]:
+        """The finished runs' entries of ``validate.json``."""
+        return [run for run in self.found["runs"] if run["status"] == "done"]
+
+
+def read_finetuned() -> Finetuned:
+    """The experiment in ``paths.VALIDATED``. Raises InputError where it is not finished."""
+    files = {name: paths.VALIDATED / name for name in _FILES}
+    remedy = "Make it with `make validate`."
+    texts = []
+    for file in files.values():
+        try:
+            texts.append(json.loads(file.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise InputError(
+                "is missing: the fine-tunes are not finished.", remedy=remedy, file=file
+            ) from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot be read: {error}.", remedy=remedy, file=file) from None
+    found, compared, prepared = texts
+    return Finetuned(found, compared, prepared, _about(found, prepared, files))
+
+
+def _about(
+    found: dict[str, Any], prepared: dict[str, Any], files: dict[str, Path]
+) -> dict[str, Any]:
+    """The experiment's manifest, and the hashes of the files that the numbers are from."""
+    done = [run for run in found["runs"] if run["status"] == "done"]
+    return {
+        "model": prepared["model"]["name"],
+        "vocabulary": prepared["vocabulary"],
+        "rows": {name: entry["rows"] for name, entry in prepared["sets"].items()},
+        "runs_done": len(done),
+        "runs_planned": len(found["runs"]),
+        "steps": max((run["steps"] for run in done), default=0),
+        "files": {name: file_sha256(file) for name, file in files.items()},
+        "manifest": found["manifest"],
+    }
+
+
+def run_of(run: dict[str, Any]) -> dict[str, Any]:
+    """A finished run: its names, its held-out changes with intervals, its exact training ones.
+
+    All changes are of losses from theta_s, in nats per token; ``task`` is negative for a gain.
+    """
+    strategy = run["strategy"]
+    low, high = run["capability_gain_interval"]
+    training = run["training_sets"]
+    return {
+        "id": run["id"],
+        "task": run["task"],
+        "proxy": run["proxy"],
+        "kind": strategy["kind"],
+        "lam": strategy.get("lam"),
+        "radius": strategy.get("radius"),
+        "safety": [run["safety_gap"], *run["safety_interval"]],
+        "task_change": [-run["capability_gain"], -high, -low],
+        "training_safety": training["safety_gap"],
+        "training_task": -training["capability_gain"],
+    }
+
+
+def main_task(runs: Iterable[dict[str, Any]]) -> str:
+    """The task that the most runs are on."""
+    return Counter(run["task"] for run in runs).most_common(1)[0][0]
+
+
+def words(run: dict[str, Any], *, main: str) -> str:
+    """A run's strategy and proxy as a short label, with its task unless that is ``main``."""
+    parts = []
+    if run["lam"] is not None:
+        parts.append(rf"$\lambda$ {run['lam']:g}")
+    if run["radius"] is not None:
+        parts.append(f"radius {run['radius']:g}")
+    if run["proxy"] is not None:
+        parts.append(run["proxy"])
+    told = " ".join(parts) or "unconstrained"
+    return told if run["task"] == main else f"{run['task']}: {told}"
+
+
+def fixed_ticks(axes: Axes) -> None:
+    """Ticks within the limits as they are now; the layout then has none to add or drop."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
+    for axis, limits in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        low, high = sorted(limits)
+        ticks = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        kept = [float(tick) for tick in ticks if low <= tick <= high]
+        axis.set_ticks(kept, [f"{tick + 0.0:.6g}".replace("-", "\N{MINUS SIGN}") for tick in kept])
+
+
+def setting(about: dict[str, Any]) -> str:
+    """The model and the size of the experiment, for a caption."""
+    rows = about["rows"]
+    return (
+        f"{about['model']}, {about['steps']} steps; {rows['safety']} safety training rows, "
+        f"{rows['safety.held-out']} held out; {about['runs_done']} of {about['runs_planned']} "
+        "planned runs finished"
+    )
+
+
+def of_findings(findings: Iterable[dict[str, Any]], starts: dict[str, str]) -> list[Claim]:
+    """A claim for each finding whose key is in ``starts``, with how its sentence begins."""
+    claims = []
+    for finding in findings:
+        if finding["finding"] not in starts:
+            continue
+        effects = [
+            f"{effect['estimate']:+.3g} ({float(effect['interval'][0]):.2g} to "
+            f"{float(effect['interval'][1]):.2g}) {effect['unit']} at {effect['where']}"
+            for effect in finding["effects"]
+        ]
+        told = "; ".join(effects) or f"0 comparisons, {finding['why_not_tested']}"
+        claims.append(
+            Claim(
+                f"{starts[finding['finding']]} {finding['claim']},",
+                finding["verdict"] == "confirmed",
+                f"{finding['verdict']}, effects in its favour {told}",
+            )
+        )
+    return claims

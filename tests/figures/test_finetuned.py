@@ -1,0 +1,129 @@
+"""Figures of real fine-tunes: taken from a finished experiment, and told as it came out."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from finebound.errors import InputError
+from finebound.records import file_sha256
+from paper_figures import paths, predicted_measured
+from paper_figures.finetuned import main_task, of_findings, read_finetuned, words
+
+RUN = {
+    "id": "general_loss-lam1",
+    "status": "done",
+    "task": "general",
+    "proxy": "original",
+    "strategy": {"kind": "loss", "lam": 1.0},
+    "safety_gap": 0.2,
+    "safety_interval": [0.1, 0.3],
+    "capability_gain": 0.5,
+    "capability_gain_interval": [0.4, 0.7],
+    "training_sets": {"safety_gap": 0.25, "capability_gain": 0.6},
+    "steps": 8,
+}
+BOUND = {
+    "run": RUN["id"],
+    "fraction": 1.0,
+    "when": "a posteriori",
+    "what": "safety loss rise",
+    "direction": "upper",
+    "statement": "T1",
+    "form": "total variation",
+    "status": "CERTIFIED",
+    "value": 0.5,
+    "measured": 0.25,
+    "ratio": 2.0,
+    "verdict": "held",
+}
+
+
+@pytest.fixture
+def validated(tmp_path, monkeypatch):
+    """Writes an experiment's files into a folder in place of the real one."""
+    monkeypatch.setattr(paths, "VALIDATED", tmp_path)
+
+    def write(runs=(RUN,), compared=(BOUND,)):
+        files = {
+            "validate.json": {"runs": runs, "manifest": {"seed": 3}},
+            "comparison.json": compared,
+            "prepared.json": {
+                "model": {"name": "tiny"},
+                "vocabulary": 100,
+                "sets": {"safety": {"rows": 4}, "safety.held-out": {"rows": 2}},
+            },
+        }
+        for name, content in files.items():
+            (tmp_path / name).write_text(json.dumps(content))
+        return tmp_path
+
+    return write
+
+
+def t1(data):
+    return next(claim for claim in predicted_measured.claims(data) if claim.statement == "T1")
+
+
+def test_an_unfinished_experiment_names_the_command_that_makes_it(validated):
+    folder = validated()
+    (folder / "validate.json").unlink()
+    with pytest.raises(InputError, match=r"validate\.json.*make validate"):
+        read_finetuned()
+
+
+def test_a_broken_file_is_named(validated):
+    (validated() / "comparison.json").write_text("{")
+    with pytest.raises(InputError, match=r"comparison\.json.*make validate"):
+        read_finetuned()
+
+
+def test_the_record_keeps_the_experiments_manifest_and_the_hashes_of_its_files(validated):
+    folder = validated(runs=[RUN, {"id": "general_none", "status": "failed"}])
+    data = predicted_measured.record(0)
+    about = data["experiment"]
+    assert about["manifest"] == {"seed": 3}
+    assert about["files"]["validate.json"] == file_sha256(folder / "validate.json")
+    assert (about["runs_done"], about["runs_planned"]) == (1, 2)
+    assert [run["id"] for run in data["runs"]] == [RUN["id"]]
+
+
+def test_a_gain_is_a_fall_of_the_task_loss_with_its_interval_turned(validated):
+    validated()
+    (run,) = predicted_measured.record(0)["runs"]
+    assert run["task_change"] == [-0.5, -0.7, -0.4]
+    assert run["training_task"] == -0.6
+
+
+def test_only_upper_bounds_on_the_safety_loss_are_kept(validated):
+    validated(compared=[BOUND, BOUND | {"what": "task loss"}, BOUND | {"direction": "lower"}])
+    assert len(predicted_measured.record(0)["bounds"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("verdict", "holds"), [("held", True), ("vacuous", True), ("violated", False)]
+)
+def test_one_violated_bound_is_told(validated, verdict, holds):
+    validated(compared=[BOUND, BOUND | {"verdict": verdict}])
+    assert t1(predicted_measured.record(0)).holds is holds
+
+
+@pytest.mark.parametrize(
+    ("verdict", "holds"), [("confirmed", True), ("undecided", False), ("refuted", False)]
+)
+def test_only_a_confirmed_finding_holds(verdict, holds):
+    effect = {"where": "lam 1", "estimate": 0.2, "interval": ["-inf", 0.3], "unit": "nats"}
+    finding = {"finding": "a", "claim": "it is so", "verdict": verdict, "effects": [effect]}
+    (claim,) = of_findings([finding, finding | {"finding": "b"}], {"a": "That"})
+    assert claim.holds is holds
+    assert verdict in claim.evidence
+    assert "+0.2 (-inf to 0.3) nats at lam 1" in claim.evidence
+
+
+def test_a_label_names_the_task_only_if_it_is_not_the_main_one():
+    run = {"task": "code", "lam": 1.0, "radius": 0.5, "proxy": "original"}
+    free = {"task": "general", "lam": None, "radius": None, "proxy": None}
+    assert main_task([run, free, free]) == "general"
+    assert words(run, main="general") == r"code: $\lambda$ 1 radius 0.5 original"
+    assert words(free, main="general") == "unconstrained"
