@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from finebound.output import QUANTITY_WORDS, number
+from finebound.pages import page_template
 from llm_validation.estimation.model_side import constants_of
 from llm_validation.estimation.pipeline import Estimate, Request
 from llm_validation.estimation.plots import (
@@ -114,17 +115,8 @@ def page(estimate: Estimate, *, manifest: Mapping[str, Any]) -> str:
 
 @cache
 def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("llm_validation.estimation", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": _number, "short": _short, "words": _status_words}
-    return environment.get_template("page.html.j2")
+    filters = {"number": _number, "short": _short, "words": _status_words}
+    return page_template("llm_validation.estimation", "page.html.j2", filters)
 
 
 def command(request: Request) -> str:

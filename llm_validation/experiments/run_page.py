@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from finebound.errors import InputError
 from finebound.output import number
+from finebound.pages import page_template
 from finebound.records import to_json
 from llm_validation.estimation.plots import Plot
 from llm_validation.experiments.config import strategy_label
@@ -121,16 +122,5 @@ def _made(document: dict[str, Any]) -> str:
 
 @cache
 def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("llm_validation.experiments", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = lambda value: (
-        value if isinstance(value, str) else number(float(value))
-    )
-    return environment.get_template("run_page.html.j2")
+    filters = {"number": lambda value: value if isinstance(value, str) else number(float(value))}
+    return page_template("llm_validation.experiments", "run_page.html.j2", filters)

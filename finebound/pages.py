@@ -1,0 +1,24 @@
+"""Self-contained HTML pages: one way to load a template, every string escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+
+def page_template(package: str, name: str, filters: Mapping[str, Callable[..., Any]]) -> Template:
+    """The template ``name`` beside ``package``; an undefined name is an error, text is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader(package, "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= filters
+    return environment.get_template(name)
