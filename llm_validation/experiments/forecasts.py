@@ -143,7 +143,9 @@ def judge_forecasts(
             comparisons.append(Comparison(m.run.id, prediction, safety, task))
             share = prediction.cost_tokens / content["finetune_tokens"]
             costs.setdefault(prediction.name, []).append(share)
-            spent.setdefault(prediction.name, {}).update(_spent(m.run, prediction))
+            paid = spent.setdefault(prediction.name, {})
+            for key, tokens in _spent(m.run, prediction).items():
+                paid[key] = max(tokens, paid.get(key, 0.0))
     if not comparisons:
         return None
     rankings = {

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,10 +19,8 @@ from transformers import PreTrainedModel
 from finebound.errors import InputError
 from llm_validation.data.encoding import Encoded
 from llm_validation.forecast.world import FORWARD_ONLY
-from llm_validation.measure.coordinates import Coordinates
 from llm_validation.measure.losses import measure_losses
 from llm_validation.measure.supervised import SupervisedBatch
-from llm_validation.models.adapters import lora_factors
 from llm_validation.training.displacement import Displacement, displacement_of
 from llm_validation.training.parameter_constraint import SoftPenalty, fisher_diagonal
 from llm_validation.training.plan import SoftParameterConstraint, TrainingPlan
@@ -99,26 +96,6 @@ def train(
         dual.ascend(step, sums)
     optimiser.zero_grad()
     return Trajectory(np.array(displacements), np.array(objectives), start, seen, tokens)
-
-
-@contextmanager
-def displaced_by(
-    model: PreTrainedModel, coordinates: Coordinates, start: tuple[Tensor, ...], factor: float
-) -> Iterator[None]:
-    """Inside, the weights are ``theta_s + factor (theta - theta_s)``; with a LoRA, B is scaled."""
-    ends = [p.data for p in coordinates.parameters]
-    scaled = {id(f.b) for f in lora_factors(model)}
-    kept = {id(f.a) for f in lora_factors(model)}
-    try:
-        for p, origin in zip(coordinates.parameters, start, strict=True):
-            if id(p) in scaled:
-                p.data = factor * p.data
-            elif id(p) not in kept:
-                p.data = torch.lerp(origin, p.data, factor)
-        yield
-    finally:
-        for p, end in zip(coordinates.parameters, ends, strict=True):
-            p.data = end
 
 
 def _optimiser(trained: list[tuple[str, nn.Parameter]], plan: TrainingPlan):

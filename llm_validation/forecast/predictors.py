@@ -1,17 +1,15 @@
-"""Every predictor of a fine-tune for one table; our best one for a list of strategies."""
+"""Every predictor of a fine-tune, for one table."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from finebound.progress import Progress, silent
 from llm_validation.forecast.baselines import data_baselines
 from llm_validation.forecast.gradient_baselines import ROWS, gradient_baselines
 from llm_validation.forecast.linearised import Linearised
 from llm_validation.forecast.unroll import CoarseUnroll
 from llm_validation.forecast.world import Prediction, Predictor, World
-from llm_validation.training.plan import Strategy, TrainingPlan
+from llm_validation.training.plan import TrainingPlan
 
 
 @dataclass(frozen=True)
@@ -40,23 +38,3 @@ def all_predictors(*, share: float = 0.1, gradients: int = ROWS) -> list[Predict
         *data_baselines(),
         *gradient_baselines(rows=gradients),
     ]
-
-
-def forecast_strategies(
-    world: World,
-    plan: TrainingPlan,
-    strategies: Sequence[Strategy],
-    *,
-    share: float = 0.1,
-    progress: Progress = silent,
-) -> list[Prediction]:
-    """The coarse unroll (T20) of ``plan`` under each strategy, in their order.
-
-    Each costs about ``share`` of its fine-tune; all are measured on the same safety rows. Raises
-    InputError as the unroll does, and for a loss constraint in a world without a proxy.
-    """
-    found = []
-    for strategy in progress(strategies, "forecasting strategies"):
-        under = replace(plan, strategy=strategy)
-        found.append(CoarseUnroll.within(world, under, share=share).predict(world, under))
-    return found

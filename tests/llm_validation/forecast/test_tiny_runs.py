@@ -23,7 +23,7 @@ RUNS = {
     "hybrid": ("safety", Hybrid(lam=1.0, radius=0.15)),
 }
 OURS = (
-    CoarseUnroll(fine=True, extrapolate=True, safety_rows=36, name="unroll"),
+    CoarseUnroll(steps=20, rows_per_step=2, safety_rows=36, name="unroll"),
     Linearised(rows=24, name="linearised"),
 )
 

@@ -7,7 +7,6 @@ import pytest
 
 from finebound.errors import InputError
 from llm_validation.forecast.optimiser import train
-from llm_validation.forecast.predictors import forecast_strategies
 from llm_validation.forecast.unroll import CoarseUnroll
 from llm_validation.forecast.world import prepared
 from llm_validation.training.finetune import finetune
@@ -84,11 +83,7 @@ def test_as_many_steps_as_the_fine_tune_are_the_fine_tune(
     assert np.diff(coarse.interval_90.safety)[0] > narrow
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [{}, {"fine": True, "extrapolate": True}, {"probe_steps": 3}, {"replicates": 2}],
-    ids=str,
-)
+@pytest.mark.parametrize("settings", [{}, {"rows_per_step": 2}], ids=str)
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_the_model_is_left_bit_for_bit(settings, method, world_of, small_plan, theta, imprint):
     chosen = {} if method == "lora" else {"method": FullWeights()}
@@ -110,18 +105,34 @@ def test_a_diverging_unroll_is_an_error_and_leaves_the_model(world_of, small_pla
     assert imprint(theta) == before
 
 
-def test_the_probe_corrects_the_radius(world_of, small_plan):
-    # A straight path: r = c eta T, so the law's exponent is 1 and a wrong one falls short.
+def test_sgd_goes_as_far_as_the_fine_tune_on_a_straight_path(world_of, small_plan):
     plan = small_plan(**{**SGD, "learning_rate": 2e-4}, batch_size=48, clip=None)
     world = world_of()
     full = CoarseUnroll(steps=12, safety_rows=36).predict(world, plan)
-    probed = CoarseUnroll(steps=3, safety_rows=36, probe_steps=3).predict(world, plan)
-    assert probed.details["expected_displacement"] == pytest.approx(
-        full.details["displacement"], rel=0.05
-    )
-    short = CoarseUnroll(steps=3, safety_rows=36, exponent=0.5).predict(world, plan)
-    assert short.details["displacement"] < 0.6 * full.details["displacement"]
-    assert probed.task_change == pytest.approx(full.task_change, rel=0.1)
+    coarse = CoarseUnroll(steps=3, safety_rows=36).predict(world, plan)
+    assert coarse.details["displacement"] == pytest.approx(full.details["displacement"], rel=0.05)
+    assert coarse.task_change == pytest.approx(full.task_change, rel=0.1)
+
+
+def test_rates_stand_for_the_steps_and_rows_left_out(small_plan):
+    schedule = {"steps": 96, "schedule": "cosine", "warmup": 2}
+    plan = small_plan(**schedule)
+    rates = plan.learning_rates()
+    np.testing.assert_array_equal(CoarseUnroll(steps=96).rates(plan), rates)
+    # A third of the steps: three times the mean rate of each three.
+    expected = 3.0 * rates.reshape(32, 3).mean(axis=1)
+    np.testing.assert_allclose(CoarseUnroll(steps=32).rates(plan), expected)
+    # One row for four: half of the direction in an AdamW step, and all of it in one of SGD.
+    narrow = CoarseUnroll(steps=32, rows_per_step=1)
+    np.testing.assert_allclose(narrow.rates(plan), 2.0 * expected)
+    plain = small_plan(optimizer="sgd", **schedule)
+    np.testing.assert_allclose(narrow.rates(plain), expected)
+    proxied = small_plan(strategy=LossConstraint(lam=1.0), proxy_batch_size=2, **schedule)
+    one_each = CoarseUnroll(steps=96, rows_per_step=2)
+    np.testing.assert_allclose(one_each.rates(proxied), 3.0**0.5 * rates)
+    # Four steps: 24 times the rate is the straight line, 12 of it where noise may lead.
+    few = CoarseUnroll(steps=4, rows_per_step=1).rates(plan)
+    np.testing.assert_allclose(few, 24.0 * rates.reshape(4, 24).mean(axis=1))
 
 
 @pytest.mark.parametrize("steps", [40, 100, 400])
@@ -133,7 +144,8 @@ def test_within_keeps_to_its_share(steps, proxied, world_of, small_plan):
     unroll = CoarseUnroll.within(world, plan)
     cost = unroll.predict(world, plan).cost_tokens
     assert cost <= 0.105 * world.finetune_tokens(plan)
-    assert unroll.fine == unroll.extrapolate == (steps == 400)
+    if 0.07 * plan.rows_per_step <= 1 + proxied:
+        assert unroll.rows_per_step == 1 + proxied
 
 
 def test_within_refuses_a_fine_tune_that_pays_for_nothing(world_of, small_plan):
@@ -141,15 +153,22 @@ def test_within_refuses_a_fine_tune_that_pays_for_nothing(world_of, small_plan):
         CoarseUnroll.within(world_of(), small_plan(steps=4, batch_size=1))
 
 
-def test_a_list_of_strategies_is_forecast_in_its_order(world_of, small_plan):
-    plan = small_plan(steps=60, learning_rate=4e-3)
-    strategies = [None, LossConstraint(lam=1.0), ParameterConstraint(radius=0.05)]
-    free, held, near = forecast_strategies(world_of("safety"), plan, strategies, share=0.3)
+def test_constraints_hold_back_what_they_should(world_of, small_plan):
+    world = world_of("safety")
+
+    def forecast(strategy):
+        plan = small_plan(steps=60, learning_rate=4e-3, strategy=strategy)
+        return CoarseUnroll.within(world, plan, share=0.3).predict(world, plan)
+
+    free, held, near = map(
+        forecast, (None, LossConstraint(lam=1.0), ParameterConstraint(radius=0.05))
+    )
     assert held.safety_change < free.safety_change
     assert near.details["displacement"] <= 0.05 < free.details["displacement"]
     assert free.task_change < near.task_change < 0
+    plan = small_plan(steps=60, strategy=LossConstraint(lam=1.0))
     with pytest.raises(InputError, match="needs proxy data"):
-        forecast_strategies(world_of(), plan, strategies[1:2])
+        CoarseUnroll.within(world_of(), plan, share=0.3)
 
 
 def test_epsilon_and_the_fisher_constraint_hold_the_weights(world_of, small_plan):
@@ -169,11 +188,7 @@ def test_epsilon_and_the_fisher_constraint_hold_the_weights(world_of, small_plan
     assert stiff.details["displacement"] < free.details["displacement"]
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [{"steps": 0}, {"steps": 13}, {"probe_steps": 1}, {"replicates": 0}, {"extrapolate": True}],
-    ids=str,
-)
-def test_settings_out_of_range_are_refused(settings, world_of, small_plan):
-    with pytest.raises(ValueError, match=r"steps|fine"):
-        CoarseUnroll(**settings).predict(world_of(), small_plan())
+@pytest.mark.parametrize("steps", [0, 13])
+def test_steps_out_of_range_are_refused(steps, world_of, small_plan):
+    with pytest.raises(ValueError, match="steps"):
+        CoarseUnroll(steps=steps).predict(world_of(), small_plan())

@@ -238,14 +238,21 @@ $|h\phi|\le1$, or 2.
         title="Coarse unroll (an estimate, not a bound)",
         body=fill(
             r"""
-The cheapest faithful model of a fine-tune is the fine-tune with few, large steps: $K$ steps of
+The cheapest faithful model of a fine-tune is the fine-tune with fewer, larger steps: $K$ steps of
 the same optimiser from $\theta_s$ on a fresh subsample, at a rate $\eta_K$ whose displacement
 matches the one that the full budget of $T$ steps will reach. It carries all orders of the loss, the
 optimiser's preconditioner and the proxy's pull. One unroll a $\lambda$ gives the whole curve. It
-costs $K/T$ of the run.
+costs $K/T$ of the run, and less with $m$ rows a step where the run has $M$.
 
 - *Rate.* With $r=c\thinspace\eta T^b$, $b$ and $c$ fitted to the first steps of the real run,
-  $\eta_K=r/cK^b$, which is $\eta(T/K)^b$ for the law's own $r$.
+  $\eta_K=r/cK^b$, which is $\eta(T/K)^b$ for the law's own $r$. Without such a fit,
+  $\eta_K=\eta\frac TK$ carries the gradient that all rows share as far as the run does, where the
+  path is straight. A step of AdamW has the length of the rate whatever its rows say, and while
+  their noise dominates, that gradient is $\sqrt m$ of it: then $\eta_K=\eta\frac TK\sqrt{M/m}$. Its
+  moments forget $T/K$ times as fast, $\beta_K=\beta^{T/K}$.
+- *Few rows.* For the same rows, steps of one row each stay closer to the run's direction than few
+  steps of many: a later row is read where the earlier ones have led (`benchmarks/forecast.py` puts
+  both beside runs).
 - *Radius.* An unroll that ends at $r'$ instead of $r$ is corrected by the slope $G'$ of the gap in
   the displacement, to $G+G'\cdot(r-r')$ or $G\cdot(r/r')^{r'G'/G}$, which is exact for a power law.
 - *Path.* From unrolls of $K$ and $2K$ steps, whose error falls like $K^{-q}$:
