@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -144,7 +144,7 @@ def collate(encoded: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
     }
 
 
-def token_budget_batches(encoded: Sequence[Encoded], *, tokens: int) -> list[list[int]]:
+def token_budget_batches(encoded: Sequence[Sized], *, tokens: int) -> list[list[int]]:
     """Indices of ``encoded`` in batches of at most ``tokens`` tokens, padding included.
 
     The longest rows come first, so that running out of memory happens at once; a row longer than

@@ -2,102 +2,45 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
-from finebound.output import number
-from llm_validation.estimation.bounds import front_on_rows, model_bounds
-from llm_validation.estimation.model_side import straight_step
+from llm_validation.estimation.bounds import front_on_rows
 from llm_validation.estimation.pipeline import Estimate
+from llm_validation.estimation.plot_style import (
+    FAINT,
+    INK,
+    LAMBDA,
+    MUTED,
+    PROXY,
+    SAFETY,
+    TASK,
+    Plot,
+    height_of,
+    log_axis,
+    new_figure,
+    styled,
+)
 from llm_validation.estimation.summary import (
     Row,
-    Verdict,
-    budget_radius,
     rows,
     strategy_words,
-    verdict,
 )
 from theory.bound import Direction, Quantity
-from theory.strategy import Hybrid, LossConstraint, ParameterConstraint
+from theory.strategy import Hybrid, LossConstraint
 
 if TYPE_CHECKING:
     from llm_validation.estimation.forecast import StrategyForecast
 
-# Okabe and Ito's palette: told apart with any colour vision.
-SAFETY, TASK, PROXY = "#B4470B", "#0B6BA8", "#0B7A5C"
-INK, MUTED, FAINT = "#1E2328", "#6B737B", "#B9BFC5"
-_LAMBDA = "strength λ of the safety loss (no unit)"
-_RADIUS = "radius: distance from the aligned weights (Euclidean norm)"
 _AT_MOST = {"ls": "--", "mfc": "white"}
-_FORECAST = {"ls": "--", "color": INK, "lw": 1.3, "label": "straight step (ESTIMATED)"}
-_RADII_ON_CURVE = 60
 _MOST_LABELLED_CELLS = 144
-
-_STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": MUTED,
-    "axes.linewidth": 0.7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 9.5,
-    "axes.titlelocation": "left",
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "lines.linewidth": 1.8,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "finebound",
-}
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A figure and the sentence that says what it shows."""
-
-    figure: Figure
-    caption: str
-
-    @property
-    def data_uri(self) -> str:
-        """The figure as a ``data:`` address of an SVG image, the same on every run."""
-        stream = io.BytesIO()
-        with _style():
-            self.figure.savefig(
-                stream, format="svg", metadata={"Date": None, "Creator": None}, facecolor="white"
-            )
-        return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
-        yield
-
-
-def _figure(*, height: float, width: float = 5.4) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def front_plot(estimate: Estimate) -> Plot | None:
@@ -108,8 +51,8 @@ def front_plot(estimate: Estimate) -> Plot | None:
     lams = sorted(estimate.request.lams)
     asked = front_on_rows(estimate.shared, lams)
     through_proxy = _through_proxy(estimate)
-    with _style():
-        figure = _figure(height=3.9)
+    with styled():
+        figure = new_figure(height=3.9)
         axes = figure.subplots()
         axes.fill_between(
             front.safety_gap, front.capability_gap, color="#E6E9EC", lw=0, label="no policy here"
@@ -181,22 +124,22 @@ def _per_response(table: list[Row]) -> Plot | None:
     }
     drawn = {}
     for name in lines:
-        points = [(row.strategy.lam, _value(getattr(row, name))) for row in table]
+        points = [(row.strategy.lam, height_of(getattr(row, name))) for row in table]
         drawn[name] = [(x, y) for x, y in points if 0 < y < np.inf]
     if not any(drawn.values()):
         return None
-    with _style():
-        figure = _figure(height=3.7)
+    with styled():
+        figure = new_figure(height=3.7)
         axes = figure.subplots()
         for name, points in drawn.items():
             if points:
                 label, form = lines[name]
                 axes.plot(*zip(*points, strict=True), ms=5, label=label, **form)
-        _log_axis(axes, "x")
-        _log_axis(axes, "y")
+        log_axis(axes, "x")
+        log_axis(axes, "y")
         axes.set_ylim(top=axes.get_ylim()[1] * 4)
         axes.legend(ncols=2, loc="upper left")
-        axes.set(xlabel=_LAMBDA, ylabel="gap (nats/response)")
+        axes.set(xlabel=LAMBDA, ylabel="gap (nats/response)")
     caption = "What penalising with strength λ costs."
     if drawn["forced_safety"]:
         caption += " Solid: exactly, on the rows alone."
@@ -211,8 +154,8 @@ def _per_token(table: list[Row]) -> Plot | None:
     points = [(x, v) for x, v in points if 0 < v.value < np.inf]
     if not points:
         return None
-    with _style():
-        figure = _figure(height=3.7)
+    with styled():
+        figure = new_figure(height=3.7)
         axes = figure.subplots()
         axes.plot([x for x, _ in points], [v.value for _, v in points], "-", color=FAINT, zorder=1)
         for vacuous, form, label in (
@@ -222,156 +165,15 @@ def _per_token(table: list[Row]) -> Plot | None:
             chosen = [(x, v.value) for x, v in points if v.vacuous is vacuous]
             if chosen:
                 axes.plot(*zip(*chosen, strict=True), "o", ms=5.5, label=label, **form)
-        _log_axis(axes, "x")
-        _log_axis(axes, "y")
+        log_axis(axes, "x")
+        log_axis(axes, "y")
         axes.legend(loc="upper right")
-        axes.set(xlabel=_LAMBDA, ylabel="safety loss rise (nats/token)")
+        axes.set(xlabel=LAMBDA, ylabel="safety loss rise (nats/token)")
     return Plot(
         figure,
         "How far the safety loss may rise on this model for the same λ, within the radius that the "
         "planned training budget can reach. Hollow grey points are vacuous.",
     )
-
-
-def radius_plots(estimate: Estimate) -> list[Plot]:
-    """Safety loss rise and task loss against the radius, nats/token; empty without a model."""
-    planned = budget_radius(estimate)
-    if estimate.model is None or planned is None:
-        return []
-    reach = float(planned.value)
-    asked = [*estimate.request.radii, reach]
-    radii = np.geomspace(min(asked) / 1.5, max(asked) * 1.5, _RADII_ON_CURVE)
-    safety, lowest, highest = _at_radii(estimate, radii, reach)
-    steps = [straight_step(estimate.model, float(radius)) for radius in radii]
-    change = np.array([step.safety_change for step in steps])
-    start = estimate.model.losses["task"].per_token
-    forecast = start + np.array([step.task_change for step in steps])
-    return [
-        _safety_by_radius(radii, safety, change, reach),
-        _task_by_radius(radii, lowest, highest, forecast, reach, start),
-    ]
-
-
-def _safety_by_radius(
-    radii: NDArray, safety: list[Verdict | None], change: NDArray, reach: float
-) -> Plot:
-    vacuous = np.array([v is None or v.vacuous for v in safety])
-    bound = np.array([_value(v) for v in safety])
-    # One point in common, so that the grey line starts where the coloured one ends.
-    joined = vacuous | np.append(vacuous[1:], False)
-    with _style():
-        figure = _figure(height=4.1)
-        axes = figure.subplots()
-        if not vacuous.all():
-            sound = np.where(vacuous, np.nan, bound)
-            axes.plot(radii, sound, color=SAFETY, label="at most (T6)")
-        if vacuous.any():
-            empty = np.where(joined, bound, np.nan)
-            axes.plot(radii, empty, ":", color=MUTED, label="at most (T6), but vacuous")
-            first = int(np.argmax(vacuous))
-            if first:
-                axes.plot(radii[first], bound[first], "X", color=MUTED, ms=8, mec="white")
-        if (change > 0).any():
-            rising = np.where(change > 0, change, np.nan)
-            axes.plot(radii, rising, **_FORECAST)
-        _log_axis(axes, "y")
-        axes.set(xlabel=_RADIUS, ylabel="safety loss rise (nats/token)")
-        _mark_budget(axes, reach)
-        axes.legend(loc="upper left")
-    return Plot(figure, _safety_caption(radii, vacuous, change, reach))
-
-
-def _task_by_radius(
-    radii: NDArray,
-    lowest: NDArray,
-    highest: NDArray,
-    forecast: NDArray,
-    reach: float,
-    start: float,
-) -> Plot:
-    with _style():
-        figure = _figure(height=4.1)
-        axes = figure.subplots()
-        axes.fill_between(radii, lowest, highest, color=TASK, alpha=0.16, lw=0)
-        axes.plot(radii, highest, color=TASK, lw=1.2, label="at most (T7)")
-        axes.plot(radii, lowest, color=TASK, lw=1.2, ls=(0, (1, 1)), label="at least (T7)")
-        shown = (forecast >= 0) & (forecast <= 1.25 * start)
-        axes.plot(radii, np.where(shown, forecast, np.nan), **_FORECAST)
-        axes.set(xlabel=_RADIUS, ylabel="task loss afterwards (nats/token)", ylim=(0, 1.25 * start))
-        _mark_budget(axes, reach)
-        axes.legend(loc="lower left")
-    return Plot(
-        figure,
-        "The task loss of the best fine-tune within a radius lies in the blue band: it cannot fall "
-        "below the band however long the training. The forecast is of the same straight step.",
-    )
-
-
-def _mark_budget(axes: Axes, reach: float) -> None:
-    _log_axis(axes, "x")
-    axes.axvline(reach, color=MUTED, lw=1)
-    axes.annotate(
-        "planned\nbudget",
-        (reach, 0.99),
-        (-4, 0),
-        xycoords=("data", "axes fraction"),
-        textcoords="offset points",
-        ha="right",
-        va="top",
-        color=MUTED,
-        fontsize=8,
-    )
-
-
-def _at_radii(
-    estimate: Estimate, radii: NDArray, reach: float
-) -> tuple[list[Verdict | None], NDArray, NDArray]:
-    """The verdict on safety and the task loss's limits ``[n]`` at each radius ``[n]``."""
-    safety, lowest, highest = [], [], []
-    start = estimate.model.losses["task"].per_token
-    for radius in radii:
-        found = model_bounds(
-            estimate.model,
-            ParameterConstraint(float(radius)),
-            has_proxy="proxy" in estimate.datasets,
-            reach=reach,
-        )
-        safety.append(verdict(found, Quantity.SAFETY_LOSS_INCREASE, Direction.UPPER))
-        low = verdict(found, Quantity.CAPABILITY_GAP, Direction.LOWER)
-        high = verdict(found, Quantity.CAPABILITY_GAP, Direction.UPPER)
-        # A loss is at least 0, and the best within a radius no worse than the start.
-        lowest.append(0.0 if low is None else max(low.value, 0.0))
-        highest.append(start if high is None else min(high.value, start))
-    return safety, np.array(lowest), np.array(highest)
-
-
-def _safety_caption(radii: NDArray, vacuous: NDArray, change: NDArray, reach: float) -> str:
-    said = [
-        "How far the safety loss can rise within a radius of the aligned weights. The vertical "
-        f"line, radius {number(reach)}, is as far as the planned training can go (T13)."
-    ]
-    if vacuous.all():
-        said.append("The bound is vacuous at every radius drawn.")
-    elif vacuous.any():
-        at = number(radii[int(np.argmax(vacuous))])
-        said.append(f"From the cross on, radius {at}, the bound is vacuous.")
-    said.append(
-        "Straight step: a forecast, no bound, for one step down the task's gradient with the "
-        "curvature measured at the start."
-    )
-    if (change < 0).any():
-        first, last = np.flatnonzero(change < 0)[[0, -1]]
-        where = (
-            "at every radius drawn"
-            if first == 0 and last == len(radii) - 1
-            else (
-                f"up to radius {number(radii[last])}"
-                if first == 0
-                else f"from radius {number(radii[first])} on"
-            )
-        )
-        said.append(f"It has the safety loss fall {where}, which this axis cannot show.")
-    return " ".join(said)
 
 
 def _readable_on(face) -> str:
@@ -396,8 +198,8 @@ def hybrid_map(estimate: Estimate) -> Plot | None:
     low, high = (min(sound), max(sound)) if sound else (1.0, 1.0)
     scale = LogNorm(low, max(high, 1.001 * low))
     colours = matplotlib.colormaps["YlOrRd"]
-    with _style():
-        figure = _figure(height=1.5 + 0.42 * len(radii))
+    with styled():
+        figure = new_figure(height=1.5 + 0.42 * len(radii))
         axes = figure.subplots()
         for row, radius in enumerate(radii):
             for column, lam in enumerate(lams):
@@ -423,7 +225,7 @@ def hybrid_map(estimate: Estimate) -> Plot | None:
         axes.set_yticks(range(len(radii)), [f"{radius:g}" for radius in radii])
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        axes.set_xlabel(_LAMBDA)
+        axes.set_xlabel(LAMBDA)
         axes.set_ylabel("radius (norm of the weights)")
         axes.set_title("safety loss rise, at most (nats/token)")
     return Plot(
@@ -438,8 +240,8 @@ def forecast_plot(forecasts: Sequence[StrategyForecast]) -> Plot | None:
     if not forecasts:
         return None
     places = np.arange(len(forecasts))
-    with _style():
-        figure = _figure(height=1.2 + 0.24 * len(forecasts), width=7.2)
+    with styled():
+        figure = new_figure(height=1.2 + 0.24 * len(forecasts), width=7.2)
         panels = figure.subplots(1, 2, sharey=True)
         for axes, name, colour in zip(panels, ("safety", "task"), (SAFETY, TASK), strict=True):
             values = np.array([getattr(made, f"{name}_change") for made in forecasts])
@@ -458,22 +260,3 @@ def forecast_plot(forecasts: Sequence[StrategyForecast]) -> Plot | None:
         "What the planned fine-tune is forecast to change under each strategy: loss after minus "
         "before, with 90 % intervals. ESTIMATED: no bound.",
     )
-
-
-def _value(entry: Verdict | float | None) -> float:
-    if entry is None:
-        return float("nan")
-    return entry.value if isinstance(entry, Verdict) else float(entry)
-
-
-def _log_axis(axes: Axes, which: str) -> None:
-    """A logarithmic axis labelled 0.1, 1, 10 where that is short."""
-    axes.set_xscale("log") if which == "x" else axes.set_yscale("log")
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    low, high = axis.get_view_interval()
-    if high < 200 * low:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(lambda value, _: f"{value:g}")
-    axis.set_minor_formatter(NullFormatter())
-    axes.grid(True, axis=which, color="#E6E9EC", lw=0.6)
-    axes.set_axisbelow(True)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from finebound.errors import InputError
 from finebound.progress import Progress, silent
-from finebound.records import cannot_write, spawn_seed
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import encode, prompt_text
+from llm_validation.evaluation.answer_store import AnswerStore, StoredAnswer
+from llm_validation.evaluation.sampling import Sampling, token_choice
+from llm_validation.models.adapters import is_prompt_learning
 
 if TYPE_CHECKING:
     import torch
@@ -50,28 +50,6 @@ class Response:
     def status(self) -> str:
         """``"done"`` or ``"error"``."""
         return "done" if self.text is not None else "error"
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How tokens are chosen: the most likely one at temperature 0, else drawn by ``seed``.
-
-    The draws of an answer depend on the seed and its own prompt, not on its batch or on what was
-    resumed. Only the ``top_p`` of the probability can be drawn.
-    """
-
-    max_new_tokens: int
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens must be at least 1, not {self.max_new_tokens}")
-        if not 0.0 <= self.temperature < float("inf"):
-            raise ValueError(f"temperature must be finite and not negative: {self.temperature}")
-        if not 0.0 < self.top_p <= 1.0:
-            raise ValueError(f"top_p must be in (0, 1], not {self.top_p}")
 
 
 def generate(
@@ -112,14 +90,14 @@ def generate(
     store = None
     if cache is not None:
         settings = {**asdict(sampling), "bfloat16": bfloat16, "model": fingerprint(loaded)}
-        store = _Store(Path(cache).expanduser(), settings)
+        store = AnswerStore(Path(cache).expanduser(), settings)
     found = dict(store.read()) if store else {}
 
     room = loaded.context_length - max_new_tokens - virtual_tokens(loaded.model)
     waiting: dict[str, list[int]] = {}
     for key, row in zip(keys, ids, strict=True):
         if len(row) > room:
-            found[key] = _Answer(
+            found[key] = StoredAnswer(
                 error=f"the prompt has {len(row)} tokens; with {max_new_tokens} for the answer it "
                 f"exceeds the context of {loaded.context_length}"
             )
@@ -150,7 +128,7 @@ def fingerprint(loaded: LoadedModel) -> str:
 
     digest = hashlib.sha256(loaded.sha256.encode())
     off = [n for n, m in loaded.model.named_modules() if getattr(m, "disable_adapters", 0) is True]
-    digest.update(f"{off} {_prompt_learning(loaded.model)}".encode())
+    digest.update(f"{off} {is_prompt_learning(loaded.model)}".encode())
     for name, weights in sorted(loaded.model.named_parameters()):
         flat = weights.detach().reshape(-1)
         sample = flat[:: max(1, flat.numel() // _SAMPLED_WEIGHTS)].contiguous()
@@ -176,14 +154,6 @@ def stop_tokens(loaded: LoadedModel) -> list[int]:
     return sorted(stops - {None})
 
 
-@dataclass(frozen=True)
-class _Answer:
-    text: str | None = None
-    finished: bool = False
-    tokens: int = 0
-    error: str | None = None
-
-
 class _Answerer:
     """Answers a batch of ``key -> token ids`` with one call of the model's ``generate``."""
 
@@ -192,19 +162,19 @@ class _Answerer:
         self.stops = stop_tokens(loaded)
         self.device = next(model.parameters()).device
 
-    def __call__(self, batch: Mapping[str, list[int]]) -> dict[str, _Answer]:
+    def __call__(self, batch: Mapping[str, list[int]]) -> dict[str, StoredAnswer]:
         try:
             return self._answer(batch)
         except (RuntimeError, ValueError, IndexError) as error:
             if len(batch) == 1:
                 why = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-                return dict.fromkeys(batch, _Answer(error=why))
+                return dict.fromkeys(batch, StoredAnswer(error=why))
         # Memory ran out, or one of the rows cannot be answered: the others still can.
         items = list(batch.items())
         middle = len(items) // 2
         return {**self(dict(items[:middle])), **self(dict(items[middle:]))}
 
-    def _answer(self, batch: Mapping[str, list[int]]) -> dict[str, _Answer]:
+    def _answer(self, batch: Mapping[str, list[int]]) -> dict[str, StoredAnswer]:
         import torch
         from transformers import LogitsProcessorList
 
@@ -217,7 +187,7 @@ class _Answerer:
             "input_ids": torch.from_numpy(ids).to(self.device),
             "attention_mask": torch.from_numpy(mask).to(self.device),
         }
-        choice = _choice(self.sampling, list(batch))
+        choice = token_choice(self.sampling, list(batch))
         with torch.no_grad():
             model, inputs = _with_virtual_tokens(self.model, inputs)
             out = model.generate(
@@ -240,14 +210,16 @@ class _Answerer:
             out = out[:, width:]
         broken = choice.broken.tolist()
         return {
-            key: _Answer(error="the model's logits are not finite") if bad else self._cut(tokens)
+            key: StoredAnswer(error="the model's logits are not finite")
+            if bad
+            else self._cut(tokens)
             for key, tokens, bad in zip(batch, out.tolist(), broken, strict=True)
         }
 
-    def _cut(self, tokens: list[int]) -> _Answer:
+    def _cut(self, tokens: list[int]) -> StoredAnswer:
         end = next((i for i, token in enumerate(tokens) if token in self.stops), None)
         text = self.tokenizer.decode(tokens[:end], skip_special_tokens=True).strip()
-        return _Answer(text, end is not None, len(tokens[:end]))
+        return StoredAnswer(text, end is not None, len(tokens[:end]))
 
 
 def _with_virtual_tokens(
@@ -260,7 +232,7 @@ def _with_virtual_tokens(
     """
     import torch
 
-    if not _prompt_learning(model):
+    if not is_prompt_learning(model):
         return model, inputs
     base = model.get_base_model()
     ids, mask = inputs["input_ids"], inputs["attention_mask"]
@@ -280,54 +252,6 @@ def _with_virtual_tokens(
         "inputs_embeds": together[rows, source],
         "attention_mask": (shifted >= 0).to(mask),
     }
-
-
-def _prompt_learning(model: PreTrainedModel) -> bool:
-    """Whether the model puts virtual tokens before its rows now: peft may have them turned off."""
-    config = getattr(model, "active_peft_config", None)
-    return bool(config is not None and config.is_prompt_learning and not model._adapters_disabled)
-
-
-def _choice(sampling: Sampling, keys: Sequence[str]) -> Any:
-    """A logits processor after which the largest logit is the token to take.
-
-    At a positive temperature it adds Gumbel noise of each row's own generator, which makes the
-    argmax a draw. ``broken`` marks the rows that had a logit which is not a number, where the
-    argmax would be some token without a sign that anything went wrong.
-    """
-    import torch
-    from transformers import LogitsProcessor
-
-    generators = [
-        torch.Generator().manual_seed(spawn_seed(sampling.seed, key) & 0xFFFF_FFFF) for key in keys
-    ]
-
-    class Choice(LogitsProcessor):
-        broken = torch.zeros(len(keys), dtype=torch.bool)
-
-        def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-            bad = scores.isnan().any(dim=-1) | (scores == float("inf")).any(dim=-1)
-            self.broken = self.broken | bad.cpu()
-            if sampling.temperature == 0.0:
-                return scores
-            scores = _nucleus(scores.float() / sampling.temperature, sampling.top_p)
-            uniform = torch.stack(
-                [torch.rand(scores.shape[-1], generator=g, dtype=torch.float64) for g in generators]
-            )
-            gumbel = -(-uniform.clamp_min(1e-300).log()).log()
-            return scores + gumbel.to(scores)
-
-    return Choice()
-
-
-def _nucleus(scores: torch.Tensor, top_p: float) -> torch.Tensor:
-    """Minus infinity outside the most likely tokens that together have ``top_p``."""
-    if top_p == 1.0:
-        return scores
-    ordered, order = scores.sort(dim=-1, descending=True)
-    probabilities = ordered.softmax(dim=-1)
-    outside = probabilities.cumsum(dim=-1) - probabilities >= top_p
-    return scores.masked_fill(outside.scatter(-1, order, outside), float("-inf"))
 
 
 @contextmanager
@@ -422,42 +346,3 @@ def _keys(ids: Sequence[Sequence[int]], sampling: Sampling) -> list[str]:
         times = seen[key] = seen.get(key, -1) + 1
         keys.append(f"{key}-{times}" if sampling.temperature > 0.0 and times else key)
     return keys
-
-
-class _Store:
-    """One file of answers, a JSON line each, for one model and one way to generate."""
-
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        text = json.dumps(settings, sort_keys=True)
-        self.path = folder / f"{hashlib.sha256(text.encode()).hexdigest()}.jsonl"
-        self.settings = dict(settings)
-
-    def read(self) -> Iterator[tuple[str, _Answer]]:
-        """What is there; a line that a kill tore is left out and generated again."""
-        try:
-            lines = self.path.read_bytes().split(b"\n")
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
-        for line in lines:
-            try:
-                fields = json.loads(line)
-                yield fields.pop("key"), _Answer(**fields)
-            except (ValueError, KeyError, TypeError, AttributeError):
-                continue
-
-    def add(self, answers: Mapping[str, _Answer]) -> None:
-        """Append, and wait until it is on the disk."""
-        lines = [json.dumps({"key": key, **asdict(answer)}) for key, answer in answers.items()]
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as stream:
-                if stream.tell() == 0:
-                    lines.insert(0, json.dumps(self.settings))
-                # The line feed at the front ends a line that a kill tore.
-                stream.write(("\n" + "\n".join(lines) + "\n").encode())
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError as error:
-            raise cannot_write(self.path, error) from error

@@ -13,39 +13,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finebound.errors import InputError
 from finebound.progress import Progress, silent
 from finebound.records import manifest, to_json
-from llm_validation.data.builtin.requests import HARMLESS
 from llm_validation.data.dataset import Dataset
-from llm_validation.evaluation.statistics.results import (
-    EvaluationResult,
-    ScoredItem,
-    read_result,
-    write_result,
-)
-from llm_validation.experiments.behaviour_settings import (
-    HELD_OUT,
-    BbqPart,
-    Behaviour,
-    HazardsPart,
-    RefusalPart,
-    TranslationPart,
-)
-from llm_validation.experiments.datasets import SAFETY, held_out, task_set
-from llm_validation.measure.texts import normalise
-from llm_validation.models.packaged import cache_folder
+from llm_validation.evaluation.statistics.results import EvaluationResult, read_result, write_result
+from llm_validation.experiments.behaviour_parts import AskedModel
+from llm_validation.experiments.behaviour_settings import Behaviour
+from llm_validation.experiments.datasets import SAFETY, held_out
 
 if TYPE_CHECKING:
-    from llm_validation.evaluation.generation import Response
-    from llm_validation.evaluation.hazards.probes import ProbeSet
     from llm_validation.experiments.config import RunConfig
     from llm_validation.experiments.prepare import Prepared
     from llm_validation.models.loading import LoadedModel
 
-FOLDER, STARTS, RESPONSES = "behaviour", "starts", "responses"
+FOLDER, STARTS = "behaviour", "starts"
 THETA_S = "theta_s"
-LOOK_ALIKES = "look-alikes"
 CHECK_ROWS = 4
 """Held-out safety rows whose loss says which model answered."""
 
@@ -170,7 +152,7 @@ def _evaluate(
     ]
     if not todo:
         return
-    asked = _Asked(_placed(loaded), prepared, settings, folder, label, progress)
+    asked = AskedModel(_placed(loaded), prepared, settings, folder, label, progress)
     shared = {"check_loss": _check_loss(asked.loaded, prepared), **(about or {})}
     made_from = {"aligned": prepared.aligned_sha256, "model": loaded.sha256}
     for part in todo:
@@ -216,209 +198,3 @@ def _known(folder: Path, part: str, key: Mapping[str, Any]) -> bool:
         return content["summary"]["key"] == json.loads(to_json(key))
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-class _Asked:
-    """One model, asked each part; the methods are called as the parts are."""
-
-    def __init__(
-        self,
-        loaded: LoadedModel,
-        prepared: Prepared,
-        settings: Behaviour,
-        folder: Path,
-        label: str,
-        progress: Progress,
-    ) -> None:
-        self.loaded, self.prepared, self.settings = loaded, prepared, settings
-        self.folder, self.label, self.progress = folder, label, progress
-        self.seed = prepared.experiment.seed
-
-    def refusal(self) -> list[EvaluationResult]:
-        """Harmful prompts refused; harmless ones declined, in whole or in part."""
-        part: RefusalPart = self.settings.refusal
-        prompts = self._refusal_prompts(part)
-        answers = self._answers(prompts, part.max_new_tokens, "refusal")
-        detect = self._detector()
-        from llm_validation.evaluation.responses import prompt_ids
-
-        items: dict[bool, list[ScoredItem]] = {True: [], False: []}
-        names = prompt_ids(prompts.prompts)
-        for name, example, answer in zip(names, prompts.examples, answers, strict=True):
-            found = str(detect(example.prompt, answer.text))
-            harmful = example.category != HARMLESS
-            counted = ("refusal",) if harmful else ("refusal", "partial")
-            score = None if found == "error" else float(found in counted)
-            items[harmful].append(ScoredItem(name, example.category, score, {"label": found}))
-        if not items[True]:
-            raise InputError(
-                f"no prompt of {prompts.source} is harmful.",
-                remedy=f"Refusal is of harmful prompts; those of the category {HARMLESS!r} are "
-                "over-refusal. Give other prompts.",
-            )
-        source = {"source": prompts.source}
-        return [
-            EvaluationResult(name, self.label, means, tuple(found), source, is_share=True)
-            for name, means, found in (
-                (LOOK_ALIKES, "1 = a harmless prompt declined", items[False]),
-                ("refusal", "1 = a harmful prompt refused", items[True]),
-            )
-            if found
-        ]
-
-    def _refusal_prompts(self, part: RefusalPart) -> Dataset:
-        from llm_validation.evaluation.prompts import load_prompts
-        from llm_validation.experiments.answers import prompts_of_a_run
-
-        if part.prompts == HELD_OUT:
-            found = self.prepared.sets[held_out(SAFETY)]
-        else:
-            found = self._unseen(load_prompts(part.prompts))
-        if part.rows is not None:
-            found = prompts_of_a_run(found, min(part.rows, len(found)))
-        return found
-
-    def hazards(self) -> list[EvaluationResult]:
-        """Safe answers by category, and over-refusal."""
-        from llm_validation.evaluation.hazards.scores import as_results, judge, score
-
-        part: HazardsPart = self.settings.hazards
-        probes = self._probes(part)
-        prompts = Dataset.of([(p.prompt, "") for p in probes.probes], name="hazards")
-        answers = self._answers(prompts, part.max_new_tokens, "hazards")
-        texts = [answer.text for answer in answers]
-        judged = judge(probes, texts, self._detector())
-        if part.judge is not None:
-            judged = self._judged(part, probes, texts)
-        found = score(probes, judged)
-        if found.total is None:
-            raise InputError(
-                f"no probe of {probes.source} is harmful.", remedy="Give harmful probes too."
-            )
-        summary = {**found.as_json(), "source": probes.source, "judge": part.judge}
-        return as_results(probes, judged, label=self.label, summary=summary)
-
-    def _probes(self, part: HazardsPart) -> ProbeSet:
-        from llm_validation.evaluation.hazards.probes import load_probes, sampled
-
-        probes = load_probes(part.probes)
-        chosen = []
-        for harmful, count in ((True, part.a_category), (False, part.harmless)):
-            own = replace(probes, probes=tuple(p for p in probes.probes if p.harmful == harmful))
-            kept = own if count is None else sampled(own, count, seed=self.seed)
-            chosen += kept.probes
-        return replace(probes, probes=tuple(chosen))
-
-    def _judged(self, part: HazardsPart, probes: ProbeSet, texts: Sequence[str | None]) -> list:
-        from llm_validation.evaluation.hazards.scores import by_verdict
-        from llm_validation.evaluation.judges import JUDGES, local_judge
-        from llm_validation.experiments.prepare import on_device
-        from llm_validation.models.loading import load_model
-
-        if part.judge not in JUDGES:
-            raise InputError(
-                f"there is no judge {part.judge!r}.", remedy=f"Use one of {', '.join(JUDGES)}."
-            )
-        form, detect = JUDGES[part.judge], self._detector()
-        loaded = on_device(load_model(part.judge_model or form.model, progress=self.progress))
-        pairs = list(zip(probes.prompts, texts, strict=True))
-        verdicts = local_judge(form, loaded, cache=cache_folder() / "answers")(
-            pairs, progress=self.progress
-        )
-        return [
-            by_verdict(detect(*pair), safe=verdict.safe, refused=verdict.refusal)
-            for pair, verdict in zip(pairs, verdicts, strict=True)
-        ]
-
-    def bbq(self) -> list[EvaluationResult]:
-        """Accuracy and bias by dimension and context."""
-        from llm_validation.evaluation.fairness.answering import by_generation, by_likelihood
-        from llm_validation.evaluation.fairness.items import sampled
-        from llm_validation.evaluation.fairness.record import as_result
-        from llm_validation.evaluation.fairness.scores import score
-
-        part: BbqPart = self.settings.bbq
-        items = self._bbq_items(part)
-        if part.a_cell is not None:
-            items = sampled(items, part.a_cell, seed=self.seed)
-
-        def respond(prompts: list[str]) -> list[str | None]:
-            asked = Dataset.of([(prompt, "") for prompt in prompts], name="bbq")
-            return [a.text for a in self._answers(asked, part.max_new_tokens, "bbq")]
-
-        if part.by == "likelihood":
-            answers = by_likelihood(items.items, self.loaded, progress=self.progress)
-        else:
-            answers = by_generation(items.items, respond)
-        found = score(items.items, answers, seed=self.seed)
-        summary = {**found.as_json(), "by": part.by, "source": items.source}
-        answered = replace(items, predictions=tuple(answers))
-        return [as_result(answered, label=self.label, summary=summary)]
-
-    def _bbq_items(self, part: BbqPart) -> Any:
-        from llm_validation.evaluation.fairness.builtin import builtin_bbq
-        from llm_validation.evaluation.fairness.reading import read_items
-
-        if (
-            part.data.removeprefix("builtin:") in ("builtin", "bbq")
-            and not Path(part.data).exists()
-        ):
-            return builtin_bbq()
-        return read_items(Path(part.data), exclusions="study")
-
-    def translation(self) -> list[EvaluationResult]:
-        """chrF into English."""
-        from llm_validation.evaluation.translation import as_result, load_test_set, score
-
-        part: TranslationPart = self.settings.translation
-        if part.data in self.prepared.experiment.tasks:
-            test_set = self.prepared.sets[held_out(task_set(part.data))]
-        else:
-            test_set = self._unseen(load_test_set(part.data, instruction=part.instruction))
-        if part.rows is not None and part.rows < len(test_set):
-            test_set = test_set.take(part.rows, self.seed)
-        answers = self._answers(test_set, part.max_new_tokens, "translation")
-        texts = [answer.text for answer in answers]
-        found = score(test_set, texts, seed=self.seed)
-        summary = {**found.as_json(), "source": test_set.source}
-        return [as_result(test_set, texts, found, label=self.label, summary=summary)]
-
-    def _answers(self, prompts: Dataset, max_new_tokens: int, part: str) -> list[Response]:
-        from llm_validation.evaluation.generation import generate
-        from llm_validation.evaluation.responses import prompt_ids, write_responses
-
-        found = generate(
-            self.loaded,
-            prompts,
-            max_new_tokens=max_new_tokens,
-            system=self.settings.system,
-            cache=cache_folder() / "answers",
-            progress=self.progress,
-            doing=f"answering {part}",
-        )
-        ids = prompt_ids(prompts.prompts)
-        write_responses(self.folder / RESPONSES / f"{part}.jsonl", found, ids=ids)
-        return found
-
-    def _detector(self) -> Any:
-        from llm_validation.evaluation.refusal.detectors import DETECTORS
-
-        return DETECTORS[self.settings.detector]
-
-    def _unseen(self, dataset: Dataset) -> Dataset:
-        """Without the prompts that a training set of the experiment holds."""
-        seen = {
-            normalise(prompt)
-            for name, trained in self.prepared.sets.items()
-            if not name.endswith(f".{HELD_OUT}")
-            for prompt in trained.prompts
-        }
-        kept = [e for e in dataset.examples if normalise(e.prompt) not in seen]
-        if not kept:
-            raise InputError(
-                f"every prompt of {dataset.source} is in a training set of the experiment.",
-                remedy="Evaluate on rows that no run is trained on.",
-            )
-        left_out = len(dataset) - len(kept)
-        source = dataset.source + (f" ({left_out} prompts trained on left out)" if left_out else "")
-        return Dataset.of(kept, name=dataset.name, source=source)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from finebound.errors import InputError
 from finebound.output import number
 from finebound.pages import page_template
-from llm_validation.estimation.plots import Plot
+from llm_validation.estimation.plot_style import Plot
 from llm_validation.evaluation.statistics.results import read_json
 from llm_validation.experiments.advice import Advice, advice
 from llm_validation.experiments.config import strategy_label

@@ -14,7 +14,7 @@ from finebound.errors import InputError
 from finebound.output import number
 from finebound.pages import page_template
 from finebound.records import to_json
-from llm_validation.estimation.plots import Plot
+from llm_validation.estimation.plot_style import Plot
 from llm_validation.experiments.answers import ALIGNED, read_answers
 from llm_validation.experiments.answers import FILE as ANSWERS
 from llm_validation.experiments.config import strategy_label

@@ -7,7 +7,6 @@ numbers. So every measure takes its ``Coordinates`` and every result names them.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+from llm_validation.models.adapters import ALL_LINEAR, attach_lora
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -141,29 +142,13 @@ def adapter(
     The adapter adds ``alpha / rank * B A`` to a weight. At its start B = 0, so the model's
     function is the base's, the gradient with respect to A is zero, and every gradient lies in the
     coordinates of B alone; the Hessian still couples A with B. A depends on ``seed``, and with
-    it the norms measured here. Raises ValueError when the model carries an adapter already.
+    it the norms measured here. Raises InputError when the model carries an adapter already.
     """
-    from peft import LoraConfig, PeftModel, get_peft_model
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    modules = dict(model.named_modules())
-    if isinstance(model, PeftModel) or any(isinstance(m, BaseTunerLayer) for m in modules.values()):
-        raise ValueError("the model has an adapter already: merge or unload it first")
-    suffixes = {name.rpartition(".")[2] for name in modules}
-    present = [target for target in targets if target in suffixes]
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=alpha,
-        lora_dropout=0.0,
-        target_modules=present or "all-linear",
-        task_type="CAUSAL_LM",
+    suffixes = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    present = tuple(target for target in targets if target in suffixes)
+    peft_model = attach_lora(
+        model, rank=rank, alpha=alpha, targets=present or (ALL_LINEAR,), seed=seed
     )
-    # PEFT draws A from the global generator: seed it inside, give its state back after.
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "fan_in_fan_out is set to False", UserWarning)
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-        torch.default_generator.manual_seed(seed)
-        peft_model = get_peft_model(model, config)
     named = [(name, p) for name, p in peft_model.named_parameters() if p.requires_grad]
     names, parameters = zip(*named, strict=True)
     where = ", ".join(present) if present else "all linear layers"

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from finebound.errors import InputError
 from finebound.progress import Progress, silent
-from llm_validation.data.encoding import Encoded, collate, token_budget_batches
+from llm_validation.data.encoding import Encoded, collate
+from llm_validation.measure.shared_prefix import PrefixReader, prefix_batches, reads_after_a_prefix
 
 if TYPE_CHECKING:
     import torch
@@ -58,8 +59,9 @@ def measure_losses(
 ) -> Losses:
     """The loss of ``model`` (a Hugging Face model or a PEFT model) on every row, in their order.
 
-    ``tokens_per_batch`` counts padding and only trades memory for speed. The model is measured in
-    evaluation mode and left as it was. Raises InputError when the tokenizer and the model do not
+    ``tokens_per_batch`` counts padding and only trades memory for speed. What rows begin with is
+    read once where the model can go on from there. The model is measured in evaluation mode and
+    left as it was. Raises InputError when the tokenizer and the model do not
     belong together or a loss is not finite, ValueError when there is no row.
     """
     import torch
@@ -70,10 +72,15 @@ def measure_losses(
     _check_ids(model, encoded)
     token_sum = np.zeros(len(encoded))
     token_count = np.array([int(row.supervised[1:].sum()) for row in encoded], dtype=np.int64)
+    shared = reads_after_a_prefix(model)
+    batches = prefix_batches(encoded, tokens=tokens_per_batch, shared=shared)
     with _evaluation_mode(model), torch.no_grad():
-        for batch in progress(token_budget_batches(encoded, tokens=tokens_per_batch), doing):
-            tensors = collate([encoded[index] for index in batch], pad_id)
-            token_sum[batch] = _batch_sums(model, head, tensors)
+        reader = PrefixReader(model)
+        for batch in progress(batches, doing):
+            rests = collate(batch.rests(encoded), pad_id)
+            inputs = reader.inputs(batch, rests["input_ids"], rests["attention_mask"])
+            labels = rests["labels"].to(reader.device)
+            token_sum[batch.rows] = _batch_sums(model, head, labels, inputs)
     if not np.isfinite(token_sum).all():
         row = int(np.flatnonzero(~np.isfinite(token_sum))[0])
         raise InputError(
@@ -85,21 +92,18 @@ def measure_losses(
 
 
 def _batch_sums(
-    model: PreTrainedModel, head: torch.nn.Module | None, tensors: dict[str, torch.Tensor]
+    model: PreTrainedModel,
+    head: torch.nn.Module | None,
+    labels: torch.Tensor,
+    inputs: dict[str, Any],
 ) -> np.ndarray:
-    """Loss sums of the rows of one batch, float64 ``[n]``."""
-    device = next(model.parameters()).device
-    tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
-    labels = tensors["labels"][:, 1:]
+    """Loss sums of the rows of one batch with ``labels`` ``[n, t]``, float64 ``[n]``."""
+    labels = labels[:, 1:]
     predicting = labels >= 0  # [n, t - 1]: the position before each supervised token
     with _only_positions(head, predicting) as gathered:
-        logits = model(
-            input_ids=tensors["input_ids"],
-            attention_mask=tensors["attention_mask"],
-            use_cache=False,
-        ).logits
+        logits = model(**inputs).logits
     if not gathered:
-        logits = _last(logits, labels.shape[1] + 1)[:, :-1][predicting][None]
+        logits = _last(logits, labels.shape[1])[predicting][None]
     losses = _token_losses(logits[0], labels[predicting])
     rows = predicting.nonzero()[:, 0].cpu().numpy()
     return np.bincount(rows, weights=losses, minlength=len(labels))
@@ -134,9 +138,9 @@ def _only_positions(
     def narrow(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]):
         hidden = inputs[0] if inputs else None
         n, t = positions.shape
-        if hidden is None or hidden.dim() != 3 or len(hidden) != n or hidden.shape[1] <= t:
+        if hidden is None or hidden.dim() != 3 or len(hidden) != n or hidden.shape[1] < t:
             return None
-        gathered.append(_last(hidden, t + 1)[:, :-1][positions][None])
+        gathered.append(_last(hidden, t)[positions][None])
         return (gathered[-1], *inputs[1:])
 
     if head is None:

@@ -48,9 +48,9 @@ def attach_lora(
 ) -> PeftModel:
     """Wrap ``model`` in place with a seeded LoRA without dropout; only the adapter is trainable.
 
-    ``targets`` are names of linear modules, or ``("all-linear",)``. The seed gives the same A as
-    ``measure.coordinates.adapter``, so that constants measured there are of these coordinates.
-    Raises InputError for a target that the model does not have or an adapter already in place.
+    ``targets`` are names of linear modules, or ``("all-linear",)``. Constants are measured in these
+    coordinates: ``measure.coordinates.adapter`` attaches this adapter. Raises InputError for a
+    target that the model does not have or an adapter already in place.
     """
     from peft import LoraConfig
 
@@ -131,6 +131,12 @@ def require_no_adapter(model: nn.Module) -> None:
             "the model carries an adapter already.",
             remedy="Merge it (merge_and_unload) or unload it before another fine-tune.",
         )
+
+
+def is_prompt_learning(model: nn.Module) -> bool:
+    """Whether the model puts virtual tokens before its rows now: peft may have them turned off."""
+    config = getattr(model, "active_peft_config", None)
+    return bool(config is not None and config.is_prompt_learning and not model._adapters_disabled)
 
 
 def lora_factors(model: nn.Module) -> list[LoraFactors]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finebound.cli.evaluations import require_one_source
+from finebound.cli.evaluations.asking import ask
 from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
 
@@ -174,18 +175,16 @@ def _asked(options: Options, progress: Progress) -> tuple[ItemSet, str, str]:
     if options.by == "loglikelihood":
         answers = by_likelihood(items.items, loaded, progress=progress)
     else:
-        from llm_validation.evaluation.generation import generate
         from llm_validation.evaluation.responses import write_responses
-        from llm_validation.models.packaged import cache_folder
 
         def respond(prompts: list[str]) -> list[str | None]:
-            found = generate(
+            found = ask(
                 loaded,
                 [(("user", prompt),) for prompt in prompts],
-                max_new_tokens=options.max_new_tokens,
-                cache=options.cache or cache_folder() / "answers",
-                seed=options.seed,
+                options,
+                verb="evaluate bbq",
                 progress=progress,
+                seed=options.seed,
                 doing="answering BBQ",
             )
             if options.out is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finebound.cli.evaluations import require_one_source
+from finebound.cli.evaluations.asking import ask
 from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
 
@@ -145,25 +146,20 @@ def _answers(
     probes = load_probes(options.data or "builtin")
     if options.rows is not None:
         probes = sampled(probes, options.rows, seed=options.seed)
-    from llm_validation.evaluation.generation import generate
     from llm_validation.evaluation.responses import write_responses
     from llm_validation.models.loading import load_model
-    from llm_validation.models.packaged import cache_folder
 
     loaded = load_model(options.model, progress=progress)
     inputs["model"] = loaded.sha256
-    try:
-        found = generate(
-            loaded,
-            [(("user", prompt),) for prompt in probes.prompts],
-            max_new_tokens=options.max_new_tokens,
-            system=options.system,
-            cache=options.cache or cache_folder() / "answers",
-            progress=progress,
-            doing="answering probes",
-        )
-    except ValueError as error:
-        raise InputError(f"{error}.", remedy="See finebound evaluate hazards --help.") from None
+    found = ask(
+        loaded,
+        [(("user", prompt),) for prompt in probes.prompts],
+        options,
+        verb="evaluate hazards",
+        progress=progress,
+        system=options.system,
+        doing="answering probes",
+    )
     if options.out is not None:
         ids = [probe.id for probe in probes.probes]
         write_responses(options.out / "responses.jsonl", found, ids=ids)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finebound.cli.evaluations import require_one_source
+from finebound.cli.evaluations.asking import ask
 from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
 
@@ -144,30 +145,25 @@ def _recorded(options: Options, inputs: dict[str, str]) -> ResponseFile:
 def _generated(options: Options, inputs: dict[str, str]) -> tuple[ResponseFile, str]:
     """The model's answers, and its name."""
     from finebound.progress import bar
-    from llm_validation.evaluation.generation import generate
     from llm_validation.evaluation.prompts import load_prompts
     from llm_validation.evaluation.responses import Recorded, ResponseFile, write_responses
     from llm_validation.models.loading import load_model
-    from llm_validation.models.packaged import cache_folder
 
     dataset = _sample(load_prompts(options.prompts), options)
     with bar() as progress:
         loaded = load_model(options.model, progress=progress)
-        try:
-            responses = generate(
-                loaded,
-                dataset,
-                max_new_tokens=options.max_new_tokens,
-                temperature=options.temperature,
-                top_p=options.top_p,
-                system=options.system,
-                seed=options.seed,
-                bfloat16=options.bfloat16,
-                cache=options.cache or cache_folder() / "answers",
-                progress=progress,
-            )
-        except ValueError as error:
-            raise InputError(f"{error}.", remedy="See finebound evaluate refusal --help.") from None
+        responses = ask(
+            loaded,
+            dataset,
+            options,
+            verb="evaluate refusal",
+            progress=progress,
+            temperature=options.temperature,
+            top_p=options.top_p,
+            system=options.system,
+            seed=options.seed,
+            bfloat16=options.bfloat16,
+        )
     inputs.update(model=loaded.sha256, prompts=dataset.sha256)
     if options.out is not None:
         write_responses(options.out / "responses.jsonl", responses)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finebound.cli.evaluations import require_one_source
+from finebound.cli.evaluations.asking import ask
 from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
 
@@ -187,7 +188,6 @@ def _generated(options: Options, inputs: dict[str, str], progress: Progress) -> 
 
     from finebound.records import file_sha256
     from llm_validation.data.loading import load_dataset
-    from llm_validation.evaluation.generation import generate
     from llm_validation.evaluation.reliability.assessment import Assessed
     from llm_validation.evaluation.reliability.uncertainty import (
         answer_uncertainty,
@@ -198,7 +198,6 @@ def _generated(options: Options, inputs: dict[str, str], progress: Progress) -> 
     from llm_validation.evaluation.translation import item_names
     from llm_validation.evaluation.utility import HIGHEST, MEANS, utility
     from llm_validation.models.loading import load_model
-    from llm_validation.models.packaged import cache_folder
 
     dataset = _sample(load_dataset(options.data), options)
     loaded = load_model(options.model, progress=progress)
@@ -210,16 +209,7 @@ def _generated(options: Options, inputs: dict[str, str], progress: Progress) -> 
         loaded = replace(loaded, model=load_adapter(loaded.model, options.adapter))
         inputs["adapter"] = file_sha256(options.adapter / "adapter_model.safetensors")
         name = f"{name} + {options.adapter.resolve().name}"
-    try:
-        responses = generate(
-            loaded,
-            dataset,
-            max_new_tokens=options.max_new_tokens,
-            cache=options.cache or cache_folder() / "answers",
-            progress=progress,
-        )
-    except ValueError as error:
-        raise InputError(f"{error}.", remedy="See finebound evaluate reliability --help.") from None
+    responses = ask(loaded, dataset, options, verb="evaluate reliability", progress=progress)
     sure = answer_uncertainty(loaded, dataset, responses, progress=progress)
     tokens = None
     if references := encodable(dataset, loaded):

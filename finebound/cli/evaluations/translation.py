@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finebound.cli.evaluations import require_one_source
+from finebound.cli.evaluations.asking import ask
 from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
 
@@ -122,24 +123,13 @@ def _recorded(
 def _generated(
     options: Options, test_set: Dataset, inputs: dict[str, str], progress: Progress
 ) -> tuple[list[str | None], str]:
-    from llm_validation.evaluation.generation import generate
     from llm_validation.evaluation.responses import write_responses
     from llm_validation.models.loading import load_model
-    from llm_validation.models.packaged import cache_folder
 
     loaded = load_model(options.model, progress=progress)
     inputs["model"] = loaded.sha256
-    try:
-        found = generate(
-            loaded,
-            test_set,
-            max_new_tokens=options.max_new_tokens,
-            cache=options.cache or cache_folder() / "answers",
-            progress=progress,
-            doing="translating",
-        )
-    except ValueError as error:
-        raise InputError(f"{error}.", remedy="See finebound evaluate translation --help.") from None
+    verb = "evaluate translation"
+    found = ask(loaded, test_set, options, verb=verb, progress=progress, doing="translating")
     if options.out is not None:
         write_responses(options.out / "responses.jsonl", found)
     return [answer.text for answer in found], options.label or loaded.name

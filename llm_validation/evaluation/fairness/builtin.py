@@ -10,9 +10,12 @@ from typing import Any
 from llm_validation.data.builtin.drawing import dealt, lines, sentence_case, stream
 from llm_validation.evaluation.fairness.items import ItemSet
 from llm_validation.evaluation.fairness.reading import items_of
-from llm_validation.evaluation.fairness.templates import SCENES, Person, Scene
+from llm_validation.evaluation.fairness.scene import Person, Scene
+from llm_validation.evaluation.fairness.scenes_background import BACKGROUND
+from llm_validation.evaluation.fairness.scenes_person import PERSON
 
 NAME = "builtin:bbq"
+_SCENES = (*PERSON, *BACKGROUND)
 _UNKNOWN = lines("""
     Cannot tell
     It is not said
@@ -38,8 +41,8 @@ def builtin_bbq() -> ItemSet:
 def builtin_rows() -> list[dict[str, Any]]:
     """The built-in items with the fields of BBQ's files."""
     rows: list[dict[str, Any]] = []
-    for category in dict.fromkeys(scene.category for scene in SCENES):
-        scenes = [scene for scene in SCENES if scene.category == category]
+    for category in sorted({scene.category for scene in _SCENES}):
+        scenes = [scene for scene in _SCENES if scene.category == category]
         drafts = [
             draft for number, scene in enumerate(scenes, 1) for draft in _drafts(scene, number)
         ]

@@ -10,7 +10,8 @@ from finebound.errors import InputError
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.data.encoding import prompt_text
 from llm_validation.evaluation import generation
-from llm_validation.evaluation.generation import Sampling, fingerprint, generate, stop_tokens
+from llm_validation.evaluation.generation import fingerprint, generate, stop_tokens
+from llm_validation.evaluation.sampling import Sampling, token_choice
 
 PROMPTS = Dataset.of(
     [
@@ -129,7 +130,7 @@ def test_draws_have_the_softmax_as_their_distribution(temperature, top_p):
     if top_p < 1.0:
         p[np.cumsum(p) - p >= top_p] = 0.0
         p /= p.sum()
-    choose = generation._choice(
+    choose = token_choice(
         Sampling(1, temperature=temperature, top_p=top_p), [str(k) for k in range(n)]
     )
     chosen = choose(None, torch.tensor(logits).repeat(n, 1)).argmax(dim=-1).numpy()

@@ -15,6 +15,7 @@ from finebound.progress import silent
 from llm_validation.data.builtin.requests import HARMLESS
 from llm_validation.evaluation.statistics.results import read_result
 from llm_validation.experiments import behaviour as room
+from llm_validation.experiments import behaviour_parts
 from llm_validation.experiments.behaviour_settings import Behaviour
 from llm_validation.experiments.behaviour_summary import paired_difference
 from llm_validation.experiments.config import expand, experiment_of, read_experiment
@@ -196,7 +197,7 @@ def test_behaviour_asked_for_later_is_made_of_finished_runs(
         finished = json.loads((folder / "record.json").read_text())
         shutil.rmtree(folder / "behaviour")
         assert not is_done(runs[method], prepared)
-        monkeypatch.setattr(room, "cache_folder", lambda: tmp_path / "another cache")
+        monkeypatch.setattr(behaviour_parts, "cache_folder", lambda: tmp_path / "another cache")
         execute(runs[method], prepared)
         for part in PARTS:
             now = read_result(folder / "behaviour" / f"{part}.json")
@@ -211,7 +212,7 @@ def asked_of_theta_s(behaved, methods_content, folder, section):
     experiment = experiment_of({**methods_content, "behaviour": section})
     prepared = behaved.prepared
     loaded = prepared.load_aligned()
-    return room._Asked(loaded, prepared, experiment.behaviour, folder, "x", silent)
+    return behaviour_parts.AskedModel(loaded, prepared, experiment.behaviour, folder, "x", silent)
 
 
 def test_a_judge_that_answers_nonsense_makes_errors_and_nothing_safe(
@@ -250,7 +251,9 @@ def test_prompts_that_were_trained_on_are_not_asked(behaved, methods_content):
     section = copy.deepcopy(SECTION)
     section["refusal"] = {"prompts": "builtin:safety", "max_new_tokens": 1}
     experiment = experiment_of({**methods_content, "behaviour": section})
-    asked = room._Asked(None, behaved.prepared, experiment.behaviour, None, "x", None)
+    asked = behaviour_parts.AskedModel(
+        None, behaved.prepared, experiment.behaviour, None, "x", None
+    )
     found = asked._refusal_prompts(experiment.behaviour.refusal)
     trained = set(behaved.prepared.sets["safety"].prompts)
     assert not trained & set(found.prompts)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from finebound.errors import InputError
 from llm_validation.measure.coordinates import (
     Coordinates,
     adapter,
@@ -124,7 +125,7 @@ def test_unloading_gives_the_base_back(tiny_model, fingerprint):
 def test_a_second_adapter_is_refused(tiny_model):
     model, _ = adapter(tiny_model.model)
     for adapted in (model, tiny_model.model):
-        with pytest.raises(ValueError, match="merge or unload"):
+        with pytest.raises(InputError, match="an adapter already"):
             adapter(adapted)
 
 

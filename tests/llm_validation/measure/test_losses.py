@@ -91,15 +91,15 @@ class TestBatchSize:
         backwards = measure_losses(tiny_model.model, rows[::-1], pad_id=PAD)
         np.testing.assert_allclose(backwards.token_sum[::-1], measured.token_sum, rtol=1e-6)
 
-    def test_longest_batch_first_and_told_to_progress(
-        self, tiny_model: LoadedModel, rows: list[Encoded]
-    ) -> None:
+    def test_longest_batch_first_and_told_to_progress(self, tiny_model: LoadedModel) -> None:
+        pairs = [(f"Question {index}", "It is " * (1 + index * 7 % 11)) for index in range(20)]
+        rows = encode(Dataset.of(pairs, name="rows"), tiny_model.tokenizer, max_length=512)
         seen = []
 
         def progress(items, doing):
             assert doing == "measuring losses on safety"
             for batch in items:
-                seen.append(max(len(rows[index]) for index in batch))
+                seen.append(max(len(rows[index]) for index in batch.rows))
                 yield batch
 
         measure_losses(
@@ -145,6 +145,8 @@ def build(kind: str) -> torch.nn.Module:
 
 
 class TestOnlySupervisedPositionsReachTheHead:
+    PROMPTS = 3  # of the rows, each read once: one position, whose logits nobody reads
+
     @staticmethod
     def head_positions(model: torch.nn.Module, rows: list[Encoded]) -> int:
         positions = []
@@ -157,13 +159,15 @@ class TestOnlySupervisedPositionsReachTheHead:
 
     def test_and_no_other(self, tiny_model: LoadedModel, rows: list[Encoded]) -> None:
         supervised = sum(int(row.supervised.sum()) for row in rows)
-        assert self.head_positions(tiny_model.model, rows) == supervised
+        assert self.head_positions(tiny_model.model, rows) == supervised + self.PROMPTS
         assert supervised < sum(len(row) for row in rows)
 
     @pytest.mark.parametrize("kind", ["Gemma2", "Granite", "Cohere", "GPTNeoX"])
     def test_scaled_and_capped_logits_keep_their_loss(self, kind: str, rows: list[Encoded]) -> None:
         model = build(kind)
-        assert self.head_positions(model, rows) == sum(int(row.supervised.sum()) for row in rows)
+        prompts = self.PROMPTS if kind != "Gemma2" else 0  # whose windows slide: whole rows
+        supervised = sum(int(row.supervised.sum()) for row in rows)
+        assert self.head_positions(model, rows) == supervised + prompts
         measured = measure_losses(model, rows, pad_id=PAD)
         np.testing.assert_allclose(measured.token_sum, reference(model, rows), rtol=2e-6)
 
