@@ -22,6 +22,12 @@ from llm_validation.models.adapters import require_no_adapter
 from llm_validation.models.loading import LoadedModel
 from llm_validation.training.methods import FullWeights, attach
 from llm_validation.training.plan import TrainingPlan
+from llm_validation.training.strategies import (
+    BiState,
+    SubspacePenalty,
+    TokenConstraint,
+    strategy_as_dict,
+)
 
 T = TypeVar("T")
 Role: TypeAlias = Literal["safety", "task", "proxy", "task_measured", "danger"]
@@ -170,14 +176,7 @@ def prepared(
     it is, on the base in full precision. Raises InputError for a method with virtual tokens, whose
     start is not theta_s, and for DPO, whose loss no forecast differentiates.
     """
-    if plan.method.virtual_tokens or plan.objective is not None:
-        raise InputError(
-            "there is no forecast of DPO."
-            if plan.objective is not None
-            else f"there is no forecast of {plan.method.kind}: its virtual tokens make a start far "
-            "from theta_s, around which forecasts are made.",
-            remedy="Measure it: run the fine-tune.",
-        )
+    _require_forecastable(plan)
     base = loaded.model
     state = [(p, p.requires_grad, p.grad) for p in base.parameters()]
     modes = [(module, module.training) for module in base.modules()]
@@ -211,6 +210,21 @@ def prepared(
             parameter.grad = gradient
         for module, mode in modes:
             module.training = mode
+
+
+def _require_forecastable(plan: TrainingPlan) -> None:
+    reason = ""
+    if plan.objective is not None:
+        reason = "there is no forecast of DPO."
+    elif plan.method.virtual_tokens:
+        reason = (
+            f"there is no forecast of {plan.method.kind}: its virtual tokens make a start far "
+            "from theta_s, around which forecasts are made."
+        )
+    elif isinstance(plan.strategy, TokenConstraint | BiState | SubspacePenalty):
+        reason = f"there is no forecast of {strategy_as_dict(plan.strategy)['kind']}."
+    if reason:
+        raise InputError(reason, remedy="Measure it: run the fine-tune.")
 
 
 def lam_of(plan: TrainingPlan) -> float:

@@ -12,6 +12,8 @@ from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import Encoded, encode
 from llm_validation.models.loading import LoadedModel
 from llm_validation.training.plan import TrainingPlan
+from llm_validation.training.strategies import BiState
+from llm_validation.training.terms import AlignmentPair
 
 _NAME = re.compile(r"[\w.-]+")
 
@@ -21,10 +23,12 @@ def check_inputs(
     proxy: Dataset | None,
     plan: TrainingPlan,
     monitors: Mapping[str, Dataset],
+    alignment: AlignmentPair | None = None,
 ) -> None:
     """Raises InputError for a plan that does not fit the model and data."""
     if plan.uses_proxy and proxy is None:
         what = "loss constraint" if plan.needs_proxy_rows else "Fisher information"
+        what = "alignment state" if isinstance(plan.strategy, BiState) else what
         raise InputError(
             f"the strategy's {what} needs proxy safety data, and none is given.",
             remedy="Name a proxy dataset.",
@@ -33,6 +37,16 @@ def check_inputs(
         raise InputError(
             "a proxy dataset is given, and the strategy does not use it.",
             remedy="Leave it out, pass it as a monitor, or use a loss constraint or a hybrid.",
+        )
+    if plan.needs_alignment and alignment is None:
+        raise InputError(
+            "the strategy asft needs the models before and after the alignment: none are given.",
+            remedy="Give the alignment, made of the base and the aligned model.",
+        )
+    if alignment is not None and not plan.needs_alignment:
+        raise InputError(
+            "an alignment is given, and the strategy does not use it.",
+            remedy="Leave it out, or use the strategy asft.",
         )
     if plan.max_length is not None and plan.max_length > model.context_length:
         raise InputError(

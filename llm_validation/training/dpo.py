@@ -8,10 +8,11 @@ step: chosen and rejected answer are always in the same micro-batch.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from finebound.errors import InputError
@@ -48,19 +49,42 @@ class PairStream(Stream):
 
 @dataclass(frozen=True)
 class PreferenceLoss:
-    """``-log sigmoid(beta margin)`` of every pair of a micro-batch."""
+    """``-log sigmoid(beta margin)`` summed over a micro-batch's pairs."""
 
     beta: float
+    extras = 3
 
-    def __call__(self, losses: Tensor, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Loss and margin ``[pairs]`` in float64, from token losses ``[m]``; both may be empty."""
+    def units(self, pairs: int, tokens: int) -> int:
+        """The loss is a mean over pairs."""
+        return pairs
+
+    def __call__(
+        self, losses: Tensor, inputs: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """The sum in float64, from token losses ``[m]``; sums of the margins, of the positive ones
+        and of the chosen answers' token losses."""
         losses = losses.double()
         if "chosen" not in inputs:
-            return losses[:0], losses[:0].detach()
+            return losses[:0].sum(), [losses.new_zeros(())] * self.extras
         sums = losses.new_zeros(len(inputs["input_ids"])).index_add(0, inputs["owners"], losses)
         ratio = sums[inputs["rejected"]] - sums[inputs["chosen"]]
         margin = ratio - inputs["reference"]
-        return nn.functional.softplus(-self.beta * margin), margin.detach()
+        chosen = losses.detach()[torch.isin(inputs["owners"], inputs["chosen"])]
+        found = margin.detach()
+        loss = nn.functional.softplus(-self.beta * margin).sum()
+        return loss, [found.sum(), (found > 0).sum(), chosen.sum()]
+
+    def record(
+        self, mean: float, extras: Sequence[float], *, units: int, tokens: int
+    ) -> dict[str, float]:
+        """The loss and the margin per pair, the share of pairs preferred, the chosen's loss."""
+        margin, preferred, chosen = extras
+        return {
+            "task_loss": mean,
+            "margin": margin / units,
+            "preferred": preferred / units,
+            "chosen_loss": chosen / tokens,
+        }
 
 
 def log_ratio(chosen: Losses, rejected: Losses) -> np.ndarray:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gc
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -16,13 +16,15 @@ from accelerate.utils.memory import should_reduce_batch_size
 from finebound.errors import InputError
 from finebound.progress import Progress, silent
 from finebound.records import write_atomically
-from llm_validation.data.encoding import Encoded
+from llm_validation.data.encoding import Encoded, token_budget_batches
 from llm_validation.measure.losses import Losses, measure_losses
+from llm_validation.measure.supervised import SupervisedBatch
 
 if TYPE_CHECKING:
     from llm_validation.training.trainer import ConstraintTrainer
 
 TOKENS_PER_BATCH = 2048
+T = TypeVar("T")
 
 
 class Evaluator:
@@ -59,26 +61,42 @@ class Evaluator:
 
     def losses(self, name: str) -> Losses:
         """Row losses of one set under the weights as they are."""
+        rows = self.sets[name]
+        parts = self._by_process(name, measure_losses)
+        sums, counts = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.int64)
+        for rank, found in enumerate(parts):
+            if found is not None:
+                share = slice(rank, None, len(parts))
+                sums[share], counts[share] = found.token_sum, found.token_count
+        return Losses(sums, counts)
+
+    def token_losses(self, name: str) -> list[np.ndarray]:
+        """The losses of every row's supervised tokens, nats ``[tokens]``, under these weights."""
+        parts = self._by_process(name, measure_token_losses)
+        found: list[np.ndarray] = [np.empty(0)] * len(self.sets[name])
+        for rank, part in enumerate(parts):
+            if part is not None:
+                found[rank :: len(parts)] = part
+        return found
+
+    def _by_process(self, name: str, measure: Callable[..., T]) -> list[T | None]:
+        """What every process measures of its rows; None where it has none."""
         rows, trainer = self.sets[name], self.trainer
         world = trainer.accelerator.num_processes
         if world == 1 or trainer.is_fsdp_enabled:
             # Sharded weights are gathered by all processes together, so all do the same.
-            return self._measured(rows, name)
+            return [self._measured(rows, name, measure)]
         share = range(trainer.accelerator.process_index, len(rows), world)
-        part = self._measured([rows[i] for i in share], name) if share else None
-        parts: list[Losses | None] = [None] * world
+        part = self._measured([rows[i] for i in share], name, measure) if share else None
+        parts: list[T | None] = [None] * world
         torch.distributed.all_gather_object(parts, part)
-        sums, counts = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.int64)
-        for rank, found in enumerate(parts):
-            if found is not None:
-                sums[rank::world], counts[rank::world] = found.token_sum, found.token_count
-        return Losses(sums, counts)
+        return parts
 
-    def _measured(self, rows: Sequence[Encoded], name: str) -> Losses:
+    def _measured(self, rows: Sequence[Encoded], name: str, measure: Callable[..., T]) -> T:
         while True:
             try:
                 with _full_precision(self.trainer.model):
-                    return measure_losses(
+                    return measure(
                         self.trainer.model,
                         rows,
                         pad_id=self.trainer.pad_id,
@@ -98,6 +116,33 @@ class Evaluator:
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+
+
+def measure_token_losses(
+    model: torch.nn.Module,
+    encoded: Sequence[Encoded],
+    *,
+    pad_id: int,
+    tokens_per_batch: int = TOKENS_PER_BATCH,
+    progress: Progress = silent,
+    doing: str = "measuring tokens",
+) -> list[np.ndarray]:
+    """The loss of every supervised token of each row, nats float64 ``[tokens]``, in float32."""
+    device = next(model.parameters()).device
+    found: list[np.ndarray] = [np.empty(0)] * len(encoded)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            for indices in progress(token_budget_batches(encoded, tokens=tokens_per_batch), doing):
+                batch = SupervisedBatch.of([encoded[i] for i in indices], device, pad_id)
+                losses = batch.token_losses(batch.logits(model)).double().cpu()
+                counts = batch.rows.bincount(minlength=len(indices)).tolist()
+                for index, part in zip(indices, losses.split(counts), strict=True):
+                    found[index] = part.numpy()
+    finally:
+        model.train(was_training)
+    return found
 
 
 def write_evaluation(folder: Path, step: int, losses: Mapping[str, Losses]) -> Path:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import os
-import random
-import resource
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate.utils.memory import should_reduce_batch_size
-from peft import PeftModel
 from transformers import PreTrainedModel
 
 from finebound.errors import InputError
@@ -24,10 +19,10 @@ from finebound.progress import Progress, silent
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import Encoded
 from llm_validation.measure.losses import Losses
-from llm_validation.models.adapters import load_adapter, require_no_adapter
-from llm_validation.models.loading import LoadedModel, load_model
+from llm_validation.models.adapters import require_no_adapter
+from llm_validation.models.loading import LoadedModel
 from llm_validation.models.packaged import without_bars
-from llm_validation.models.quantisation import quantise, write_note
+from llm_validation.training.alternation import AlternatingStreams, ProximalTerm
 from llm_validation.training.budget import OptimiserBudget, optimiser_budget
 from llm_validation.training.callbacks import (
     DualAscentCallback,
@@ -36,6 +31,11 @@ from llm_validation.training.callbacks import (
     ProgressCallback,
 )
 from llm_validation.training.checks import check_inputs, encode_checked
+from llm_validation.training.constrained_sft import (
+    ConstrainedTokens,
+    ReferencedStream,
+    constrained_loss,
+)
 from llm_validation.training.displacement import Displacement, displacement_of
 from llm_validation.training.dpo import (
     PairStream,
@@ -44,8 +44,8 @@ from llm_validation.training.dpo import (
     log_ratio,
     preference_losses,
 )
-from llm_validation.training.evaluation import Evaluator, read_evaluations, write_evaluation
-from llm_validation.training.methods import attach, base_of
+from llm_validation.training.evaluation import Evaluator, read_evaluations
+from llm_validation.training.methods import attach
 from llm_validation.training.parameter_constraint import (
     ParameterConstraintCallback,
     SoftPenalty,
@@ -53,19 +53,22 @@ from llm_validation.training.parameter_constraint import (
 )
 from llm_validation.training.plan import TrainingPlan
 from llm_validation.training.record import (
-    ADAPTER,
     REFERENCE,
     TRAIN_PROXY,
     TRAIN_REJECTED,
     TRAIN_TASK,
-    WEIGHTS,
     FinetuneRun,
     RunFolder,
     identity_of,
-    read_run,
     sha256_of,
 )
-from llm_validation.training.strategies import SoftParameterConstraint
+from llm_validation.training.reference import Reference
+from llm_validation.training.strategies import (
+    BiState,
+    SoftParameterConstraint,
+    SubspacePenalty,
+    TokenConstraint,
+)
 from llm_validation.training.streams import (
     PROXY,
     TASK,
@@ -74,7 +77,10 @@ from llm_validation.training.streams import (
     Streams,
     collate_rows,
 )
-from llm_validation.training.trainer import ConstraintTrainer, checkpoints, disk_errors
+from llm_validation.training.surroundings import device_name, generators_kept, peak_memory
+from llm_validation.training.terms import AlignmentPair, Penalty
+from llm_validation.training.trainer import ConstraintTrainer, checkpoints
+from llm_validation.training.weights import finished_run, save_weights
 
 FISHER_ROWS = 128
 """Rows of the proxy that the Fisher information is measured on: the first ones of its stream."""
@@ -88,16 +94,18 @@ def finetune(
     *,
     out: str | Path,
     monitors: Mapping[str, Dataset] | None = None,
+    alignment: AlignmentPair | None = None,
     progress: Progress = silent,
     collate: Collate = collate_rows,
 ) -> FinetuneRun:
     """Fine-tune ``model``, which is theta_s, in place and write the run to the folder ``out``.
 
-    ``monitors`` are held-out rows, measured at the plan's fractions of the training. A folder
-    with a finished run of the same configuration is read, one with an interrupted run goes on at
-    its last checkpoint, on the same trajectory; started by ``torchrun``, all processes call this
-    alike. Raises InputError for bad input (before anything is written) and for a run that fails;
-    what is finished stays in the folder.
+    ``monitors`` are held-out rows, measured at the plan's fractions of the training; ``alignment``
+    are the models before and after it, for the strategy asft. A folder with a finished run of the
+    same configuration is read, one with an interrupted run goes on at its last checkpoint, on the
+    same trajectory; started by ``torchrun``, all processes call this alike. Raises InputError for
+    bad input (before anything is written) and for a run that fails; what is finished stays in the
+    folder.
     """
     monitors = dict(monitors or {})
     # Virtual tokens take their places of the context.
@@ -109,12 +117,12 @@ def finetune(
             remedy="Use fewer virtual tokens.",
         )
     reader = replace(model, context_length=reads)
-    check_inputs(reader, proxy, plan, monitors)
+    check_inputs(reader, proxy, plan, monitors, alignment)
     require_no_adapter(model.model)
-    identity = identity_of(model, task, proxy, plan, monitors)
+    identity = identity_of(model, task, proxy, plan, monitors, alignment)
     run = RunFolder(Path(out), identity, main=int(os.environ.get("RANK", "0")) == 0)
     if run.is_done:
-        return _finished(run.folder, model)
+        return finished_run(run, model)
     if not plan.method.starts_at_theta_s and run.is_new and 0 in read_evaluations(run.evaluations):
         raise ValueError(
             f"{run.evaluations} holds losses of step 0, and a {plan.method.kind} run has to "
@@ -138,11 +146,11 @@ def finetune(
         compute=plan.precision,
     )
     use_cache = prepared.config.use_cache
-    with _generators_kept(), without_bars():
+    with generators_kept(), without_bars():
         run.begin(model, plan, {name: (data, len(rows)) for name, (data, rows) in sets.items()})
         work = _Work(prepared, model, plan, run, {n: rows for n, (_, rows) in sets.items()})
         try:
-            work.build(progress, collate)
+            work.build(alignment, progress, collate)
             work.train()
             document, steps = work.finish()
         except BaseException as error:
@@ -176,23 +184,27 @@ class _Work:
         self.trainer: ConstraintTrainer | None = None
         self.evaluator: Evaluator
         self.displacement: Displacement
+        self.tokens: dict[str, list[np.ndarray]] = {}
         self.budget: OptimiserBudget
         self.monitor: MonitorCallback | None = None
 
-    def build(self, progress: Progress, collate: Collate) -> None:
+    def build(self, alignment: AlignmentPair | None, progress: Progress, collate: Collate) -> None:
         """The trainer with its callbacks; measures the start."""
         plan, pad_id = self.plan, self.source.tokenizer.pad_token_id
         self.displacement = displacement_of(self.model)
         self.constraint = ParameterConstraintCallback(self.displacement, plan.radius)
         task = Stream(TASK, tuple(self.encoded[TRAIN_TASK]), plan.batch_size, plan.seed)
         proxy = None
-        if plan.needs_proxy_rows:
+        if plan.trains_on_proxy:
             rows = tuple(self.encoded[TRAIN_PROXY])
             proxy = Stream(PROXY, rows, plan.proxy_rows_per_step, plan.seed)
+        streams = Streams(task, proxy)
+        if isinstance(plan.strategy, BiState):
+            streams = AlternatingStreams(task, proxy, states=plan.strategy)
         self.trainer = trainer = ConstraintTrainer(
             self.model,
             plan,
-            Streams(task, proxy),
+            streams,
             pad_id=pad_id,
             checkpoints=self.run.checkpoints,
             callbacks=[self.constraint],
@@ -209,21 +221,29 @@ class _Work:
             progress=progress,
         )
         start = self.evaluator.at(0)
-        self.reference = self._without_adapter() if plan.method.virtual_tokens else start
+        reference = Reference(trainer, self.evaluator, self.run.folder / REFERENCE)
+        self.reference = reference.losses(start)
         if plan.objective is not None:
-            trainer.preference = PreferenceLoss(plan.objective.beta)
+            trainer.task_loss = PreferenceLoss(plan.objective.beta)
             pairs = PairStream(
                 *(task.name, task.encoded, task.rows_per_step, task.seed),
                 rejected=tuple(self.encoded[TRAIN_REJECTED]),
                 reference=self._log_ratio(self.reference),
             )
             trainer.streams = replace(trainer.streams, task=pairs)
-        if isinstance(plan.strategy, SoftParameterConstraint):
-            weights = None
-            if plan.strategy.fisher:
-                rows = self.encoded[TRAIN_PROXY][:FISHER_ROWS]
-                weights = fisher_diagonal(self.model, rows, pad_id=pad_id, progress=progress)
-            trainer.penalty = SoftPenalty(self.displacement, plan.strategy.strength, weights)
+        if isinstance(plan.strategy, TokenConstraint):
+            trainer.task_loss = ConstrainedTokens(plan.strategy)
+            tokens = reference.task_tokens()
+            self.tokens |= {"reference": tokens, "start": tokens}
+            if plan.method.virtual_tokens:
+                self.tokens["start"] = self.evaluator.token_losses(TRAIN_TASK)
+            referenced = ReferencedStream(
+                *(task.name, task.encoded, task.rows_per_step, task.seed), reference=tuple(tokens)
+            )
+            trainer.streams = replace(trainer.streams, task=referenced)
+        trainer.penalty = self._penalty(alignment, progress)
+        if isinstance(trainer.penalty, ProximalTerm):
+            trainer.add_callback(trainer.penalty)
         if plan.epsilon is not None:
             dual = DualAscentCallback(
                 trainer.streams, start[TRAIN_PROXY], epsilon=plan.epsilon, rate=plan.dual_rate
@@ -241,20 +261,28 @@ class _Work:
             trainer.add_callback(self.monitor)
         trainer.add_callback(ProgressCallback(progress, plan.steps))
 
-    def _without_adapter(self) -> dict[str, Losses]:
-        """Row losses of the model without its virtual tokens, kept in the run's folder."""
-        folder = self.run.folder / REFERENCE
-        if found := read_evaluations(folder).get(0):
-            return found
-        self.trainer.accelerator.wait_for_everyone()
-        with self.model.disable_adapter():
-            found = {name: self.evaluator.losses(name) for name in self.encoded}
-        # PEFT puts its method back as an attribute, which would hide later changes.
-        self.model.__dict__.pop("forward", None)
-        self.model.__dict__.pop("prepare_inputs_for_generation", None)
-        if self.trainer.is_world_process_zero():
-            write_evaluation(folder, 0, found)
-        return found
+    def _penalty(self, alignment: AlignmentPair | None, progress: Progress) -> Penalty | None:
+        """What the strategy adds to the loss. Raises InputError where shards cannot have it."""
+        strategy = self.plan.strategy
+        if isinstance(strategy, SoftParameterConstraint):
+            weights = None
+            if strategy.fisher:
+                rows = self.encoded[TRAIN_PROXY][:FISHER_ROWS]
+                weights = fisher_diagonal(
+                    self.model, rows, pad_id=self.trainer.pad_id, progress=progress
+                )
+            return SoftPenalty(self.displacement, strategy.strength, weights)
+        if isinstance(strategy, BiState | SubspacePenalty) and self.trainer.is_fsdp_enabled:
+            kind = self.plan.as_dict()["strategy"]["kind"]
+            raise InputError(
+                f"{kind} needs whole weights in every process, and FSDP shards them.",
+                remedy="Run it without FSDP, on several processes if need be.",
+            )
+        if isinstance(strategy, BiState):
+            return ProximalTerm(self.model, strategy)
+        if isinstance(strategy, SubspacePenalty):
+            return alignment.penalty(self.model, strategy, progress=progress)
+        return None
 
     @staticmethod
     def _log_ratio(losses: Mapping[str, Losses]) -> np.ndarray:
@@ -273,8 +301,10 @@ class _Work:
         trainer, plan = self.trainer, self.plan
         done = trainer.state.global_step
         end = self.evaluator.at(done, is_end=True)
+        if isinstance(plan.strategy, TokenConstraint):
+            self.tokens["end"] = self.evaluator.token_losses(TRAIN_TASK)
         steps = self.run.write_steps(trainer.state.log_history)
-        self._save_weights()
+        save_weights(trainer, self.run, self.source)
         result = {
             "steps": done,
             "stopped": (self.monitor and self.monitor.reason) or "all steps done",
@@ -294,9 +324,9 @@ class _Work:
             ),
             "processes": trainer.accelerator.num_processes,
             "sharded": bool(trainer.is_fsdp_enabled),
-            "device": _device_name(trainer.args.device),
+            "device": device_name(trainer.args.device),
             "seconds_of_last_start": time.perf_counter() - self.started,
-            "peak_memory_bytes": _peak_memory(),
+            "peak_memory_bytes": peak_memory(),
         }
         self.run.set_status("done", result=result)
         if self.run.main:
@@ -310,7 +340,7 @@ class _Work:
 
         ``rise`` is how far ``f_f + lam f_hat_s`` (for the epsilon form with the last lambda)
         ended above its start; theory's ``optimality_slack`` is its positive part. With DPO ``f_f``
-        is its mean over the pairs.
+        is its mean over the pairs; with constrained SFT its objective is the constrained loss.
         """
         lam = float(steps["lam"][-1]) if "lam" in steps else 0.0
         found: dict[str, float] = {"lam": lam}
@@ -322,31 +352,15 @@ class _Work:
                 found[f"margin_{when}"] = float(margins.mean())
                 found[f"preferred_{when}"] = float((margins > 0).mean())
             found[f"task_{when}"] = found[f"objective_{when}"] = task
+            if isinstance(self.plan.strategy, TokenConstraint):
+                found[f"objective_{when}"] = constrained_loss(
+                    self.plan.strategy, self.tokens[when], self.tokens["reference"]
+                )
             if TRAIN_PROXY in losses:
                 found[f"proxy_{when}"] = losses[TRAIN_PROXY].per_token
                 found[f"objective_{when}"] += lam * losses[TRAIN_PROXY].per_token
         found["rise"] = found["objective_end"] - found["objective_start"]
         return found
-
-    def _save_weights(self) -> None:
-        """Adapter or whole model as safetensors; written beside, then renamed."""
-        name = ADAPTER if isinstance(self.model, PeftModel) else WEIGHTS
-        partial = self.run.folder / f".{name}.partial"
-        if self.run.main:
-            shutil.rmtree(partial, ignore_errors=True)
-        self.trainer.accelerator.wait_for_everyone()
-        with disk_errors(self.run.folder, partial):
-            self.trainer.save_model(str(partial))
-            if self.run.main:
-                # The Trainer's pickle of its own settings: run.json has them, as text.
-                (partial / "training_args.bin").unlink(missing_ok=True)
-                if name == WEIGHTS:
-                    self.source.tokenizer.save_pretrained(partial)
-                if (how := base_of(self.plan.method, self.plan.precision)) is not None:
-                    write_note(partial, how)
-                final = self.run.folder / name
-                shutil.rmtree(final, ignore_errors=True)
-                partial.rename(final)
 
     def failure(self, error: BaseException) -> BaseException:
         """Record why the run ended, keep its steps, and give the error for people."""
@@ -366,44 +380,3 @@ class _Work:
         else:
             self.run.give_up("failed", error)
         return error
-
-
-def _finished(folder: Path, model: LoadedModel) -> FinetuneRun:
-    """A run that was done before, with its model."""
-    run = read_run(folder)
-    if run.weights.name == ADAPTER:
-        how = base_of(run.plan.method, run.plan.precision)
-        base = model.model if how is None else quantise(model.model, how)
-        trained = load_adapter(base, run.weights)
-    else:
-        trained = load_model(run.weights).model
-    loaded = replace(
-        model,
-        model=trained.eval(),
-        name=f"{model.name} + {folder.name}",
-        sha256=sha256_of(run.document["identity"]),
-    )
-    return replace(run, model=loaded)
-
-
-@contextmanager
-def _generators_kept() -> Iterator[None]:
-    """The Trainer seeds every global generator; afterwards they are as they were."""
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
-
-
-def _peak_memory() -> int:
-    """Of the device's memory where it has its own, else of the process's."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -14,8 +14,11 @@ from llm_validation.training.methods import FullWeights as FullWeights
 from llm_validation.training.methods import Lora, Method, make_method, method_as_dict
 from llm_validation.training.settings import check, is_count, read
 from llm_validation.training.strategies import (
+    BiState,
     SoftParameterConstraint,
     Strategy,
+    SubspacePenalty,
+    TokenConstraint,
     is_number,
     make_strategy,
     strategy_as_dict,
@@ -191,9 +194,9 @@ class TrainingPlan:
             "Give fractions of the training from 0 to 1.",
         )
         check(
-            self.proxy_batch_size is None or self.needs_proxy_rows,
+            self.proxy_batch_size is None or self.trains_on_proxy,
             "proxy_batch_size is given, and the strategy has no loss constraint.",
-            "Leave it out, or use a loss constraint or a hybrid.",
+            "Leave it out, or use a loss constraint, a hybrid or lisa.",
         )
         check(
             self.epsilon is not None or (self.dual_start, self.dual_rate) == (1.0, 1.0),
@@ -208,6 +211,27 @@ class TrainingPlan:
                     f"{name} is a list.",
                     "A run has one strategy: make one run for each value.",
                 )
+        self._check_defence()
+
+    def _check_defence(self) -> None:
+        strategy = self.strategy
+        check(
+            self.objective is None or not isinstance(strategy, TokenConstraint | BiState),
+            "constrained SFT and lisa are about supervised answers, and the objective is dpo.",
+            "Use the objective sft, or another strategy.",
+        )
+        if isinstance(strategy, BiState):
+            check(
+                self.steps > strategy.alignment_steps,
+                f"lisa begins with {strategy.alignment_steps} alignment steps, and there are only "
+                f"{self.steps} steps: none would be on the task.",
+                "Lower alignment_steps, or train for more steps.",
+            )
+        check(
+            not isinstance(strategy, SubspacePenalty) or isinstance(self.method, Lora),
+            f"asft penalises the updates of a LoRA, and the method is {self.method.kind}.",
+            "Use the method lora or qlora, or another strategy.",
+        )
 
     @property
     def needs_proxy_rows(self) -> bool:
@@ -215,10 +239,20 @@ class TrainingPlan:
         return isinstance(self.strategy, LossConstraint | Hybrid)
 
     @property
+    def trains_on_proxy(self) -> bool:
+        """Whether steps have rows of the proxy in them: every one, or those of Lisa's state."""
+        return self.needs_proxy_rows or isinstance(self.strategy, BiState)
+
+    @property
     def uses_proxy(self) -> bool:
         """Whether a proxy is needed at all: for the loss or for the Fisher information."""
         soft = self.strategy
-        return self.needs_proxy_rows or (isinstance(soft, SoftParameterConstraint) and soft.fisher)
+        return self.trains_on_proxy or (isinstance(soft, SoftParameterConstraint) and soft.fisher)
+
+    @property
+    def needs_alignment(self) -> bool:
+        """Whether the models before and after the alignment are needed."""
+        return isinstance(self.strategy, SubspacePenalty)
 
     @property
     def lam(self) -> float:
@@ -239,13 +273,15 @@ class TrainingPlan:
 
     @property
     def rows_per_step(self) -> int:
-        """Rows of both streams in one optimiser step."""
+        """Rows of both streams in one optimiser step; of Lisa's two kinds of step the fewer."""
+        if isinstance(self.strategy, BiState):
+            return min(self.batch_size, self.proxy_rows_per_step)
         return self.batch_size + self.proxy_rows_per_step
 
     @property
     def proxy_rows_per_step(self) -> int:
-        """Rows of the proxy in one optimiser step."""
-        return (self.proxy_batch_size or self.batch_size) if self.needs_proxy_rows else 0
+        """Rows of the proxy in an optimiser step that has any."""
+        return (self.proxy_batch_size or self.batch_size) if self.trains_on_proxy else 0
 
     @property
     def evaluation_steps(self) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ from llm_validation.models.loading import LoadedModel
 from llm_validation.training.evaluation import read_evaluations
 from llm_validation.training.methods import base_of
 from llm_validation.training.plan import TrainingPlan, plan_from_dict
+from llm_validation.training.terms import AlignmentPair
 
 RUN, STEPS, EVALUATIONS, CHECKPOINTS = "run.json", "steps.json", "evaluations", "checkpoints"
 ADAPTER, WEIGHTS = "adapter", "weights"
@@ -41,7 +42,9 @@ class FinetuneRun:
 
     With DPO ``task_loss`` is in nats per pair, and there are ``margin`` (nats), ``preferred`` (the
     share of pairs whose margin is positive) and ``chosen_loss`` (nats per token); the rejected
-    answers are the set ``train/rejected``.
+    answers are the set ``train/rejected``. With constrained SFT there are ``constrained_loss`` (its
+    objective, nats per token) and ``token_weight`` (the mean factor on a token's gradient). Lisa's
+    steps have either a ``task_loss`` or a ``proxy_loss``. ``penalty`` is what a strategy adds.
     """
 
     folder: Path
@@ -109,14 +112,18 @@ def identity_of(
     proxy: Dataset | None,
     plan: TrainingPlan,
     monitors: Mapping[str, Dataset],
+    alignment: AlignmentPair | None = None,
 ) -> dict[str, Any]:
     """What makes a run this run: content hashes and every setting."""
+    # Absent without one: older runs know nothing of it.
+    pair = {} if alignment is None else {"alignment": dict(alignment.identity)}
     return {
         "model": model.sha256,
         "task": task.sha256,
         "proxy": proxy.sha256 if proxy is not None else None,
         "monitors": {name: dataset.sha256 for name, dataset in sorted(monitors.items())},
         "plan": plan.as_dict(),
+        **pair,
     }
 
 
@@ -201,7 +208,7 @@ class RunFolder:
 
     def write_steps(self, log_history: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
         """Write ``steps.json`` and return its columns, each ``[steps]``, NaN where missing."""
-        entries = [entry for entry in log_history if "task_loss" in entry]
+        entries = [entry for entry in log_history if "objective" in entry]
         names = dict.fromkeys(key for entry in entries for key in entry if key != "epoch")
         columns = {
             name: np.array([entry.get(name, np.nan) for entry in entries], dtype=np.float64)

@@ -6,7 +6,7 @@ totals that normalise the loss need no communication.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -29,7 +29,8 @@ class Row:
     """One row of a step: its tokens, the stream and the place in it that it came from.
 
     In a preference pair ``encoded`` is the chosen answer; ``reference`` is how much more likely,
-    in nats, the reference model makes it than the ``rejected`` one.
+    in nats, the reference model makes it than the ``rejected`` one. ``token_reference`` are the
+    answer's token losses under the reference model, nats ``[supervised tokens]``.
     """
 
     stream: str
@@ -37,6 +38,7 @@ class Row:
     encoded: Encoded
     rejected: Encoded | None = None
     reference: float = 0.0
+    token_reference: np.ndarray | None = None
 
     @property
     def length(self) -> int:
@@ -86,13 +88,19 @@ class Streams:
     def rows(self, step: int) -> list[Row]:
         """Every row of a step, longest first, so that micro-batches are padded little."""
         streams = [self.task] if self.proxy is None else [self.task, self.proxy]
-        rows = [stream.row(int(index)) for stream in streams for index in stream.indices(step)]
-        return sorted(rows, key=lambda row: (-row.length, row.stream, row.index))
+        return longest_first(
+            stream.row(int(index)) for stream in streams for index in stream.indices(step)
+        )
 
     @staticmethod
     def tokens(rows: Sequence[Row], stream: str) -> int:
         """How many supervised tokens of ``stream`` these rows hold, in pairs the chosen answers."""
         return sum(supervised_count(row.encoded) for row in rows if row.stream == stream)
+
+
+def longest_first(rows: Iterable[Row]) -> list[Row]:
+    """The rows in an order that does not depend on that in which they are given."""
+    return sorted(rows, key=lambda row: (-row.length, row.stream, row.index))
 
 
 def micro_batches(
@@ -119,6 +127,8 @@ def collate_rows(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor]:
     supervised token, ``targets`` ``[m]`` are those tokens, ``is_proxy`` ``[m]`` their stream.
     Preference pairs add their rejected answers as further rows, ``owners`` ``[m]`` (each target's
     row) and, per pair, the rows ``chosen`` and ``rejected`` and the ``reference`` ``[pairs]``.
+    Rows with token losses under the reference model add them as ``token_reference`` ``[m]``, and
+    ``nth`` ``[m]``, each target's place in its answer.
     """
     rejected = [row.rejected for row in rows if row.rejected is not None]
     return supervised_part(collate([*(row.encoded for row in rows), *rejected], pad_id), rows)
@@ -139,6 +149,11 @@ def supervised_part(batch: dict[str, torch.Tensor], rows: Sequence[Row]) -> dict
         "rejected": torch.arange(len(rows), len(rows) + len(pairs)),
         "reference": torch.tensor([rows[i].reference for i in pairs], dtype=torch.float64),
     }
+    known = [row.token_reference for row in rows if row.token_reference is not None]
+    of_tokens = {
+        "token_reference": torch.tensor(np.concatenate(known or [np.empty(0)])),
+        "nth": torch.cat([torch.arange(len(losses)) for losses in known or [()]]),
+    }
     return {
         "input_ids": batch["input_ids"],
         "attention_mask": batch["attention_mask"],
@@ -146,4 +161,5 @@ def supervised_part(batch: dict[str, torch.Tensor], rows: Sequence[Row]) -> dict
         "targets": labels[owners, places + 1],
         "is_proxy": is_proxy[owners],
         **(of_pairs if pairs else {}),
+        **(of_tokens if known else {}),
     }

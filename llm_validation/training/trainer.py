@@ -26,8 +26,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from finebound.errors import InputError
 from finebound.records import cannot_write
 from llm_validation.models.virtual_tokens import virtual_tokens
-from llm_validation.training.dpo import PreferenceLoss
-from llm_validation.training.parameter_constraint import SoftPenalty
+from llm_validation.training.alternation import ProximalTerm
 from llm_validation.training.plan import TrainingPlan
 from llm_validation.training.streams import (
     PROXY,
@@ -38,6 +37,7 @@ from llm_validation.training.streams import (
     collate_rows,
     micro_batches,
 )
+from llm_validation.training.terms import Penalty, TaskLoss
 
 _KEPT_CHECKPOINTS = 2
 _PARTIAL = ".partial"
@@ -77,9 +77,9 @@ class ConstraintTrainer(Trainer):
     """Minimises ``task loss + lam * proxy loss (+ penalty)``, each a mean over its own tokens.
 
     The sums of token losses are divided by the supervised tokens of that stream in the whole
-    step, over all micro-batches and processes; how a step is cut changes only rounding. With a
-    ``preference`` the task's loss is a mean over pairs instead.
-    ``lam`` may be changed between steps. Every step leaves one entry with ``task_loss`` in
+    step, over all micro-batches and processes; how a step is cut changes only rounding. A
+    ``task_loss`` takes the place of the task's; a step of proxy rows alone has them at weight 1.
+    ``lam`` may be changed between steps. Every step leaves one entry with ``objective`` in
     ``state.log_history``. Raises InputError for a loss or gradient that is not finite, for a step
     that does not fit into memory row by row, and for a checkpoint that cannot be written.
     """
@@ -92,7 +92,7 @@ class ConstraintTrainer(Trainer):
         *,
         pad_id: int,
         checkpoints: Path,
-        penalty: SoftPenalty | None = None,
+        penalty: Penalty | None = None,
         callbacks: list[TrainerCallback] | None = None,
         collate: Collate = collate_rows,
     ) -> None:
@@ -109,7 +109,7 @@ class ConstraintTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self.loss_is_scaled_for_ga = True
         self.plan, self.streams, self.penalty = plan, streams, penalty
-        self.preference: PreferenceLoss | None = None
+        self.task_loss: TaskLoss | None = None
         self.pad_id, self.collate = pad_id, collate
         self.lam = plan.lam
         self.micro_batches = plan.gradient_accumulation
@@ -133,14 +133,15 @@ class ConstraintTrainer(Trainer):
         """Forward and backward over one whole optimiser step; the objective's value."""
         rows = self.streams.rows(inputs["step"])
         tokens = {stream: self.streams.tokens(rows, stream) for stream in (TASK, PROXY)}
-        chosen_tokens = tokens[TASK]
-        if self.preference is not None:
-            tokens[TASK] = sum(row.stream == TASK for row in rows)
+        units = tokens[TASK]
+        if self.task_loss is not None:
+            units = self.task_loss.units(sum(row.stream == TASK for row in rows), units)
+        lam = self.lam if units else 1.0
         world = self.accelerator.num_processes
         # Gradients are averaged over the processes, and the loss is a sum over them.
         self._weights = {
-            TASK: world / tokens[TASK],
-            PROXY: world * self.lam / tokens[PROXY] if tokens[PROXY] else 0.0,
+            TASK: world / units if units else 0.0,
+            PROXY: world * lam / tokens[PROXY] if tokens[PROXY] else 0.0,
         }
         while (sums := self._accumulate(model, rows)) is None:
             self._halve(rows)
@@ -148,19 +149,20 @@ class ConstraintTrainer(Trainer):
             torch.distributed.all_reduce(sums)
         # One transfer a step: the sums and the penalty together.
         penalty = self.penalty.add_gradient() if self.penalty else sums.new_zeros(())
-        task, proxy, *of_pairs, penalised = torch.stack([*sums, penalty]).tolist()
-        self.step_record = {"task_loss": task / tokens[TASK]}
-        if of_pairs:
-            margin, preferred, chosen = of_pairs
-            self.step_record |= {
-                "margin": margin / tokens[TASK],
-                "preferred": preferred / tokens[TASK],
-                "chosen_loss": chosen / chosen_tokens,
-            }
-        objective = task / tokens[TASK] + penalised
+        task, proxy, *extras, penalised = torch.stack([*sums, penalty]).tolist()
+        self.step_record, objective = {}, penalised
+        if units:
+            mean = task / units
+            objective += mean
+            self.step_record = {"task_loss": mean}
+            if self.task_loss is not None:
+                self.step_record = self.task_loss.record(
+                    mean, extras, units=units, tokens=tokens[TASK]
+                )
         if tokens[PROXY]:
-            self.step_record |= {"proxy_loss": proxy / tokens[PROXY], "lam": self.lam}
-            objective += self.lam * proxy / tokens[PROXY]
+            self.step_record |= {"proxy_loss": proxy / tokens[PROXY]}
+            self.step_record |= {"lam": lam} if units else {}
+            objective += lam * proxy / tokens[PROXY]
         if self.penalty:
             self.step_record["penalty"] = penalised
         self.step_record |= {"objective": objective, "micro_batches": self.micro_batches}
@@ -169,13 +171,12 @@ class ConstraintTrainer(Trainer):
         return torch.tensor(objective, device=self.args.device)
 
     def _accumulate(self, model: nn.Module, rows: list[Row]) -> Tensor | None:
-        """Gradients of a step; its sums of task and proxy losses ``[2]``; None: out of memory.
+        """Gradients of a step; its sums of task and proxy losses, further those of ``task_loss``.
 
-        With a preference ``[5]``: further the margins, how many are positive, and the token
-        losses of the chosen answers.
+        None when it ran out of memory.
         """
-        size = 2 if self.preference is None else 5
-        self._sums = torch.zeros(size, dtype=torch.float64, device=self.args.device)
+        extras = 0 if self.task_loss is None else self.task_loss.extras
+        self._sums = torch.zeros(2 + extras, dtype=torch.float64, device=self.args.device)
         parts = micro_batches(
             rows,
             count=self.micro_batches,
@@ -223,15 +224,12 @@ class ConstraintTrainer(Trainer):
         with torch.no_grad():
             exact = losses.double()
             proxy = (exact * is_proxy).sum()
-        if self.preference is not None:
-            pairs, margins = self.preference(losses, inputs)
-            chosen = exact.new_zeros(())
-            if len(pairs):
-                chosen = exact[torch.isin(inputs["owners"], inputs["chosen"])].sum()
-            found = [pairs.detach().sum(), proxy, margins.sum(), (margins > 0).sum(), chosen]
+        if self.task_loss is not None:
+            task, extras = self.task_loss(losses, inputs)
+            found = [task.detach(), proxy, *extras]
             self._sums += torch.stack([value.double() for value in found])
             of_proxy = (losses * is_proxy).sum()
-            return self._weights[TASK] * pairs.sum() + self._weights[PROXY] * of_proxy
+            return self._weights[TASK] * task + self._weights[PROXY] * of_proxy
         self._sums += torch.stack([exact.sum() - proxy, proxy])
         weights = torch.where(is_proxy, self._weights[PROXY], self._weights[TASK])
         return (losses * weights).sum()
@@ -295,6 +293,8 @@ class ConstraintTrainer(Trainer):
                 if virtual_tokens(self.model):
                     # An adapter's file holds the virtual tokens and not what makes them.
                     save_file(_trained(self.model), folder / _PARTIAL / name / _TRAINED)
+                if isinstance(self.penalty, ProximalTerm):
+                    self.penalty.save(folder / _PARTIAL / name)
                 _flush(folder / _PARTIAL / name)
                 os.replace(folder / _PARTIAL / name, folder / name)
                 for old in checkpoints(folder)[:-_KEPT_CHECKPOINTS]:
@@ -304,7 +304,10 @@ class ConstraintTrainer(Trainer):
     def _load_from_checkpoint(
         self, resume_from_checkpoint: str, model: nn.Module | None = None
     ) -> None:
-        file = Path(resume_from_checkpoint) / _TRAINED
+        folder = Path(resume_from_checkpoint)
+        if isinstance(self.penalty, ProximalTerm):
+            self.penalty.load(folder)
+        file = folder / _TRAINED
         if not file.is_file():
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return

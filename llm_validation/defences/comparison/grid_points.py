@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from llm_validation.defences.asft import AsFT
+from llm_validation.defences.constrained_sft import ConstrainedSFT
 from llm_validation.defences.during import EWC, DataMixing, KLToAligned
+from llm_validation.defences.lisa import Lisa
 from llm_validation.defences.protocol import Faithfulness
 from llm_validation.experiments.run import Measured
-from llm_validation.training.strategies import SoftParameterConstraint
+from llm_validation.training.plan import TrainingPlan
+from llm_validation.training.strategies import (
+    BiState,
+    SoftParameterConstraint,
+    SubspacePenalty,
+    TokenConstraint,
+)
 from theory.strategy import Hybrid, LossConstraint, ParameterConstraint
 
 UNDEFENDED = "undefended"
@@ -34,7 +44,8 @@ _OURS = {
         ours="The baseline is swept too: early checkpoints and every learning rate of the grid.",
     ),
 }
-_OF_CLASSES = {kind.name: kind.faithfulness for kind in (DataMixing, KLToAligned, EWC)}
+_CLASSES = (DataMixing, KLToAligned, EWC, ConstrainedSFT, Lisa, AsFT)
+_OF_CLASSES = {kind.name: kind.faithfulness for kind in _CLASSES}
 
 
 @dataclass(frozen=True)
@@ -66,16 +77,22 @@ def family_of(run: Measured) -> Family:
             return Family("hybrid", proxy)
         case SoftParameterConstraint():
             return Family(EWC.name, proxy) if strategy.fisher else Family("l2-penalty")
+        case TokenConstraint():
+            return Family(ConstrainedSFT.name)
+        case BiState():
+            return Family(Lisa.name, proxy)
+        case SubspacePenalty():
+            return Family(AsFT.name)
 
 
-_WORDS = {"lam": "lambda"}
+_WORDS = {"lam": "lambda", "alignment_steps": "safety steps", "task_steps": "task steps"}
 
 
 def strength_of(run: Measured) -> str:
     """The settings of a run's strategy in words."""
     settings = run.run.plan.as_dict()["strategy"]
     return ", ".join(
-        f"{_WORDS.get(name, name)} {value:g}"
+        f"{_WORDS.get(name, name)} {value if isinstance(value, str) else f'{value:g}'}"
         for name, value in settings.items()
         if name not in ("kind", "fisher")
     )
@@ -86,28 +103,40 @@ def faithfulness_of(method: str) -> Faithfulness:
     return _OF_CLASSES.get(method) or _OURS[method]
 
 
-def budget_of(run: Measured, step: int, *, against: Measured) -> dict:
+def budget_of(run: Measured, step: int, *, against: Measured) -> dict[str, Any]:
     """Steps and rows that made a point; ``other`` says how that differs from the undefended run.
 
     Compared are what was trained on and for how long, not what a defence needs besides.
     """
-    plan, reference = run.run.plan, against.run.plan
-    other = []
+    return budget_of_plan(run.run.plan, step, against=against)
+
+
+def budget_of_plan(plan: TrainingPlan, step: int, *, against: Measured) -> dict[str, Any]:
+    """``budget_of`` a fine-tune that is no run of the grid."""
+    reference, other = against.run.plan, []
     if step != against.last:
         other.append(f"{step} steps instead of {against.last}")
     for name in ("learning_rate", "batch_size", "schedule", "optimizer"):
         own, theirs = getattr(plan, name), getattr(reference, name)
         if own != theirs:
             other.append(f"{name.replace('_', ' ')} {own} instead of {theirs}")
-    if plan.proxy_rows_per_step:
+    on_task, on_safety = step, step
+    if isinstance(plan.strategy, BiState):
+        on_safety = plan.strategy.alignment_steps_of(step)
+        on_task = step - on_safety
+        other.append(
+            f"{on_safety} of the {step} steps on {plan.proxy_rows_per_step} safety rows instead of "
+            "the task's"
+        )
+    elif plan.proxy_rows_per_step:
         other.append(f"{plan.proxy_rows_per_step} safety rows more in every step")
     return {
         "training_steps": step,
-        "task_rows": step * plan.batch_size,
-        "safety_rows": step * plan.proxy_rows_per_step,
+        "task_rows": on_task * plan.batch_size,
+        "safety_rows": on_safety * plan.proxy_rows_per_step,
         "harmful_rows": 0,
         "extra_seconds": 0.0,
-        "needs": "a run of its own" if run.run.plan.strategy is not None else "",
+        "needs": "a run of its own" if plan.strategy is not None else "",
         "other": other,
     }
 

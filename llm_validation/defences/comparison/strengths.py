@@ -1,4 +1,7 @@
-"""Every defence that can be applied to a finished fine-tune, at the strengths that are compared."""
+"""Every defence of a finished fine-tune, at the strengths that are compared.
+
+Those of the stage "during" train the fine-tune anew, under its own plan with their strategy in it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,9 @@ from functools import partial
 from typing import Any, Literal
 
 from llm_validation.defences.antidote import Antidote
+from llm_validation.defences.asft import AsFT
+from llm_validation.defences.constrained_sft import ConstrainedSFT
+from llm_validation.defences.lisa import Lisa
 from llm_validation.defences.lora_scaling import LoraScaling
 from llm_validation.defences.protocol import Defence, Faithfulness
 from llm_validation.defences.ptst import PTST
@@ -18,7 +24,7 @@ from llm_validation.defences.safe_merge import SafeMerge
 from llm_validation.defences.selection import Selection
 from llm_validation.defences.splora import SPLoRA
 
-On = Literal["adapter", "merged", "prompt"]
+On = Literal["adapter", "attached", "merged", "prompt", "plan"]
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,30 @@ def _selections(
 
 
 def _antidote() -> list[Trial]:
+    settings = (
+        ("attached", "of the adapter", {"of": "adapter"}, (0.1, 0.25)),
+        ("merged", "to aligned", {"to": "aligned"}, (0.05, 0.2)),
+        ("merged", "to zero", {"to": "zero"}, (1e-5,)),
+    )
     return [
-        Trial("antidote", f"fraction {fraction:g}", "merged", partial(Antidote, fraction=fraction))
-        for fraction in (0.01, 0.05, 0.2)
+        Trial(
+            "antidote", f"{words} {fraction:g}", on, partial(Antidote, fraction=fraction, **given)
+        )
+        for on, words, given, fractions in settings
+        for fraction in fractions
+    ]
+
+
+def _lisa() -> list[Trial]:
+    # The first is the paper's share, whose turns of 100 and 900 steps are too long for short runs.
+    return [
+        Trial(
+            "lisa",
+            f"safety in 2 of {2 + task} steps",
+            "plan",
+            partial(Lisa, alignment_steps=2, task_steps=task),
+        )
+        for task in (18, 8, 2)
     ]
 
 
@@ -89,6 +116,15 @@ _TRIALS: dict[str, Callable[[], list[Trial]]] = {
     ),
     "antidote": _antidote,
     "ptst": lambda: [Trial("ptst", "", "prompt", PTST)],
+    "constrained-sft": lambda: [
+        Trial("constrained-sft", f"beta {beta:g}", "plan", partial(ConstrainedSFT, beta=beta))
+        for beta in (0.02, 0.1, 0.5)
+    ],
+    "lisa": _lisa,
+    "asft": lambda: [
+        Trial("asft", f"strength {strength:g}", "plan", partial(AsFT, strength=strength))
+        for strength in (0.01, 0.1, 1.0)
+    ],
 }
 METHODS = tuple(_TRIALS)
 

@@ -19,6 +19,7 @@ from llm_validation.data.encoding import encode
 from llm_validation.measure.losses import measure_losses
 from llm_validation.training.plan import FullWeights, Lora, TrainingPlan
 from llm_validation.training.record import TRAIN_TASK, read_run
+from llm_validation.training.strategies import BiState, TokenConstraint
 from theory.strategy import Hybrid, LossConstraint
 
 LORA = Lora(rank=4, alpha=8)
@@ -36,6 +37,9 @@ PLANS = {
     "lora": HYBRID,
     "full": replace(HYBRID, method=FullWeights()),
     "dual": replace(HYBRID, strategy=LossConstraint(epsilon=0.01)),
+    "constrained": replace(HYBRID, strategy=TokenConstraint(), proxy_batch_size=None),
+    # Rows of very different lengths: the processes' shares have different numbers of tokens.
+    "lisa": replace(HYBRID, strategy=BiState(1, 2), proxy_batch_size=4),
 }
 WORKER = """
 import sys

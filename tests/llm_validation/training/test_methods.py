@@ -41,6 +41,7 @@ from llm_validation.training.methods import (
 from llm_validation.training.parameter_constraint import fisher_diagonal
 from llm_validation.training.plan import Dpo, TrainingPlan, plan_from_dict
 from llm_validation.training.record import TRAIN_PROXY, TRAIN_TASK
+from llm_validation.training.strategies import TokenConstraint
 from theory.strategy import Hybrid, LossConstraint
 
 PLAN = TrainingPlan(
@@ -494,6 +495,10 @@ def test_a_forecast_is_made_in_the_methods_coordinates(tiny_model, name, kind):
         (PLANS["prompt"], "no forecast of prompt-tuning"),
         (PLANS["p-tuning"], "no forecast of p-tuning"),
         (replace(PLAN, objective=Dpo()), "no forecast of DPO"),
+        (
+            replace(PLAN, strategy=TokenConstraint()),
+            "no forecast of constrained-sft",
+        ),
     ],
 )
 def test_there_is_no_forecast_where_none_would_be_one(tiny_model, plan, names):

@@ -7,13 +7,21 @@ import pytest
 
 from finebound.errors import InputError
 from llm_validation.training.plan import (
+    Dpo,
     EarlyStopping,
     FullWeights,
     Lora,
     TrainingPlan,
     plan_from_dict,
 )
-from llm_validation.training.strategies import SoftParameterConstraint, make_strategy
+from llm_validation.training.record import sha256_of
+from llm_validation.training.strategies import (
+    BiState,
+    SoftParameterConstraint,
+    SubspacePenalty,
+    TokenConstraint,
+    make_strategy,
+)
 from theory.strategy import Hybrid, LossConstraint, ParameterConstraint
 
 PLANS = [
@@ -27,6 +35,9 @@ PLANS = [
         early_stopping=EarlyStopping("safety", 5, max_rise=0.1),
         evaluate_at=(0.5,),
     ),
+    TrainingPlan(strategy=TokenConstraint(0.2)),
+    TrainingPlan(strategy=BiState(2, 8, 0.5), proxy_batch_size=3, method=FullWeights()),
+    TrainingPlan(strategy=SubspacePenalty(3.0, "exact")),
 ]
 
 
@@ -36,6 +47,22 @@ def test_a_plan_survives_json(plan):
     assert again.as_dict() == plan.as_dict()
     assert type(again.strategy) is type(plan.strategy)
     assert again.method == plan.method
+
+
+# What finished runs are found by: of plans that were there before the later strategies.
+SHA256 = {
+    "0fcbf364a34e276f": TrainingPlan(),
+    "36557f7dadf220b2": PLANS[1],
+    "ff976216a615e5b4": PLANS[2],
+    "f2339a37e6041dc0": PLANS[3],
+    "ee4888d3a7c850c2": PLANS[4],
+    "aca3fc34427e8fa9": TrainingPlan(strategy=ParameterConstraint(0.3), objective=Dpo(0.2)),
+}
+
+
+@pytest.mark.parametrize("digest", SHA256)
+def test_a_plan_keeps_its_identity(digest):
+    assert sha256_of({"plan": SHA256[digest].as_dict()}).startswith(digest)
 
 
 def test_what_was_given_is_told_from_the_defaults():
@@ -57,6 +84,13 @@ def test_what_was_given_is_told_from_the_defaults():
         ("hybrid", {"lam": 1.0}, "radius"),
         ("soft", {"strength": 0.0}, "strength is 0"),
         ("penalty", {}, "there is no strategy 'penalty'"),
+        ("constrained-sft", {"beta": 0.0}, "beta is 0"),
+        ("constrained-sft", {"strength": 1.0}, "strength is given.*'soft' or 'asft'"),
+        ("lisa", {"alignment_steps": 2}, "task_steps"),
+        ("lisa", {"alignment_steps": 0, "task_steps": 3}, "alignment_steps is 0"),
+        ("lisa", {"alignment_steps": 1, "task_steps": 3, "rho": -1.0}, "rho is -1"),
+        ("asft", {"strength": float("inf")}, "strength is inf"),
+        ("asft", {"strength": 1.0, "projector": "dense"}, "projector is 'dense'"),
     ],
 )
 def test_a_strategy_takes_its_own_options_only(kind, options, names):
@@ -70,6 +104,9 @@ def test_the_strategies_by_name():
     assert make_strategy("loss", epsilon=0.1).epsilon == 0.1
     assert make_strategy("parameter", radius=0.5).radius == 0.5
     assert make_strategy("soft", strength=2.0, fisher=True) == SoftParameterConstraint(2.0, True)
+    assert make_strategy("constrained-sft") == TokenConstraint(0.1, 5.0, 20.0)
+    assert make_strategy("lisa", alignment_steps=1, task_steps=9) == BiState(1, 9, 1.0)
+    assert make_strategy("asft", strength=2.0) == SubspacePenalty(2.0, "fast")
 
 
 @pytest.mark.parametrize(
@@ -91,6 +128,8 @@ def test_the_strategies_by_name():
         ({"proxy_batch_size": 4}, "no loss constraint"),
         ({"strategy": LossConstraint(lam=1.0), "dual_rate": 0.5}, "not moved by dual ascent"),
         ({"strategy": ParameterConstraint(np.array([0.1, 0.2]))}, "radius is a list"),
+        ({"strategy": SubspacePenalty(1.0), "method": FullWeights()}, "the method is full"),
+        ({"strategy": TokenConstraint(), "proxy_batch_size": 4}, "no loss constraint"),
     ],
 )
 def test_contradictions_are_refused(settings, names):

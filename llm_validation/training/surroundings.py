@@ -1,0 +1,35 @@
+"""Where a run takes place: the global generators it must not disturb, its device, its memory."""
+
+from __future__ import annotations
+
+import random
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+@contextmanager
+def generators_kept() -> Iterator[None]:
+    """The Trainer seeds every global generator; afterwards they are as they were."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+def device_name(device: torch.device) -> str:
+    """The device for people."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
+def peak_memory() -> int:
+    """Of the device's memory where it has its own, else of the process's."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
