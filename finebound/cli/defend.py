@@ -32,7 +32,8 @@ class Options:
     """Repair a LoRA adapter: prune, project, merge or shrink the updates that left the alignment.
 
     Reads weights and configurations only, one module at a time; no model is loaded. BASE is the
-    model before its alignment, ALIGNED after it (or the adapter that aligned it). For every module
+    model before its alignment, ALIGNED after it (or the adapter that aligned it). All may be
+    folders or ids owner/name of the Hugging Face hub. For every module
     it reports how far the update is from the alignment (distance, cosine, the projector's norm),
     the method's score, and whether it was changed. The source is never modified; the result loads
     in plain PEFT.
@@ -49,12 +50,13 @@ class Options:
     of a finished experiment; see finebound defend --compare --help.
     """
 
-    adapter: Positional[Path]
-    """Folder of the fine-tuned LoRA: adapter_config.json and adapter_model.safetensors."""
-    base: Path
-    """Folder of the model before its alignment, or "packaged"."""
-    aligned: Path
-    """Folder of the aligned model, or of the adapter that aligned the base; or "packaged"."""
+    adapter: Positional[str]
+    """Folder or hub id of the fine-tuned LoRA: adapter_config.json, adapter_model.safetensors."""
+    base: str
+    """Folder or hub id of the model before its alignment, or "packaged"."""
+    aligned: str
+    """Folder or hub id of the aligned model, or of the adapter that aligned the base; or
+    "packaged"."""
     out: Path | None = None
     """Folder for the repaired adapter; without it the modules are only reported."""
     method: Literal["splora", "safe-lora", "safe-merge", "lora-scaling", "resta"] = "splora"
@@ -79,8 +81,8 @@ class Options:
     """resta: largest rank of the vector in the adapter (default 64)."""
     weight: float | None = None
     """safe-merge: weight of the fine-tune (default 0.8)."""
-    safe_adapter: Path | None = None
-    """safe-merge: folder of the adapter tuned on safety data."""
+    safe_adapter: str | None = None
+    """safe-merge: folder or hub id of the adapter tuned on safety data."""
     any_base: bool = False
     """The adapter belongs to these models, whatever name its configuration gives."""
     seed: int = 0
@@ -100,31 +102,29 @@ def main(arguments: Sequence[str]) -> int:
     from finebound.records import manifest, to_json
     from llm_validation.defences.repair import (
         inputs_of,
-        model_folder,
         repair,
         require_out,
+        source_folder,
         write_repaired,
     )
 
     defence = _defence(options)
-    sources = [options.adapter, options.base, options.aligned, options.safe_adapter]
-    if options.out is not None:
-        require_out(options.out, *(source for source in sources if source is not None))
+    given = [options.adapter, options.base, options.aligned, options.safe_adapter]
+    if options.out is not None:  # before anything is fetched
+        require_out(options.out, *(Path(ref) for ref in given if ref is not None))
     with bar() as progress:
-        base = model_folder(options.base, progress=progress)
-        aligned = model_folder(options.aligned, progress=progress)
+        source, base, aligned, safe = (
+            None if ref is None else source_folder(ref, progress=progress) for ref in given
+        )
+        if options.out is not None:
+            require_out(options.out, *filter(None, (source, base, aligned, safe)))
         adapter, report = repair(
-            defence,
-            options.adapter,
-            base=base,
-            aligned=aligned,
-            safe_adapter=options.safe_adapter,
-            progress=progress,
+            defence, source, base=base, aligned=aligned, safe_adapter=safe, progress=progress
         )
     record = report.as_json() | {
         "manifest": manifest(
             given=given_options(options, Options),
-            inputs=inputs_of(options.adapter, base, aligned),
+            inputs=inputs_of(source, base, aligned),
             seed=options.seed,
         )
     }

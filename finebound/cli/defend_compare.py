@@ -25,6 +25,9 @@ _METHODS = (
     "safe-merge",
     "antidote",
     "ptst",
+    "constrained-sft",
+    "lisa",
+    "asft",
     "grid",
 )
 
@@ -34,12 +37,13 @@ class Options:
     """Place every defence beside the undefended runs in the plane of capability and safety.
 
     EXPERIMENT is the folder of a finished `finebound validate`. Its unconstrained run is defended
-    afterwards by every method at several strengths; its own defended runs (grid: data mixing, KL,
-    radius, ...) join as they are. All are measured on the same held-out rows, with paired
-    intervals, and asked the same prompts; a model that no longer speaks is listed as failed. The
-    undefended baseline is swept too: its checkpoints and every learning rate of the grid. Points
-    that were made with another budget say so. Defences of the data (row matching, SEAL) and AsFT
-    need fine-tunes of their own and are not here.
+    afterwards by every method at several strengths, and trained anew, under its own plan, by those
+    that defend during training (constrained-sft, lisa, asft); its own defended runs (grid: data
+    mixing, KL, radius, ...) join as they are. All are measured on the same held-out rows, with
+    paired intervals, and asked the same prompts; a model that no longer speaks is listed as
+    failed. The undefended baseline is swept too: its checkpoints and every learning rate of the
+    grid. Points that were made with another budget say so. Defences of the data (row matching,
+    SEAL) are not here.
 
     Writes defences.json and defences.html into DIR. What was measured there is not measured
     again.
@@ -62,6 +66,9 @@ class Options:
             "safe-merge",
             "antidote",
             "ptst",
+            "constrained-sft",
+            "lisa",
+            "asft",
             "grid",
         ],
         ...,
@@ -73,8 +80,8 @@ class Options:
     """Length of an answer (default: the experiment's)."""
     harmful: str | None = None
     """Rows with harmful answers, for antidote (default: the built-in placeholders)."""
-    base: Path | None = None
-    """Folder of the model before its alignment (default: the experiment's own)."""
+    base: str | None = None
+    """Folder or hub id of the model before its alignment (default: the experiment's own)."""
     json: bool = False
     """Machine-readable output on stdout, nothing else there."""
 

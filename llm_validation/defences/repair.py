@@ -8,13 +8,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from finebound.errors import InputError
 from finebound.progress import Progress, silent
 from finebound.records import file_sha256, require_folder, staged_folder, to_json
 from llm_validation.defences.alignment import open_alignment
 from llm_validation.defences.lora_file import CONFIG, WEIGHTS, LoraAdapter, read_adapter
 from llm_validation.defences.protocol import Defence, Evidence, Report
+from llm_validation.models.loading import hub_folder, is_hub_id
 from llm_validation.models.packaged import packaged_model_folder
+from llm_validation.models.quantisation import check_note
 
 RECORD = "defend.json"
 _COPIED = (
@@ -29,11 +33,27 @@ _COPIED = (
 )
 
 
-def model_folder(ref: Path, *, progress: Progress = silent) -> Path:
-    """The folder itself; that of the packaged model for ``packaged``."""
-    if str(ref) == "packaged" and not ref.exists():
+def source_folder(ref: str | Path, *, progress: Progress = silent) -> Path:
+    """Where a model's or an adapter's files are: a folder, ``packaged``, or a hub id.
+
+    What is written as none of these is taken for a folder. Raises InputError for a hub id that is
+    neither on this machine nor to be had.
+    """
+    place = Path(ref).expanduser()
+    if place.exists():
+        return place
+    if str(ref) == "packaged":
         return packaged_model_folder(progress=progress)
-    return ref
+    if isinstance(ref, Path) or not is_hub_id(ref):
+        return place
+    try:
+        return hub_folder(ref)
+    except InputError as error:
+        raise InputError(
+            error.what,
+            remedy=f"Check the spelling, give a folder, or run `hf download {ref}` where there is "
+            "a connection (after `hf auth login` if it is gated or private).",
+        ) from error
 
 
 def repair(
@@ -47,15 +67,30 @@ def repair(
 ) -> tuple[LoraAdapter, Report]:
     """The defended adapter of a folder, from weights and configurations only.
 
-    Nothing is written. Raises InputError for folders that do not belong together.
+    Nothing is written. Raises InputError for folders that do not belong together, and for an
+    adapter of a quantised base.
     """
-    found = read_adapter(adapter)
-    safe = None if safe_adapter is None else read_adapter(safe_adapter)
+    found = _read_exact(adapter)
+    safe = None if safe_adapter is None else _read_exact(safe_adapter)
     with open_alignment(base, aligned) as alignment:
         evidence = Evidence(adapter=found, alignment=alignment, safe_adapter=safe)
         defence.fit(evidence, progress=progress)
     defended = defence.apply(found)
     return defended, defence.report()
+
+
+def _read_exact(folder: str | Path) -> LoraAdapter:
+    """The adapter, if it was trained on a base in full precision as those given are."""
+    try:
+        check_note(Path(folder), nn.Module())
+    except InputError as error:
+        raise InputError(
+            error.what,
+            remedy="Fine-tune a LoRA on the base in full precision (method lora) and defend that: "
+            "the difference of two models is smaller than the rounding of 4 bits.",
+            file=error.file,
+        ) from error
+    return read_adapter(folder)
 
 
 def require_out(out: Path, *sources: Path) -> None:

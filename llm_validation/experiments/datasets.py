@@ -7,15 +7,17 @@ import json
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finebound.errors import InputError
 from finebound.records import write_atomically
+from llm_validation.data.builtin.regimes import mix
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.data.encoding import encode
 from llm_validation.data.loading import load_dataset, require_different, require_rows
-from llm_validation.experiments.config import ORIGINAL, Experiment, SelfGenerated
+from llm_validation.experiments.config import ORIGINAL, Experiment, Mixed, SelfGenerated
 from llm_validation.measure.texts import normalise
 
 if TYPE_CHECKING:
@@ -44,22 +46,30 @@ def draw_sets(experiment: Experiment, model: LoadedModel) -> dict[str, Dataset]:
 
     Whole prompts are drawn, by a hash of the prompt, so that a prompt which two datasets share is
     drawn from both or from neither, as far as their sizes allow; no training set holds a
-    held-out prompt. A self-generated proxy has its prompts' dataset with the answers still to be
-    replaced. Fewer rows than asked for are used where there are no more. Raises InputError for
-    datasets that cannot be read, are equal, or have too few rows.
+    held-out prompt. A mixed task holds out benign rows alone and is mixed from what is left,
+    always of ``rows.task`` rows; its regimes are nested (``regimes.mix``), not drawn by prompts'
+    hashes. A self-generated proxy has its prompts' dataset with the answers still to be replaced.
+    Fewer rows than asked for are used where there are no more. Raises InputError for datasets that
+    cannot be read, are equal, or have too few rows.
     """
     rows, seed = experiment.rows, experiment.seed
     limit = rows.max_length or model.context_length
 
+    @cache
     def usable(ref: str, role: str) -> Dataset:
         whole = load_dataset(ref, role=role)
         return short_enough(whole, model, limit)
 
     whole = {SAFETY: usable(experiment.safety, "safety")}
-    whole |= {task_set(t): usable(ref, f"task {t}") for t, ref in experiment.tasks.items()}
-    for name, dataset in whole.items():
-        if name != SAFETY:
-            require_different(whole[SAFETY], dataset)
+    mixed: dict[str, tuple[Mixed, Dataset]] = {}
+    for task, ref in experiment.tasks.items():
+        name = task_set(task)
+        if isinstance(ref, Mixed):
+            mixed[name] = ref, usable(ref.harmful, "harmful rows")
+            require_different(whole[SAFETY], mixed[name][1])
+        benign = usable(ref.benign, "benign rows") if name in mixed else usable(ref, f"task {task}")
+        require_different(whole[SAFETY], benign)
+        whole[name] = benign
     sets: dict[str, Dataset] = {}
     kept_out: set[str] = set()
     for name, dataset in whole.items():
@@ -69,7 +79,13 @@ def draw_sets(experiment: Experiment, model: LoadedModel) -> dict[str, Dataset]:
         sets[held_out(name)] = part
     for name, dataset in whole.items():
         count = rows.safety if name == SAFETY else rows.task
-        sets[name] = _draw(dataset, count, salt=f"{seed}/train", name=name, without=kept_out)
+        if name in mixed:
+            regime, harmful = mixed[name]
+            kinds = (_without(part, kept_out) for part in (dataset, harmful))
+            found = mix(*kinds, regime.share, rows=count, seed=seed)
+            sets[name] = Dataset.of(found.examples, name=name, source=found.source)
+        else:
+            sets[name] = _draw(dataset, count, salt=f"{seed}/train", name=name, without=kept_out)
     for role, ref in experiment.proxies.items():
         name = proxy_set(role)
         if role == "original":
@@ -122,16 +138,23 @@ def _draw(
     dataset: Dataset, rows: int, *, salt: str, name: str, without: Iterable[str] = ()
 ) -> Dataset:
     """The first ``rows`` rows in the order of their prompts' hashes, without some prompts."""
-    left_out = frozenset(without)
+    allowed = _without(dataset, without).examples
 
     def place(index: int) -> tuple[str, int]:
-        prompt = normalise(dataset.examples[index].prompt).encode("utf-8", "surrogatepass")
+        prompt = normalise(allowed[index].prompt).encode("utf-8", "surrogatepass")
         return hashlib.sha256(salt.encode() + b"\n" + prompt).hexdigest(), index
 
-    allowed = [i for i, e in enumerate(dataset.examples) if normalise(e.prompt) not in left_out]
-    drawn = sorted(allowed, key=place)[:rows]
+    drawn = sorted(range(len(allowed)), key=place)[:rows]
+    return Dataset.of((allowed[i] for i in sorted(drawn)), name=name, source=dataset.source)
+
+
+def _without(dataset: Dataset, prompts: Iterable[str]) -> Dataset:
+    """The rows whose normalised prompt is none of these."""
+    left_out = frozenset(prompts)
     return Dataset.of(
-        (dataset.examples[i] for i in sorted(drawn)), name=name, source=dataset.source
+        (e for e in dataset.examples if normalise(e.prompt) not in left_out),
+        name=dataset.name,
+        source=dataset.source,
     )
 
 

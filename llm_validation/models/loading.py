@@ -74,14 +74,14 @@ def load_model(
             f"{USE_PACKAGED}.",
             file=folder,
         )
-    if isinstance(ref, Path) or not _HUB_ID.fullmatch(ref):
+    if isinstance(ref, Path) or not is_hub_id(ref):
         raise InputError(
             "There is no such model folder.",
             remedy="Check the path, give an id owner/name of the Hugging Face hub, "
             f"{USE_PACKAGED}.",
             file=ref,
         )
-    return _load_folder(_hub_folder(ref), ref, attention)
+    return _load_folder(hub_folder(ref), ref, attention)
 
 
 def _load_folder(folder: Path, name: str, attention: str) -> LoadedModel:
@@ -227,8 +227,16 @@ def _load_weights(folder: Path, attention: str) -> PreTrainedModel:
     return model.eval()
 
 
-def _hub_folder(hub_id: str) -> Path:
-    """The snapshot of a hub model: the newest where the hub answers, else what is cached."""
+def is_hub_id(ref: str) -> bool:
+    """Whether this is written as an id ``owner/name`` of the hub."""
+    return bool(_HUB_ID.fullmatch(ref))
+
+
+def hub_folder(hub_id: str) -> Path:
+    """The snapshot of a hub model: the newest where the hub answers, else what is cached.
+
+    Raises InputError, within seconds, where there is neither.
+    """
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 

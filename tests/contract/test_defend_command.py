@@ -235,6 +235,66 @@ def test_wrong_input_is_one_paragraph_and_writes_nothing(capsys, folders, tmp_pa
     assert fingerprint(tmp_path) == before
 
 
+@pytest.fixture
+def hub(folders, tmp_path, monkeypatch) -> dict[str, str]:
+    """The folders as repositories of a hub that does not answer, all in its cache."""
+    cache = tmp_path / "hub"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    for role, folder in folders.items():
+        stored = cache / f"models--owner--{role}"
+        shutil.copytree(folder, stored / "snapshots" / ("0" * 40))
+        (stored / "refs").mkdir()
+        (stored / "refs" / "main").write_text("0" * 40)
+    config = cache / "models--owner--adapter" / "snapshots" / ("0" * 40)
+    edit_config(config, "adapter_config.json", base_model_name_or_path="owner/aligned")
+    return {role: f"owner/{role}" for role in folders}
+
+
+def test_ids_of_the_hub_are_what_their_folders_are(capsys, folders, hub, tmp_path):
+    code, printed, _ = defend(capsys, folders, "--count", "2", "--json")
+    assert code == 0
+    of_folders = json.loads(printed)
+    before = fingerprint(tmp_path / "hub")
+    code, printed, _ = defend(capsys, hub, "--count", "2", "--out", tmp_path / "out", "--json")
+    assert code == 0
+    found = json.loads(printed)
+    assert found["modules"] == of_folders["modules"]
+    assert found["manifest"]["inputs"]["adapter"] == of_folders["manifest"]["inputs"]["adapter"]
+    assert found["manifest"]["given"]["base"] == "owner/base"
+    assert fingerprint(tmp_path / "hub") == before
+    assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
+    # The cache itself is a source and not overwritten.
+    snapshot = next((tmp_path / "hub" / "models--owner--adapter").glob("snapshots/*"))
+    assert defend(capsys, hub, "--count", "2", "--out", snapshot)[0] == 2
+    assert fingerprint(tmp_path / "hub") == before
+
+
+@pytest.mark.parametrize("role", ["adapter", "base", "aligned"])
+def test_an_id_that_is_not_to_be_had_says_how_to_get_it(capsys, folders, hub, tmp_path, role):
+    given = folders | {role: f"owner/no-{role}"}
+    code, printed, told = defend(capsys, given, "--out", tmp_path / "out")
+    assert (code, printed) == (2, "")
+    assert f"owner/no-{role} is not on this machine" in told
+    assert f"hf download owner/no-{role}" in told
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", [None, "--safe-adapter"])
+def test_an_adapter_of_a_quantised_base_is_refused(capsys, folders, tmp_path, option):
+    from llm_validation.models.quantisation import FourBit, write_note
+
+    rounded = Path(shutil.copytree(folders["adapter"], tmp_path / "rounded"))
+    write_note(rounded, FourBit())
+    more = [] if option is None else ["--method", "safe-merge", option, rounded]
+    given = folders | ({"adapter": rounded} if option is None else {})
+    code, printed, told = defend(capsys, given, *more, "--out", tmp_path / "out")
+    assert (code, printed) == (2, "")
+    assert "4-bit NF4 with double quantisation" in told
+    assert "full precision" in told
+    assert str(rounded) in told.replace("\n", "")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [

@@ -7,7 +7,9 @@ import pytest
 
 from finebound.cli import main
 
-FILES = {"defences.json", "defences.html", "setting.json", "points", "checked"}
+FILES = {
+    "defences.json", "defences.html", "linearised.json", "setting.json", "points", "checked"
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -35,12 +35,7 @@ def mix(
     Raises ValueError for a share outside [0, 1], fewer than one row, or a share between 0 and 1
     that leaves no row of either kind; InputError where a dataset has too few rows.
     """
-    if not 0.0 <= share <= 1.0 or rows < 1:
-        raise ValueError(f"a share of {share} of {rows} rows")
-    # As a decimal: 0.35 of 10 is 3.5, though the float is a little less.
-    count = math.floor(Fraction(str(float(share))) * rows + Fraction(1, 2))
-    if 0.0 < share < 1.0 and count in (0, rows):
-        raise ValueError(f"a share of {share} of {rows} rows leaves no row of one kind")
+    count = harmful_count(share, rows)
     held_out = {_same(prompt) for prompt in apart_from}
     chosen = _draw(harmful, count, seed=seed, without=held_out)
     chosen += _draw(
@@ -52,6 +47,21 @@ def mix(
         name=f"{benign.name}+{harmful.name}@{share:g}",
         source=f"{rows} rows of {benign.source}, {count} of them of {harmful.source}, seed {seed}",
     )
+
+
+def harmful_count(share: float, rows: int) -> int:
+    """``share`` of ``rows`` to the nearest whole, a half upwards.
+
+    Raises ValueError for a share outside [0, 1], fewer than one row, or a share between 0 and 1
+    that leaves no row of one kind.
+    """
+    if not 0.0 <= share <= 1.0 or rows < 1:
+        raise ValueError(f"a share of {share} of {rows} rows")
+    # As a decimal: 0.35 of 10 is 3.5, though the float is a little less.
+    count = math.floor(Fraction(str(float(share))) * rows + Fraction(1, 2))
+    if 0.0 < share < 1.0 and count in (0, rows):
+        raise ValueError(f"a share of {share} of {rows} rows leaves no row of one kind")
+    return count
 
 
 def _draw(dataset: Dataset, count: int, *, seed: int, without: set[str]) -> list[Example]:

@@ -41,9 +41,10 @@ from llm_validation.defences.comparison.folder import (
 from llm_validation.defences.comparison.frontier import (
     above_forced,
     forced_frontier,
-    linearised_curve,
+    linearised_forecasts,
 )
 from llm_validation.defences.comparison.grid_points import UNDEFENDED, sweep
+from llm_validation.defences.comparison.linearised_frontier import linearised_frontier
 from llm_validation.defences.comparison.plane import Place, Plane, coordinates, locate, scores
 from llm_validation.defences.comparison.points import Point
 from llm_validation.defences.comparison.strengths import METHODS, faithfulness_of, trials_of
@@ -139,7 +140,7 @@ def compare_defences(
     experiment: Path,
     out: Path,
     *,
-    base: Path | None = None,
+    base: str | Path | None = None,
     task: str | None = None,
     methods: Sequence[str] = CHOICES,
     prompts: int | None = None,
@@ -149,7 +150,7 @@ def compare_defences(
 ) -> dict[str, Any]:
     """Make what is not made yet in ``out``, place it all, write ``defences.json`` and the page.
 
-    ``base`` is the folder of the model before its alignment, ``prompts`` (0: none) and
+    ``base`` is the folder or hub id of the model before its alignment, ``prompts`` (0: none) and
     ``max_new_tokens`` are those of the answers: by default the experiment's own. ``task`` is by
     default that of the most runs. Returns the record. Raises InputError for an experiment that is
     not finished, a base or an adapter that does not belong to it, and a folder of another
@@ -166,7 +167,7 @@ def compare_defences(
     harmful = None if harmful is None else _without_held_out(harmful, prepared)
     setting = setting_of(finished, task, generations, bases)
     require_comparison_folder(out, setting)
-    base = base or base_folder(prepared.experiment, progress=progress)
+    base = base_folder(prepared.experiment, base, progress=progress)
     require_base(base, prepared)
     with ExitStack() as stack:
         alignment = stack.enter_context(open_alignment(base, prepared.aligned))
@@ -186,8 +187,9 @@ def compare_defences(
             harmful=harmful,
         )
         own = bench.own_answers()
+        fronts, told = _front(bench, bases[0])
         points, not_applicable = _make(bench, finished, bases, methods, progress)
-        found = place(finished, task, points, not_applicable, own)
+        found = place(finished, task, points, not_applicable, own, fronts=fronts, told=told)
     record = found.as_json() | {
         "manifest": manifest(
             given={"experiment": experiment, "methods": list(methods), **setting["asked"]},
@@ -200,6 +202,14 @@ def compare_defences(
     written = json.loads((out / RECORD).read_text(encoding="utf-8"))
     write_atomically(out / PAGE, comparison_page(written))
     return written
+
+
+def _front(bench: Workbench, run: Measured) -> tuple[list[dict[str, Any]], list[str]]:
+    """T16's front, and a note where there is none."""
+    try:
+        return [linearised_frontier(bench.prepared, run, bench.theta_s, bench.out)], []
+    except InputError as error:
+        return [], [f"The linearised front (T16) is not drawn: {error.what}"]
 
 
 def _make(
@@ -249,8 +259,14 @@ def place(
     points: Sequence[Point],
     not_applicable: Sequence[dict[str, str]],
     own_answers: Sequence[Answer],
+    *,
+    fronts: Sequence[dict[str, Any]] = (),
+    told: Sequence[str] = (),
 ) -> Comparison:
-    """The points in the plane, one place for the seeds of a strength, beside the frontiers."""
+    """The points in the plane, one place for the seeds of a strength, beside the frontiers.
+
+    ``fronts`` are curves that were measured, ``told`` what a reader must know of them.
+    """
     prepared = finished.prepared
     groups: dict[str, list[Point]] = {}
     for point in points:
@@ -267,9 +283,9 @@ def place(
     ]
     seed = spawn_seed(prepared.experiment.seed, f"defences of {task}")
     plane = locate(places, rng=np.random.default_rng(seed))
-    curves = [forced_frontier(prepared, task, largest_gain=plane.largest_gain)]
+    curves = [forced_frontier(prepared, task, largest_gain=plane.largest_gain), *fronts]
     mine = [m.run.id for m in finished.runs if m.run.task == task]
-    if (curve := linearised_curve(finished.document.get("forecasts"), mine)) is not None:
+    if (curve := linearised_forecasts(finished.document.get("forecasts"), mine)) is not None:
         curves.append(curve)
     return Comparison(
         finished=finished,
@@ -279,7 +295,7 @@ def place(
         not_applicable=tuple(not_applicable),
         frontiers=tuple(curves),
         own_answers=tuple(own_answers),
-        notes=tuple(_notes(finished, task, points, own_answers)),
+        notes=(*_notes(finished, task, points, own_answers), *told),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from finebound.errors import InputError
 from finebound.progress import Progress, silent
-from llm_validation.defences.repair import model_folder
+from llm_validation.defences.repair import source_folder
 from llm_validation.experiments.config import Experiment, expand, experiment_of
 from llm_validation.experiments.prepare import Prepared, read_prepared
 from llm_validation.experiments.run import Measured, check_folder, read_measured
@@ -114,21 +114,19 @@ def require_base(base: Path, prepared: Prepared) -> None:
         )
 
 
-def base_folder(experiment: Experiment, *, progress: Progress = silent) -> Path:
-    """The folder of the model that the experiment aligned, as its configuration names it.
+def base_folder(
+    experiment: Experiment, given: str | Path | None = None, *, progress: Progress = silent
+) -> Path:
+    """The folder of the model that the experiment aligned: as given, or as it is configured.
 
-    Raises InputError where that is a model of the hub that is not on this machine.
+    Raises InputError where that is a model of the hub that is not to be had.
     """
-    ref = Path(experiment.model).expanduser()
-    if ref.is_dir() or experiment.model == "packaged":
-        return model_folder(ref, progress=progress)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
+    if given is not None:
+        return source_folder(given, progress=progress)
     try:
-        return Path(snapshot_download(experiment.model, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError) as error:
+        return source_folder(experiment.model, progress=progress)
+    except InputError as error:
         raise InputError(
-            f"the model {experiment.model} that the experiment aligned is not on this machine.",
-            remedy="Give its folder with --base.",
+            f"of the model that the experiment aligned: {error.what}",
+            remedy=f"Give its folder with --base. {error.remedy}",
         ) from error

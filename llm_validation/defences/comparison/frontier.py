@@ -1,4 +1,4 @@
-"""What theory says of the plane: T10's limit on every policy, T16's linearised curve."""
+"""What theory says of the plane: T10's limit on every policy, T16's forecasts of the runs."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def forced_frontier(prepared: Prepared, task: str, *, largest_gain: float) -> di
     weakest = max((order.index(b.status) for _, b in limits.weighted), default=-1)
     return {
         "statement": "T10",
+        "form": "limit",
         "status": str(order[weakest]),
         "gain": gains,
         "rise": (least - before) / tokens[0],
@@ -58,7 +59,7 @@ def above_forced(curve: Mapping[str, Any], place: Mapping[str, Any]) -> float | 
     return float(place["rise"].estimate - np.interp(gain, curve["gain"], curve["rise"]))
 
 
-def linearised_curve(
+def linearised_forecasts(
     forecasts: Mapping[str, Any] | None, runs: Sequence[str]
 ) -> dict[str, Any] | None:
     """T16's forecasts of the grid's own runs of one task, by gain; None where none was made."""
@@ -78,9 +79,10 @@ def linearised_curve(
         return None
     return {
         "statement": "T16",
+        "form": "forecasts",
         "status": str(Status.ESTIMATED),
         "gain": [gain for gain, _, _ in points],
         "rise": [rise for _, rise, _ in points],
         "runs": [run for _, _, run in points],
-        "says": "A forecast from gradients at the aligned model, made before any run; no bound.",
+        "says": "Forecasts of the grid's own runs, from gradients at the aligned model; no bound.",
     }

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from llm_validation.defences.comparison.grid_points import UNDEFENDED
-from llm_validation.estimation.plots import Plot
+from llm_validation.estimation.plot_style import Plot
 
 _COLOURS = (
     *("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"),
@@ -20,6 +20,12 @@ _COLOURS = (
 )
 _MARKS = "os^vDPX<>*hp"
 _INK, _MUTED = "#222222", "#767676"
+_FORMS = {"limit": "limit", "front": "linearised front", "forecasts": "forecasts of runs"}
+_STYLES: dict[str, dict[str, Any]] = {
+    "limit": {"color": _MUTED, "ls": "-", "lw": 1.6},
+    "front": {"color": _MUTED, "ls": (0, (4, 2)), "lw": 1.4},
+    "forecasts": {"color": _MUTED, "ls": "none", "marker": "1", "ms": 8},
+}
 _DEPTH = re.compile(r"\.(\d+)\.")
 
 
@@ -80,16 +86,13 @@ def draw_family(axes: Axes, record: dict[str, Any], family: str, number: int) ->
 
 
 def draw_frontier(axes: Axes, curve: dict[str, Any]) -> None:
-    """A theoretical curve with its statement and status, where it is within the axes."""
+    """A theoretical curve with its statement and status; below the axes it says how far."""
     gain, rise = (np.array(curve[name], dtype=float) for name in ("gain", "rise"))
-    label = f"{curve['statement']}, {curve['status'].lower()}"
-    if curve["statement"] == "T10" and not curve["forces"]:
-        label += ": forces nothing here"
-    style = {"T10": {"color": _MUTED, "ls": "-", "lw": 1.6}}.get(
-        curve["statement"], {"color": _MUTED, "ls": "none", "marker": "1", "ms": 8}
-    )
     limits = axes.get_xlim(), axes.get_ylim()
-    axes.plot(gain, rise, label=label, zorder=1, **style)
+    label = f"{curve['statement']} {_FORMS[curve['form']]} ({curve['status'].lower()})"
+    if curve["form"] == "limit" and (below := limits[1][0] - float(rise.max())) > 0.0:
+        label += f"\n{below:.2g} below the axes"
+    axes.plot(gain, rise, label=label, zorder=1, **_STYLES[curve["form"]])
     axes.set_xlim(limits[0])
     axes.set_ylim(limits[1])
 

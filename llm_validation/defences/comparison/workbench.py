@@ -19,6 +19,7 @@ from llm_validation.data.encoding import encode
 from llm_validation.defences.alignment import Alignment
 from llm_validation.defences.comparison.grid_points import budget_of, family_of, strength_of
 from llm_validation.defences.comparison.points import Point
+from llm_validation.defences.comparison.retraining import train_defended
 from llm_validation.defences.comparison.strengths import Trial
 from llm_validation.defences.lora_file import WEIGHTS, LoraAdapter, read_adapter
 from llm_validation.defences.lora_scaling import LoraScaling
@@ -40,7 +41,9 @@ from llm_validation.models.loading import LoadedModel, load_model
 from llm_validation.training.evaluation import read_evaluations, write_evaluation
 from llm_validation.training.record import ADAPTER
 
-POINTS, RECORD = "points", "point.json"
+POINTS, TRAINED, RECORD = "points", "trained", "point.json"
+_RUNNING = ("attached", "merged")
+"""Defences that look at the running model, with its adapter beside the weights or within them."""
 _SAME = 1e-3
 """Nats per token by which a run's saved weights may differ from its record."""
 
@@ -139,7 +142,8 @@ class Workbench:
         record = _read_record(folder, key)
         if record is None:
             shutil.rmtree(folder, ignore_errors=True)
-            record = {"key": key, **self._make(trial, run, folder)}
+            make = self._train if trial.on == "plan" else self._make
+            record = {"key": key, **make(trial, run, folder)}
             write_atomically(folder / RECORD, to_json(record) + "\n")
         found = read_evaluations(folder)[0]
         start = {what: self.prepared.start(data.name) for what, data in self.sets.items()}
@@ -178,16 +182,20 @@ class Workbench:
             command = self._command(trial, adapter)
             with self._with_adapter(defended) as loaded:
                 self._measure(loaded, rows, folder)
-        elif trial.on == "merged":
+        elif trial.on in _RUNNING:
             if self.harmful is None:
                 raise NotApplicable(
                     "it needs harmful rows, and there are none.", remedy="Give some with --harmful."
                 )
             harmful = len(self.harmful)
-            with self._merged(run) as loaded:
-                started = time.perf_counter()
+            if trial.on == "attached":
                 with _applying():
-                    defence.fit(Evidence(model=loaded, harmful=self.harmful))
+                    self._adapter(run)
+            with self._merged(run) if trial.on == "merged" else self._loaded(run) as loaded:
+                started = time.perf_counter()
+                evidence = Evidence(model=loaded, harmful=self.harmful, alignment=self.alignment)
+                with _applying():
+                    defence.fit(evidence)
                     defended_model = defence.apply(loaded)
                 spent = time.perf_counter() - started
                 self._measure(defended_model, rows, folder)
@@ -202,11 +210,24 @@ class Workbench:
         budget = budget_of(run, run.last, against=run)
         if harmful:
             budget["other"].append(f"{harmful} harmful rows are read")
+        report = defence.report()
         needs = system
         if trial.on == "adapter" and trial.method != LoraScaling.name:
             needs = "the base's and the aligned weights"
+        elif report.settings.get("to") == "aligned":
+            needs = "the aligned weights"
         budget |= {"harmful_rows": harmful, "extra_seconds": spent, "needs": needs}
-        return {"report": defence.report().as_json(), "budget": budget, "command": command}
+        return {"report": report.as_json(), "budget": budget, "command": command}
+
+    def _train(self, trial: Trial, run: Measured, folder: Path) -> dict[str, Any]:
+        """The run's fine-tune once more, with the defence in its plan."""
+        self._aligned = None  # two whole models may not fit
+        defence = trial.make()
+        place = self.out / TRAINED / folder.name
+        with _applying():
+            loaded, budget = train_defended(defence, run, self.prepared, self.alignment, place)
+        self._measure(loaded, self.sets, folder)
+        return {"report": defence.report().as_json(), "budget": budget, "command": None}
 
     def _measure(self, loaded: LoadedModel, rows: dict[str, Dataset], folder: Path) -> None:
         found = {what: losses_on(loaded, data) for what, data in rows.items()}
@@ -241,10 +262,11 @@ class Workbench:
             return ()
         file = self.out / POINTS / "theta_s" / ANSWERS
         if not file.is_file():
-            self._ask(self._theta_s(), self.sets["safety"], file)
+            self._ask(self.theta_s(), self.sets["safety"], file)
         return read_answers(file)
 
-    def _theta_s(self) -> LoadedModel:
+    def theta_s(self) -> LoadedModel:
+        """The aligned model, loaded once; adapters that are put on it come off again."""
         if self._aligned is None:
             self._aligned = on_device(self.prepared.load_aligned())
         return self._aligned
@@ -262,7 +284,7 @@ class Workbench:
 
     @contextmanager
     def _on_theta_s(self, folder: Path) -> Iterator[LoadedModel]:
-        loaded = self._theta_s()
+        loaded = self.theta_s()
         wrapped = load_adapter(loaded.model, folder)
         try:
             yield replace(loaded, model=wrapped.eval())
@@ -318,7 +340,7 @@ class Workbench:
 
     def _key(self, trial: Trial, run: Measured) -> dict[str, Any]:
         """What makes a point this point, beside what the whole comparison is of."""
-        uses_harmful = trial.on == "merged" and self.harmful is not None
+        uses_harmful = trial.on in _RUNNING and self.harmful is not None
         return {
             "trial": trial.label,
             "weights": file_sha256(_weights_file(run)),

@@ -3,13 +3,11 @@
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
 from finebound.errors import InputError
 from llm_validation.data.dataset import Dataset
-from llm_validation.defences.antidote import Antidote
 from llm_validation.defences.during import EWC, DataMixing, KLToAligned
 from llm_validation.defences.lora_file import read_adapter
 from llm_validation.defences.lora_scaling import LoraScaling
@@ -194,46 +192,6 @@ def write_few(adapter, tmp_path):
 
 
 ROWS = Dataset.of([("How?", "So."), ("What is it?", "It is that, I think.")], name="rows")
-
-
-class TestAntidote:
-    def test_the_weights_of_the_highest_score_are_zero(self, tiny_model):
-        from llm_validation.data.encoding import encode
-
-        model = tiny_model.model
-        name = "model.layers.1.mlp.up_proj"
-        before = {n: p.detach().clone() for n, p in model.named_parameters()}
-        inputs = []
-        handle = model.get_submodule(name).register_forward_pre_hook(
-            lambda _, given: inputs.append(given[0][0].double())
-        )
-        with torch.no_grad():
-            for row in encode(ROWS, tiny_model.tokenizer, max_length=64):
-                model(torch.from_numpy(row.input_ids.astype(np.int64))[None])
-        handle.remove()
-        norms = torch.cat(inputs).norm(dim=0)
-        defence = Antidote(fraction=0.05)
-        defence.fit(Evidence(model=tiny_model, harmful=ROWS))
-        assert defence.apply(tiny_model) is tiny_model
-        score = (before[f"{name}.weight"].double().abs() * norms).flatten()
-        zero = (model.get_submodule(name).weight == 0).flatten()
-        assert (
-            int(zero.sum()) == int(0.05 * zero.numel()) == defence.report().details["zeroed"][name]
-        )
-        assert score[zero].min() >= score[~zero].max() * (1 - 1e-5)
-        for n, p in model.named_parameters():
-            if "embed" in n or "norm" in n:
-                assert torch.equal(p, before[n])
-
-    def test_an_adapter_must_be_merged_first(self, tiny_model):
-        from llm_validation.models.adapters import attach_lora
-
-        wrapped = attach_lora(tiny_model.model, rank=1, alpha=1, targets=("q_proj",), seed=0)
-        loaded = replace(tiny_model, model=wrapped)
-        with pytest.raises(InputError, match="Merge it first"):
-            Antidote().fit(Evidence(model=loaded, harmful=ROWS))
-        with pytest.raises(InputError, match="fraction"):
-            Antidote(fraction=0.0)
 
 
 def test_ptst_puts_a_safety_prompt_before_the_rows_that_are_tested():

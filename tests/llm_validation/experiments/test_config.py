@@ -65,6 +65,17 @@ def test_the_hash_follows_what_decides_the_run_and_nothing_else(content):
     assert hash_with(safety="other.jsonl") != first
 
 
+def test_a_regime_s_hash_follows_its_share_and_its_rows(content):
+    def hash_of(**entries):
+        mixed = {"benign": "a.jsonl", "harmful": "b.jsonl", "share": 0.1} | entries
+        return expand(changed(content, tasks={"general": mixed}))[0].sha256
+
+    first = hash_of()
+    assert hash_of(share=0.10) == first
+    assert len({first, hash_of(share=0.3), hash_of(benign="c.jsonl"), hash_of(harmful="d")}) == 4
+    assert expand(experiment_of(content))[0].sha256 != first
+
+
 def test_the_hash_survives_a_file_and_another_way_to_write_a_number(content):
     experiment = experiment_of(content)
     again = experiment_of(json.loads(experiment.model_dump_json()))
@@ -105,6 +116,10 @@ def test_a_method_may_bring_its_learning_rate(content):
         ({"training": {"steps": 4, "strategy": {"kind": "none"}}}, "strategy is given"),
         ({"training": {"stpes": 4}}, "stpes"),
         ({"alignment": {"seed": 4}}, "seed is given"),
+        ({"tasks": {"general": {"benign": "a", "harmful": "b"}}}, "general.mixed.share"),
+        ({"tasks": {"general": 3}}, "tasks.general"),
+        ({"tasks": {"general": {"benign": "a", "harmful": "b", "share": 1.5}}}, "share"),
+        ({"tasks": {"general": {"benign": "a", "harmful": "b", "share": 0.01}}}, "one kind"),
     ],
 )
 def test_what_is_wrong_is_named(content, entries, word):
@@ -141,6 +156,20 @@ def test_shipped_experiments_expand(file):
     planned = plan_of(expand(experiment))
     assert planned
     assert all(run["status"] == "planned" for run in planned)
+
+
+def test_the_regimes_of_the_preset_differ_in_their_share_alone():
+    experiment = read_experiment("defence_regimes")
+    mixed = list(experiment.tasks.values())
+    assert [task.share for task in mixed] == [0.0, 0.01, 0.05, 0.1, 0.3, 1.0]
+    assert len({(task.benign, task.harmful) for task in mixed}) == 1
+    free = [run for run in expand(experiment) if run.plan.strategy is None]
+    assert [run.task for run in free] == list(experiment.tasks)
+    # Every share leaves a whole number of harmful rows, and each row is read once.
+    assert experiment.rows.task == 100
+    assert all((100 * task.share) % 1 == 0 for task in mixed)
+    assert {run.plan.steps * run.plan.batch_size for run in free} == {100}
+    assert experiment.minutes + 10 <= 25  # beside the alignment and what is measured at its end
 
 
 def test_a_dry_run_needs_no_torch():

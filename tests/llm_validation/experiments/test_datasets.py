@@ -1,8 +1,11 @@
 """Rows: nothing held out is trained on, shared prompts stay shared, files give the same content."""
 
+import json
+
 import pytest
 
 from finebound.errors import InputError
+from llm_validation.data.builtin import builtin_dataset
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.experiments.config import experiment_of
 from llm_validation.experiments.datasets import draw_sets, read_set, write_sets
@@ -64,6 +67,81 @@ def test_too_few_rows_and_equal_data_are_refused(content, tiny_model):
     grid = [{"tasks": ["general"], "unconstrained": True}]
     with pytest.raises(InputError, match="the very rows"):
         draw_sets(experiment_of({**content, "proxies": proxies, "grid": grid}), tiny_model)
+
+
+SHARES = (0.0, 0.05, 0.3, 1.0)
+
+
+@pytest.fixture(scope="module")
+def regimes(content, tiny_model_folder):
+    """Regimes of one benign set, whose held-out prompts some harmful rows share."""
+    model = load_model(tiny_model_folder)
+    tasks = {
+        f"harmful-{share * 100:.0f}": {
+            "benign": "builtin:task-general",
+            "harmful": "builtin:harmful-placeholders",
+            "share": share,
+        }
+        for share in SHARES
+    }
+    rows = {"safety": 10, "task": 60, "proxy": 10, "held_out": 20}
+    grid = [{"tasks": list(tasks), "unconstrained": True}]
+    return draw_sets(experiment_of({**content, "rows": rows, "tasks": tasks, "grid": grid}), model)
+
+
+def harmful_of(dataset):
+    harmful = set(builtin_dataset("harmful-placeholders").examples)
+    return [example for example in dataset.examples if example in harmful]
+
+
+def test_a_mixed_task_has_its_share_of_harmful_rows_at_one_budget(regimes):
+    for share, count in zip(SHARES, (0, 3, 18, 60), strict=True):
+        task = regimes[f"task.harmful-{share * 100:.0f}"]
+        assert len(task) == 60
+        assert len(harmful_of(task)) == count
+        assert task.name == f"task.harmful-{share * 100:.0f}"
+        assert "harmful-placeholders" in task.source
+
+
+def test_regimes_are_measured_on_the_same_benign_rows_which_none_trains_on(regimes):
+    held_out = [d for name, d in regimes.items() if name.startswith("task") and "held-out" in name]
+    assert len({d.sha256 for d in held_out}) == 1
+    assert len(held_out) == len(SHARES)
+    assert not harmful_of(held_out[0])
+    kept_out = prompts(held_out[0]) | prompts(regimes["safety.held-out"])
+    for share in SHARES:
+        assert not prompts(regimes[f"task.harmful-{share * 100:.0f}"]) & kept_out
+
+
+def test_regimes_are_nested(regimes):
+    few, many = (regimes[f"task.harmful-{n}"] for n in (5, 30))
+    assert set(harmful_of(few)) < set(harmful_of(many))
+    benign = [set(d.examples) - set(harmful_of(d)) for d in (few, many)]
+    assert benign[1] < benign[0]
+
+
+def test_harmful_rows_with_a_held_out_prompt_are_left_out(content, tiny_model, tmp_path):
+    """A file of harmful rows that holds safety's prompts in other letters."""
+    held_out = draw_sets(experiment_of(content), tiny_model)["safety.held-out"]
+    leak = [{"prompt": p.upper() + "  ", "response": "Sure."} for p in held_out.prompts]
+    own = [{"prompt": f"Do harm number {n}.", "response": "Sure."} for n in range(20)]
+    file = tmp_path / "harmful.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in leak + own))
+    task = {"benign": "builtin:task-general", "harmful": str(file), "share": 1.0}
+    rows = content["rows"] | {"task": 20}
+    sets = draw_sets(
+        experiment_of({**content, "rows": rows, "tasks": {"general": task}}), tiny_model
+    )
+    assert {e.prompt for e in sets["task.general"].examples} == {row["prompt"] for row in own}
+    rows = content["rows"] | {"task": 21}
+    with pytest.raises(InputError, match="21 rows are needed"):
+        draw_sets(experiment_of({**content, "rows": rows, "tasks": {"general": task}}), tiny_model)
+
+
+def test_harmful_rows_that_are_the_safety_rows_are_refused(content, tiny_model):
+    task = {"benign": "builtin:task-general", "harmful": "builtin:safety", "share": 0.5}
+    with pytest.raises(InputError, match="same content"):
+        draw_sets(experiment_of({**content, "tasks": {"general": task}}), tiny_model)
 
 
 def test_files_give_the_same_content_back(tmp_path):

@@ -5,6 +5,7 @@ import shlex
 import shutil
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,11 +17,13 @@ from safetensors.torch import load_file, save_file
 from finebound.cli import main
 from finebound.errors import InputError
 from llm_validation.data.dataset import Dataset
+from llm_validation.defences.antidote import Antidote
 from llm_validation.defences.comparison import strengths, workbench
 from llm_validation.defences.comparison.compare import CHOICES, compare_defences
 from llm_validation.defences.comparison.finished_experiment import read_finished
-from llm_validation.defences.comparison.frontier import forced_frontier, linearised_curve
+from llm_validation.defences.comparison.frontier import forced_frontier, linearised_forecasts
 from llm_validation.defences.comparison.grid_points import UNDEFENDED
+from llm_validation.defences.comparison.plots import plane_plot
 from llm_validation.defences.comparison.strengths import METHODS, Trial, trials_of
 from llm_validation.defences.protocol import Evidence, Faithfulness, Report
 from llm_validation.measure.losses import Losses
@@ -125,13 +128,52 @@ def test_budgets_that_differ_say_so(record):
     mixed = told["general_loss-lam2_original_lora_s0"]
     assert mixed["other"] == ["3 safety rows more in every step"]
     assert mixed["safety_rows"] == 12
-    assert told[f"{BASE_RUN}+antidote-fraction-0.01"]["harmful_rows"] == 2
+    assert told[f"{BASE_RUN}+{trials_of('antidote')[0].slug}"]["harmful_rows"] == 2
     assert told[f"{BASE_RUN}+splora-keep-0.8"]["other"] == []
+    held = told[f"{BASE_RUN}+constrained-sft-beta-0.1"]
+    assert (held["other"], held["task_rows"], held["safety_rows"]) == ([], 12, 0)
+    assert held["needs"] == "a run of its own"
+    turns = told[f"{BASE_RUN}+lisa-safety-in-2-of-10-steps"]
+    assert turns["other"] == ["2 of the 4 steps on 3 safety rows instead of the task's"]
+    assert (turns["training_steps"], turns["task_rows"], turns["safety_rows"]) == (4, 6, 6)
+    assert "aligned weights" in told[f"{BASE_RUN}+asft-strength-1"]["needs"]
     assert "prompt" in told[f"{BASE_RUN}+ptst"]["needs"]
     for place in record["places"]:
         for p in place["seeds"]:
             assert p["same_budget"] == (not p["budget"]["other"])
             assert p["answers"] is None
+
+
+def test_a_defence_during_training_is_the_base_run_with_it_in_its_plan(record, compared):
+    """Same rows, seed and settings; what is measured is the model that the run's folder holds."""
+    from llm_validation.experiments.prepare import losses_on
+    from llm_validation.models.adapters import load_adapter
+    from llm_validation.training.record import read_run
+
+    finished = read_finished(Path(record["manifest"]["given"]["experiment"]))
+    (base,) = [m for m in finished.runs if m.run.id == BASE_RUN]
+    points = {p["id"]: p for place in record["places"] for p in place["seeds"]}
+    for trial, kind in (
+        ("constrained-sft-beta-0.5", "constrained-sft"),
+        ("lisa-safety-in-2-of-10-steps", "lisa"),
+        ("asft-strength-0.1", "asft"),
+    ):
+        point = points[f"{BASE_RUN}+{trial}"]
+        assert (point["stage"], point["family"]) == ("during", kind)
+        made = read_run(compared / "trained" / point["id"])
+        mine, theirs = made.document["identity"], base.finetuned.document["identity"]
+        assert mine["model"] == theirs["model"]
+        assert mine["task"] == theirs["task"]
+        assert (mine["proxy"] is not None) is (kind == "lisa")
+        assert ("alignment" in mine) is (kind == "asft")
+        differs = {n for n, v in mine["plan"].items() if theirs["plan"].get(n) != v}
+        assert differs - {"evaluate_at", "training_sets_at"} == {"strategy"}
+        assert mine["plan"]["strategy"]["kind"] == kind
+        theta_s = finished.prepared.load_aligned()
+        again = replace(theta_s, model=load_adapter(theta_s.model, made.weights))
+        for what, name in (("safety", "safety"), ("task", "task.general")):
+            found = losses_on(again, finished.prepared.sets[f"{name}.held-out"])
+            assert found.per_token == pytest.approx(point[f"{what}_loss"], abs=1e-6)
 
 
 def test_scores_of_the_record(record):
@@ -239,20 +281,47 @@ def test_a_full_fine_tune_has_no_adapter_to_repair(tiny_grid, cache, tmp_path):
     found = compare_defences(
         tmp_path / "experiment",
         tmp_path / "out",
-        methods=("splora", "resta", "ptst", "antidote"),
+        methods=("splora", "resta", "ptst", "antidote", "asft", "lisa"),
         prompts=0,
         harmful=HARMFUL,
     )
     families = Counter(place["family"] for place in found["places"])
-    assert families == {UNDEFENDED: 2, "ptst": 1, "antidote": 3}
+    merged = sum(trial.on == "merged" for trial in trials_of("antidote"))
+    assert families == {UNDEFENDED: 2, "ptst": 1, "antidote": merged, "lisa": 3}
     refused = {entry["method"]: entry["why"] for entry in found["not_applicable"]}
-    assert set(refused) == {"splora", "resta"}
+    adapters = {t.method for t in trials_of("antidote") if t.on == "attached"}
+    assert set(refused) == {"splora", "resta", "asft"} | adapters
+    assert "the updates of a LoRA" in refused.pop("asft")
     assert all("trained all weights" in why for why in refused.values())
+
+
+def test_antidote_of_the_adapter_and_of_the_merged_weights(experiment, tmp_path, monkeypatch):
+    made = [
+        Trial("antidote", "of the adapter 0.5", "attached", partial(Antidote, 0.5, of="adapter")),
+        Trial("antidote", "to aligned 0.9", "merged", partial(Antidote, 0.9, to="aligned")),
+        Trial("antidote", "to zero 0.9", "merged", partial(Antidote, 0.9, to="zero")),
+    ]
+    monkeypatch.setitem(strengths._TRIALS, "antidote", lambda: made)
+    out = tmp_path / "out"
+    found = compare_defences(experiment, out, methods=("antidote",), prompts=0, harmful=HARMFUL)
+    assert found["not_applicable"] == []
+    (run,) = [p for p in places_of(found, UNDEFENDED).values() if p["seeds"][0]["id"] == BASE_RUN]
+    told = {p["id"].removeprefix("antidote "): p for p in places_of(found, "antidote").values()}
+    gains = {name: place["gain"]["estimate"] for name, place in told.items()}
+    # Nine tenths of the update's score taken back, and half of each row of a factor.
+    for name in ("of the adapter 0.5", "to aligned 0.9"):
+        assert abs(gains[name]) < run["gain"]["estimate"]
+    assert gains["to zero 0.9"] < -0.1
+    needs = {name: place["seeds"][0]["budget"]["needs"] for name, place in told.items()}
+    assert needs["to aligned 0.9"] == "the aligned weights"
+    assert "weights" not in needs["of the adapter 0.5"]
 
 
 def test_a_method_that_needs_harmful_rows_goes_without_them(experiment, tmp_path):
     found = compare_defences(experiment, tmp_path / "out", methods=("antidote",), prompts=0)
-    assert [entry["method"] for entry in found["not_applicable"]] == ["antidote"] * 3
+    assert [entry["method"] for entry in found["not_applicable"]] == ["antidote"] * len(
+        trials_of("antidote")
+    )
     assert "harmful rows" in found["not_applicable"][0]["why"]
     # Without "grid" the undefended sweep is there alone.
     assert {place["family"] for place in found["places"]} == {UNDEFENDED}
@@ -357,6 +426,24 @@ def test_the_forced_frontier_is_that_of_one_contested_prompt():
     assert found["rise"] == pytest.approx(-start)
 
 
+def test_the_record_has_theory_s_curves_with_their_status(record):
+    forms = {curve["form"]: curve for curve in record["frontiers"]}
+    assert list(forms) == ["limit", "front"]  # the tiny experiment forecasts nothing
+    assert forms["front"]["statement"] == "T16"
+    assert forms["front"]["status"] == "ESTIMATED"
+    (run,) = [p for p in places_of(record, UNDEFENDED).values() if p["seeds"][0]["id"] == BASE_RUN]
+    assert len(forms["front"]["gain"]) > 1
+    # Small steps on a tiny model: linear enough for the estimate to be of the measured size.
+    assert 0.1 < forms["front"]["gain"][-1] / run["gain"]["estimate"] < 10.0
+
+
+def test_the_plane_names_the_curves(record):
+    figure = plane_plot(record).figure
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert any(label.startswith("T16 linearised front (estimated)") for label in labels)
+    assert any(label.startswith("T10 limit") and "below the axes" in label for label in labels)
+
+
 def test_no_model_lies_below_the_forced_frontier(record):
     for place in record["places"]:
         assert (place["above_forced"] is None) == (not place["counts"])
@@ -388,7 +475,7 @@ def test_a_start_that_was_refused_does_not_block_the_next(copy, tmp_path):
     }  # fmt: skip
 
 
-def test_the_linearised_curve_has_this_task_s_forecasts_only():
+def test_the_linearised_forecasts_are_of_this_task_s_runs_only():
     said = [
         {"run": run, "name": name, "safety_change": s, "task_change": t}
         for run, name, s, t in (
@@ -398,11 +485,11 @@ def test_the_linearised_curve_has_this_task_s_forecasts_only():
             ("a", "coarse unroll (T20)", 0.3, -0.6),
         )
     ]
-    found = linearised_curve({"runs": said}, ["a", "b"])
+    found = linearised_forecasts({"runs": said}, ["a", "b"])
     assert (found["gain"], found["rise"]) == ([0.3, 0.5], [0.1, 0.2])
     assert found["status"] == "ESTIMATED"
-    assert linearised_curve(None, ["a"]) is None
-    assert linearised_curve({"runs": said}, ["z"]) is None
+    assert linearised_forecasts(None, ["a"]) is None
+    assert linearised_forecasts({"runs": said}, ["z"]) is None
 
 
 def test_the_choices_of_the_command_are_the_methods():
