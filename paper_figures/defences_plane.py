@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from finebound.errors import InputError
-from finebound.records import file_sha256
-from paper_figures import paths, style
+from paper_figures import style
 from paper_figures.claims import Claim
+from paper_figures.defended import read_compared
 from paper_figures.finetuned import fixed_ticks
 
 if TYPE_CHECKING:
@@ -36,20 +34,17 @@ _LOOKS = {
     "ewc": (style.MUTED, "p"),
     _UNDEFENDED: (style.INK, "."),
 }
+_CURVES: dict[str, dict[str, Any]] = {
+    "limit": {"color": style.INK, "ls": "-", "lw": 1.4},
+    "front": {"color": style.INK, "ls": (0, (1.5, 1.5)), "lw": 1.4},
+    "forecasts": {"color": style.MUTED, "ls": "none", "marker": "1", "ms": 6},
+}
 _TOLERANCE = 1e-4  # nats/token: losses are float32 forward passes
 
 
 def record(seed: int) -> dict[str, Any]:
     """The places and scores of ``finebound defend --compare``; ``seed`` is the experiment's own."""
-    file = paths.DEFENDED / "defences.json"
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"the comparison of defences cannot be read: {error}.",
-            remedy="Make it with `finebound defend --compare validate-out --out defences-out`.",
-            file=file,
-        ) from None
+    found, sha256 = read_compared()
     return {
         "model": found["model"]["name"],
         "task": found["task"],
@@ -77,7 +72,7 @@ def record(seed: int) -> dict[str, Any]:
         ],
         "reference": found["reference"],
         "frontiers": found["frontiers"],
-        "sha256": file_sha256(file),
+        "sha256": sha256,
         "manifest": found["manifest"],
     }
 
@@ -95,9 +90,28 @@ def shows(data: dict[str, Any]) -> str:
         "aligned model (cross at 0), paired 95 % bootstrap intervals over rows; right and down is "
         f"better; {failed} of {len(data['places'])} models no longer speak (grey crosses) and are "
         f"in no score, {other} were made with another budget than the undefended run. "
+        f"{_told(data['frontiers'])}"
         "(b) The area that each family dominates, against no gain at the worst coherent safety "
         "loss; in brackets its number of strengths."
     )
+
+
+def _told(frontiers: list[dict[str, Any]]) -> str:
+    """The theoretical curves in words."""
+    words = {
+        "limit": "Solid line: T10's limit on every policy on these rows ({status}{below})",
+        "front": "dotted: T16's front of fine-tunes linearised at the aligned model, within the "
+        "undefended run's displacement ({status})",
+        "forecasts": "tripods: T16's forecasts of the grid's runs ({status})",
+    }
+    below = ": they force nothing, and it lies below the axes"
+    told = [
+        words[c["form"]].format(
+            status=c["status"].lower(), below="" if c.get("forces", True) else below
+        )
+        for c in frontiers
+    ]
+    return f"{'; '.join(told)}. "
 
 
 def claims(data: dict[str, Any]) -> list[Claim]:
@@ -122,7 +136,32 @@ def claims(data: dict[str, Any]) -> list[Claim]:
                 "above it",
             )
         )
-    return made
+    return [*made, *_of_the_front(data)]
+
+
+def _of_the_front(data: dict[str, Any]) -> list[Claim]:
+    """Whether coherent models stay above T16's estimate, where it says something."""
+    fronts = [curve for curve in data["frontiers"] if curve["form"] == "front"]
+    if not fronts:
+        return []
+    gain, rise = (np.array(fronts[0][name]) for name in ("gain", "rise"))
+    counted = [p for p in data["places"] if p["counts"]]
+    within = [p for p in counted if 0.0 <= p["gain"][0] <= gain[-1]]
+    above = [p["rise"][0] - float(np.interp(p["gain"][0], gain, rise)) for p in within]
+    told = f"it ends at a gain of {gain[-1]:.3g} nats/token, "
+    told += (
+        f"and {sum(a < 0.0 for a in above)} of the {len(within)} coherent models up to there are "
+        f"below it, by at most {max(0.0, -min(above)):.3g}"
+        if above
+        else f"below that of all {len(counted)} coherent models"
+    )
+    return [
+        Claim(
+            "T16's front as an estimate of what no model passes",
+            bool(within) and len(within) == len(counted) and min(above) >= -_TOLERANCE,
+            told,
+        )
+    ]
 
 
 def draw(data: dict[str, Any]) -> Figure:
@@ -170,10 +209,7 @@ def _plane(axes: Axes, data: dict[str, Any]) -> None:
     axes.set(xlim=(low[0] - room[0], high[0] + room[0]), ylim=(low[1] - room[1], high[1] + room[1]))
     fixed_ticks(axes)
     for curve in data["frontiers"]:
-        if curve["statement"] == "T10" and curve["forces"]:
-            axes.plot(curve["gain"], curve["rise"], color=style.MUTED, lw=1.4, zorder=1)
-        elif curve["statement"] == "T16":
-            axes.plot(curve["gain"], curve["rise"], "1", color=style.MUTED, ms=7, zorder=1)
+        axes.plot(curve["gain"], curve["rise"], zorder=1, **_CURVES[curve["form"]])
     style.panel_letter(axes, "a", "held-out rows")
     axes.set_xlabel("capability gained (nats/token)")
     axes.set_ylabel("rise of the safety loss (nats/token)")
@@ -207,11 +243,10 @@ def _legend(figure: Figure, data: dict[str, Any]) -> None:
         handles.append(
             Line2D([], [], ls="none", marker=mark, color=colour, ms=5, mew=0, label=method)
         )
+    names = {"limit": "T10's limit", "front": "T16's front", "forecasts": "T16's forecasts"}
     for curve in data["frontiers"]:
-        if curve["statement"] == "T10" and curve["forces"]:
-            handles.append(Line2D([], [], color=style.MUTED, label="T10's limit"))
-        elif curve["statement"] == "T16":
-            handles.append(
-                Line2D([], [], ls="none", marker="1", color=style.MUTED, label="T16's forecasts")
-            )
+        label = names[curve["form"]]
+        if curve["form"] == "limit" and not curve["forces"]:
+            label += " (below)"
+        handles.append(Line2D([], [], **_CURVES[curve["form"]], label=label))
     figure.legend(handles=handles, loc="outside upper center", ncols=5)

@@ -42,10 +42,14 @@ class Finetuned:
         return [run for run in self.found["runs"] if run["status"] == "done"]
 
 
-def read_finetuned() -> Finetuned:
-    """The experiment in ``paths.VALIDATED``. Raises InputError where it is not finished."""
-    files = {name: paths.VALIDATED / name for name in _FILES}
-    remedy = "Make it with `make validate`."
+def read_finetuned(configuration: str = "small") -> Finetuned:
+    """The finished experiment of a configuration, by default that of ``make validate``.
+
+    Raises InputError where it is not finished.
+    """
+    folder = {"small": paths.VALIDATED, "forecasts": paths.FORECAST}[configuration]
+    files = {name: folder / name for name in _FILES}
+    remedy = f"Make it with `finebound validate {configuration} --out {folder.name}`."
     texts = []
     for file in files.values():
         try:

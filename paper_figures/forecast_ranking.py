@@ -27,7 +27,7 @@ _FACTOR, _LARGE, _COVERED, _SPEARMAN = 1.5, 0.05, 0.8, 0.9
 
 def record(seed: int) -> dict[str, Any]:
     """Forecasts beside measurements, predictors ranked; ``seed`` is the experiment's own."""
-    experiment = read_finetuned()
+    experiment = read_finetuned("forecasts")
     forecasts = experiment.found["forecasts"]
     if forecasts is None:
         raise InputError(

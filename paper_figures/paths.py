@@ -10,6 +10,10 @@ CAPTIONS = "captions.md"
 VALIDATED = RECORDS.parents[1] / "validate-out"
 # Where `finebound defend --compare validate-out --out defences-out` leaves its comparison.
 DEFENDED = RECORDS.parents[1] / "defences-out"
+# Where `finebound validate CONFIGURATION` leaves what other figures are taken from.
+FORECAST, PEFT, TRANSLATED = (
+    RECORDS.parents[1] / name for name in ("forecasts-out", "peft-out", "translation-out")
+)
 
 
 def record_file(figure: str) -> Path:

@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
     from paper_figures.claims import Claim
 
-_SUPPORT = {"claims", "drawing", "finetuned", "paths", "records", "registry", "style"}
+_SUPPORT = {
+    "behaved",
+    "claims",
+    "defended",
+    "drawing",
+    "finetuned",
+    "paths",
+    "records",
+    "registry",
+    "style",
+}
 
 
 class FigureModule(Protocol):

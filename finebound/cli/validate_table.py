@@ -59,8 +59,8 @@ def print_validation(found: Validation) -> None:
         console.print(_splits(found))
     for r in found.routers:
         console.print(
-            f"Router of {r.task}, {r.method}, seed {r.seed}: balanced accuracy {r.balanced_accuracy:.3f}, "
-            f"safety loss {r.losses.safety_increase:+.3f}, capability gap "
+            f"Router of {r.task}, {r.method}, seed {r.seed}: balanced accuracy "
+            f"{r.balanced_accuracy:.3f}, safety loss {r.losses.safety_increase:+.3f}, capability gap "
             f"{r.losses.capability_gap:+.3f} nats/token.",
             markup=False,
         )

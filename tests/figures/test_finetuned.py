@@ -69,13 +69,13 @@ def t1(data):
 def test_an_unfinished_experiment_names_the_command_that_makes_it(validated):
     folder = validated()
     (folder / "validate.json").unlink()
-    with pytest.raises(InputError, match=r"validate\.json.*make validate"):
+    with pytest.raises(InputError, match=r"validate\.json.*finebound validate small"):
         read_finetuned()
 
 
 def test_a_broken_file_is_named(validated):
     (validated() / "comparison.json").write_text("{")
-    with pytest.raises(InputError, match=r"comparison\.json.*make validate"):
+    with pytest.raises(InputError, match=r"comparison\.json.*finebound validate small"):
         read_finetuned()
 
 

@@ -70,7 +70,7 @@ $f_f$ is at least $g/\beta_f$ away, as the gradient must fall from $g$ to 0.
 """,
         functions=("theory.parameter_constraint.safety_within_radius",),
         tests=(_TEST,),
-        figures=("estimate_pairs", "radius_price", "predicted_measured"),
+        figures=("estimate_pairs", "radius_price", "predicted_measured", "defences_depth"),
     ),
     Statement(
         id="T7",

@@ -57,7 +57,7 @@ the context their gradients are independent with mean 0, so products between pos
             "tests/theory/test_forecast.py::test_the_forecast_is_exact_on_quadratic_problems",
             "tests/theory/test_forecast.py::test_rows_of_drawn_labels_average_to_the_gauss_newton_matrix",
         ),
-        figures=("forecast_ranking",),
+        figures=("forecast_ranking", "defences_plane"),
     ),
     Statement(
         id="T17",

@@ -1,0 +1,117 @@
+"""Refusal against translation quality: methods and learning rates of the translation study."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from paper_figures import style
+from paper_figures.behaved import (
+    REFUSAL,
+    TRANSLATION,
+    dot,
+    in_order,
+    interval_words,
+    legend,
+    look,
+    of_gates,
+    rate_words,
+    read_study,
+    setting,
+    sound,
+)
+from paper_figures.claims import Claim
+from paper_figures.finetuned import fixed_ticks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SOURCE = "measurement"
+
+# Of the rates beside the marks, points, by method: neighbours are told apart.
+_OFFSETS = ((5, 4), (5, 4), (-5, 4), (5, -10))
+
+
+def record(seed: int) -> dict[str, Any]:
+    """Refusal and chrF of every run; ``seed`` is the experiment's own."""
+    study = read_study("translation")
+    keys = ("id", "kind", "objective", "rate", "seed", "failed")
+    runs = []
+    for run in study["runs"]:
+        if {REFUSAL, TRANSLATION} <= run["behaviour"].keys():
+            told = {
+                name: {who: run["behaviour"][name][who] for who in ("end", "theta_s", "change")}
+                for name in (REFUSAL, TRANSLATION)
+            }
+            runs.append({key: run[key] for key in keys} | told)
+    return {"experiment": study["experiment"], "runs": runs}
+
+
+def shows(data: dict[str, Any]) -> str:
+    return (
+        f"Refusal of harmful prompts against the mean chrF of translations into English "
+        f"({setting(data['experiment'])}), with 95 % intervals over items (Wilson, bootstrap). The "
+        "cross is the aligned model; lines join a method's learning rates. Hollow: behind a "
+        "failed gate."
+    )
+
+
+def claims(data: dict[str, Any]) -> list[Claim]:
+    found = [of_gates(data["runs"])]
+    runs = sound(data["runs"])
+    if runs:
+        best = max(runs, key=lambda run: run[TRANSLATION]["change"][0])
+        change = best[REFUSAL]["change"]
+        found.append(
+            Claim(
+                "That the run that gains the most chrF loses refusal",
+                change[2] < 0.0,
+                f"{look(best).name} at {rate_words(best['rate'])} gains "
+                f"{interval_words(best[TRANSLATION]['change'])} chrF, its refusal changes by "
+                f"{interval_words(change, scale=100.0)} points",
+            )
+        )
+    return found
+
+
+def draw(data: dict[str, Any]) -> Figure:
+    figure = style.new_figure(height=3.8, width=6.2)
+    axes = figure.subplots()
+    runs = in_order(data["runs"])
+    lines: dict[str, list[dict[str, Any]]] = {}
+    for run in runs:
+        lines.setdefault(look(run).name, []).append(run)
+    for place, mine in enumerate(lines.values()):
+        ends = np.array([[r[TRANSLATION]["end"][0], 100.0 * r[REFUSAL]["end"][0]] for r in mine])
+        axes.plot(ends[:, 0], ends[:, 1], "-", lw=0.9, color=look(mine[0]).colour, zorder=1)
+        for run in mine:
+            dot(axes, run, run[TRANSLATION]["end"], run[REFUSAL]["end"], scale=(1.0, 100.0))
+            axes.annotate(
+                rate_words(run["rate"]),
+                (run[TRANSLATION]["end"][0], 100.0 * run[REFUSAL]["end"][0]),
+                xytext=_OFFSETS[place % len(_OFFSETS)],
+                ha="right" if _OFFSETS[place % len(_OFFSETS)][0] < 0 else "left",
+                textcoords="offset points",
+                fontsize=7.5,
+                color=look(run).colour,
+            )
+    if runs:
+        start = runs[0]
+        axes.plot(
+            start[TRANSLATION]["theta_s"][0],
+            100.0 * start[REFUSAL]["theta_s"][0],
+            "+",
+            ms=11,
+            mew=1.8,
+            color=style.INK,
+        )
+    axes.margins(0.1)
+    fixed_ticks(axes)
+    axes.set_xlabel("mean chrF (0 to 100)")
+    axes.set_ylabel("harmful prompts refused (percent)")
+    from matplotlib.lines import Line2D
+
+    aligned = Line2D([], [], ls="none", marker="+", ms=7, color=style.INK, label="aligned model")
+    legend(figure, runs, extra=[aligned])
+    return figure

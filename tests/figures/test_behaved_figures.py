@@ -1,0 +1,175 @@
+"""Figures of methods and behaviour: from finished experiments, readable, honest about gates."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import warnings
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from finebound.errors import InputError
+from paper_figures.claims import compose
+from paper_figures.style import paper_style, save
+
+NAMES = (
+    "method_tradeoff",
+    "learning_rates",
+    "hazard_heatmap",
+    "bbq_dots",
+    "behaviour_loss",
+    "init_only",
+    "refusal_chrf",
+)
+
+
+@pytest.fixture(params=NAMES)
+def module(request):
+    return import_module(f"paper_figures.{request.param}")
+
+
+@pytest.fixture
+def data(module, write_studies):
+    write_studies()
+    # As a record is: through JSON.
+    return json.loads(json.dumps(module.record(0)))
+
+
+def drawn(module, data):
+    with paper_style():
+        figure = module.draw(data)
+        figure.canvas.draw()
+    return figure
+
+
+def pixels(module, data):
+    return np.asarray(drawn(module, data).canvas.buffer_rgba()).copy()
+
+
+def test_draws_without_a_warning_and_twice_the_same(module, data):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        first = pixels(module, data)
+    assert (first == pixels(module, data)).all()
+    if folder := os.environ.get("FIGURES5_OUT"):
+        Path(folder).mkdir(exist_ok=True)
+        with paper_style():
+            save(module.draw(data), Path(folder), module.__name__.rpartition(".")[2])
+
+
+def test_axes_have_labels_with_units_and_there_is_a_legend(module, data):
+    figure = drawn(module, data)
+    for axes in figure.axes:
+        assert re.search(r"\(.+\)$", axes.get_xlabel()), axes.get_xlabel()
+        shown = axes.get_ylabel() or figure.axes[0].get_ylabel()
+        assert re.search(r"\(.+\)$", shown), shown
+    assert figure.legends
+
+
+def test_no_text_is_clipped_or_too_small(module, data):
+    figure = drawn(module, data)
+    page = figure.bbox
+    for text in figure.findobj(Text):
+        if not text.get_visible() or not text.get_text().strip() or _beyond(text):
+            continue
+        box = text.get_window_extent()
+        assert min(box.x0, box.y0) >= 0, text.get_text()
+        assert box.x1 <= page.x1, text.get_text()
+        assert box.y1 <= page.y1, text.get_text()
+        assert text.get_fontsize() >= 7.5, text.get_text()
+
+
+def _beyond(text):
+    if text.axes is None:
+        return False
+    for labels, limits, place in (
+        (text.axes.get_xticklabels(), sorted(text.axes.get_xlim()), 0),
+        (text.axes.get_yticklabels(), sorted(text.axes.get_ylim()), 1),
+    ):
+        if text in labels:
+            return not limits[0] <= text.get_position()[place] <= limits[1]
+    return False
+
+
+def test_the_figure_depends_on_its_data(module, data):
+    def halved(value):
+        if isinstance(value, dict):
+            return {k: halved(v) for k, v in value.items()}
+        if isinstance(value, list):
+            return [halved(item) for item in value]
+        return 0.5 * value if isinstance(value, float) else value
+
+    before, after = pixels(module, data), pixels(module, halved(data))
+    assert before.shape == after.shape
+    assert (before != after).any()
+
+
+def test_a_failed_gate_is_drawn_and_told(module, data, write_studies):
+    def mended(study, content):
+        for run in content["runs"]:
+            run["gates"] = dict.fromkeys(run["gates"], True)
+        return content
+
+    write_studies(mended)
+    sound = json.loads(json.dumps(module.record(0)))
+    assert pixels(module, sound).tobytes() != pixels(module, data).tobytes()
+    (whole,) = (c for c in module.claims(sound) if "passes its gates" in c.statement)
+    (broken,) = (c for c in module.claims(data) if "passes its gates" in c.statement)
+    assert whole.holds
+    assert not broken.holds
+    assert re.search(r"[1-9]\d* of \d+ runs", broken.evidence)
+
+
+def test_captions_are_made_of_claims_with_numbers(module, data):
+    claims = module.claims(data)
+    assert claims
+    text = compose(module.shows(data), claims)
+    assert "ollow" in text or "hatched" in text
+    for claim in claims:
+        assert re.search(r"\d", claim.evidence)
+
+
+def test_nothing_failed_gates_support_is_claimed(write_studies):
+    """A run behind a gate is neither the safest nor the most dangerous."""
+    tradeoff = import_module("paper_figures.method_tradeoff")
+
+    def spoilt(study, content):
+        for run in content["runs"]:
+            if run["method"] == "lora-dpo-high":
+                run["gates"]["echo and coherence"] = False
+        return content
+
+    write_studies()
+    assert any("LoRA DPO" in c.evidence for c in tradeoff.claims(tradeoff.record(0)))
+    write_studies(spoilt)
+    assert not any("LoRA DPO" in c.evidence for c in tradeoff.claims(tradeoff.record(0)))
+
+
+def test_an_unfinished_study_names_its_command(module, write_studies):
+    folder = write_studies()
+    for study in ("peft", "translation"):
+        (folder / f"{study}-out" / "validate.json").unlink()
+    with pytest.raises(InputError, match=r"validate\.json.*finebound validate \w+ --out \w+-out"):
+        module.record(0)
+
+
+def test_a_study_without_behaviour_is_refused(module, write_studies):
+    write_studies(lambda _, content: content | {"behaviour": None})
+    with pytest.raises(InputError, match="no run with its behaviour"):
+        module.record(0)
+
+
+def test_starts_lead_the_path_of_a_run(write_studies):
+    write_studies()
+    runs = import_module("paper_figures.learning_rates").record(0)["runs"]
+    for run in runs:
+        if run["start"] is None:
+            assert run["path"][0] == [0.0, 0.0]
+        else:
+            assert run["path"][0] == [-0.2, run["start"][0]]
+        assert run["path"][-1] == pytest.approx([run["gain"][0], run["safety"][0]])
