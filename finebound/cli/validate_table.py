@@ -60,8 +60,8 @@ def print_validation(found: Validation) -> None:
     for r in found.routers:
         console.print(
             f"Router of {r.task}, {r.method}, seed {r.seed}: balanced accuracy "
-            f"{r.balanced_accuracy:.3f}, safety loss {r.losses.safety_increase:+.3f}, capability gap "
-            f"{r.losses.capability_gap:+.3f} nats/token.",
+            f"{r.balanced_accuracy:.3f}, safety loss {r.losses.safety_increase:+.3f}, "
+            f"capability gap {r.losses.capability_gap:+.3f} nats/token.",
             markup=False,
         )
     if any(_exponent(s) for s in found.summaries):
