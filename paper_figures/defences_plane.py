@@ -32,6 +32,9 @@ _LOOKS = {
     "radius": (style.MUTED, ">"),
     "hybrid": (style.MUTED, "h"),
     "ewc": (style.MUTED, "p"),
+    "constrained-sft": ("#8C564B", "d"),
+    "lisa": ("#8C564B", "H"),
+    "asft": ("#8C564B", "8"),
     _UNDEFENDED: (style.INK, "."),
 }
 _CURVES: dict[str, dict[str, Any]] = {

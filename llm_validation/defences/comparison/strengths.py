@@ -72,17 +72,17 @@ def _selections(
 
 
 def _antidote() -> list[Trial]:
+    # Not zeros in the merged weights: already a handful a module ends the model.
     settings = (
         ("attached", "of the adapter", {"of": "adapter"}, (0.1, 0.25)),
-        ("merged", "to aligned", {"to": "aligned"}, (0.05, 0.2)),
-        ("merged", "to zero", {"to": "zero"}, (1e-5,)),
+        ("merged", "to aligned", {"to": "aligned"}, (0.2,)),
     )
     return [
         Trial(
             "antidote", f"{words} {fraction:g}", on, partial(Antidote, fraction=fraction, **given)
         )
-        for on, words, given, fractions in settings
-        for fraction in fractions
+        for on, words, given, shares in settings
+        for share in shares
     ]
 
 
