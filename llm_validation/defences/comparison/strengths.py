@@ -78,9 +78,7 @@ def _antidote() -> list[Trial]:
         ("merged", "to aligned", {"to": "aligned"}, (0.2,)),
     )
     return [
-        Trial(
-            "antidote", f"{words} {fraction:g}", on, partial(Antidote, fraction=fraction, **given)
-        )
+        Trial("antidote", f"{words} {share:g}", on, partial(Antidote, fraction=share, **given))
         for on, words, given, shares in settings
         for share in shares
     ]
