@@ -128,6 +128,7 @@ def _points(axes: Axes, forecasts: list[dict[str, Any]]) -> None:
         axes.errorbar(
             x,
             y,
+            zorder=3 if name == next(iter(_OURS)) else 2,
             xerr=np.abs(across.T - x),
             yerr=np.abs(along.T - y),
             fmt=mark,
