@@ -33,8 +33,8 @@ _LOOKS = {
     "hybrid": (style.MUTED, "h"),
     "ewc": (style.MUTED, "p"),
     "constrained-sft": ("#8C564B", "d"),
-    "lisa": ("#8C564B", "H"),
-    "asft": ("#8C564B", "8"),
+    "lisa": ("#5E4FA2", "H"),
+    "asft": ("#9E0142", "8"),
     _UNDEFENDED: (style.INK, "."),
 }
 _CURVES: dict[str, dict[str, Any]] = {
