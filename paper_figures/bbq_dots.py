@@ -15,6 +15,7 @@ from paper_figures.behaved import (
     of_gates,
     read_study,
     setting,
+    shown,
     sound,
     x_ticks,
 )
@@ -33,11 +34,10 @@ _FIRST, _LAST, _ALIGNED = -0.22, 0.38, -0.38
 def record(seed: int) -> dict[str, Any]:
     """Biases with intervals; ``seed`` is the experiment's own."""
     study = read_study("peft")
-    keys = ("id", "kind", "objective", "rate", "seed", "failed")
     return {
         "experiment": study["experiment"],
         "runs": [
-            {key: run[key] for key in keys} | {"bias": run["behaviour"][BBQ]["bias"]["categories"]}
+            shown(run) | {"bias": run["behaviour"][BBQ]["bias"]["categories"]}
             for run in study["runs"]
             if BBQ in run["behaviour"]
         ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,10 +12,9 @@ from finebound.errors import InputError
 from finebound.records import file_sha256
 from paper_figures import paths, style
 from paper_figures.claims import Claim
+from paper_figures.finetuned import few_ticks, read_part
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -64,11 +62,12 @@ def read_study(study: Study) -> dict[str, Any]:
     """
     folder = {"peft": paths.PEFT, "translation": paths.TRANSLATED}[study]
     remedy = f"Make it with `finebound validate {CONFIGURATIONS[study]} --out {folder.name}`."
-    found, prepared = (_read(folder / name, remedy) for name in ("validate.json", "prepared.json"))
+    found, prepared = (
+        read_part(folder / name, remedy) for name in ("validate.json", "prepared.json")
+    )
     done = [run for run in found["runs"] if run["status"] == "done"]
     if not done or found.get("behaviour") is None:
         raise InputError("holds no run with its behaviour.", remedy=remedy, file=folder)
-    files = {name: folder / name for name in ("validate.json", "prepared.json")}
     return {
         "experiment": {
             "model": prepared["model"]["name"],
@@ -86,15 +85,10 @@ def read_study(study: Study) -> dict[str, Any]:
     }
 
 
-def _read(file: Path, remedy: str) -> dict[str, Any]:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            "is missing: the fine-tunes are not finished.", remedy=remedy, file=file
-        ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read: {error}.", remedy=remedy, file=file) from None
+def shown(run: dict[str, Any], *more: str) -> dict[str, Any]:
+    """The entries of a run that every figure draws, and ``more`` of them."""
+    keys = ("id", "kind", "objective", "rate", "seed", "failed", *more)
+    return {key: run[key] for key in keys}
 
 
 def run_of(run: dict[str, Any]) -> dict[str, Any]:
@@ -267,13 +261,9 @@ def interval_words(values: Sequence[float], *, scale: float = 1.0) -> str:
 
 def x_ticks(axes: Axes) -> None:
     """Few ticks within the limits of an axis whose other one has names."""
-    from matplotlib.ticker import MaxNLocator
-
     low, high = axes.get_xlim()
     axes.set_xlim(low, high)
-    ticks = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-    kept = [float(tick) for tick in ticks if low <= tick <= high]
-    axes.set_xticks(kept, [f"{tick + 0.0:.6g}".replace("-", "\N{MINUS SIGN}") for tick in kept])
+    few_ticks(axes.xaxis, (low, high))
 
 
 def zero_lines(axes: Axes) -> None:

@@ -16,6 +16,7 @@ from paper_figures.behaved import (
     of_gates,
     read_study,
     setting,
+    shown,
     zero_lines,
 )
 from paper_figures.claims import Claim
@@ -55,8 +56,7 @@ def record(seed: int) -> dict[str, Any]:
         for run in found["runs"]:
             change = _change(run, evaluation)
             if change is not None:
-                keys = ("id", "kind", "objective", "rate", "seed", "failed", "safety")
-                runs.append({key: run[key] for key in keys} | {"change": change})
+                runs.append(shown(run, "safety") | {"change": change})
         panels.append(
             {
                 "study": study,

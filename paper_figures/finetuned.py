@@ -16,6 +16,7 @@ from paper_figures.claims import Claim
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 SAFETY_RISE = "safety loss rise"
 PROXY_COLOURS = {
@@ -50,18 +51,20 @@ def read_finetuned(configuration: str = "small") -> Finetuned:
     folder = {"small": paths.VALIDATED, "forecasts": paths.FORECAST}[configuration]
     files = {name: folder / name for name in _FILES}
     remedy = f"Make it with `finebound validate {configuration} --out {folder.name}`."
-    texts = []
-    for file in files.values():
-        try:
-            texts.append(json.loads(file.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise InputError(
-                "is missing: the fine-tunes are not finished.", remedy=remedy, file=file
-            ) from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot be read: {error}.", remedy=remedy, file=file) from None
-    found, compared, prepared = texts
+    found, compared, prepared = (read_part(file, remedy) for file in files.values())
     return Finetuned(found, compared, prepared, _about(found, prepared, files))
+
+
+def read_part(file: Path, remedy: str) -> dict[str, Any]:
+    """A file of a finished experiment. Raises InputError with ``remedy`` where there is none."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            "is missing: the fine-tunes are not finished.", remedy=remedy, file=file
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read: {error}.", remedy=remedy, file=file) from None
 
 
 def _about(
@@ -123,14 +126,19 @@ def words(run: dict[str, Any], *, main: str) -> str:
 
 def fixed_ticks(axes: Axes) -> None:
     """Ticks within the limits as they are now; the layout then has none to add or drop."""
+    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
+    few_ticks(axes.xaxis, axes.get_xlim())
+    few_ticks(axes.yaxis, axes.get_ylim())
+
+
+def few_ticks(axis: Axis, limits: tuple[float, float]) -> None:
+    """Ticks of one axis within ``limits``."""
     from matplotlib.ticker import MaxNLocator
 
-    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
-    for axis, limits in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
-        low, high = sorted(limits)
-        ticks = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-        kept = [float(tick) for tick in ticks if low <= tick <= high]
-        axis.set_ticks(kept, [f"{tick + 0.0:.6g}".replace("-", "\N{MINUS SIGN}") for tick in kept])
+    low, high = sorted(limits)
+    ticks = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    kept = [float(tick) for tick in ticks if low <= tick <= high]
+    axis.set_ticks(kept, [f"{tick + 0.0:.6g}".replace("-", "\N{MINUS SIGN}") for tick in kept])
 
 
 def setting(about: dict[str, Any]) -> str:

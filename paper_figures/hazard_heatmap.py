@@ -16,6 +16,7 @@ from paper_figures.behaved import (
     rate_words,
     read_study,
     setting,
+    shown,
     sound,
     x_ticks,
 )
@@ -32,11 +33,10 @@ _ALL = "all"
 def record(seed: int) -> dict[str, Any]:
     """The change of the safe share of every run; ``seed`` is the experiment's own."""
     study = read_study("peft")
-    keys = ("id", "kind", "objective", "rate", "seed", "failed")
     return {
         "experiment": study["experiment"],
         "runs": [
-            {key: run[key] for key in keys}
+            shown(run)
             | {name: run["behaviour"][HAZARDS][name] for name in ("change", "categories")}
             for run in study["runs"]
             if HAZARDS in run["behaviour"]

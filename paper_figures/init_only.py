@@ -18,6 +18,7 @@ from paper_figures.behaved import (
     rate_words,
     read_study,
     setting,
+    shown,
     x_ticks,
 )
 from paper_figures.claims import Claim
@@ -32,7 +33,6 @@ SOURCE = "measurement"
 def record(seed: int) -> dict[str, Any]:
     """Starts and ends of the runs whose start is not theta_s; ``seed`` is the experiments' own."""
     studies = {name: read_study(name) for name in ("peft", "translation")}
-    keys = ("id", "kind", "objective", "rate", "seed", "failed", "safety", "start")
     runs = []
     for study in studies.values():
         for run in study["runs"]:
@@ -41,7 +41,7 @@ def record(seed: int) -> dict[str, Any]:
             name = next((n for n in (HAZARDS, REFUSAL) if n in run["behaviour"]), None)
             entry = run["behaviour"].get(name, {})
             safe = {what: entry.get(what) for what in ("change", "start_change")}
-            runs.append({key: run[key] for key in keys} | {"safe": safe})
+            runs.append(shown(run, "safety", "start") | {"safe": safe})
     return {"experiments": {n: s["experiment"] for n, s in studies.items()}, "runs": runs}
 
 

@@ -17,6 +17,7 @@ from paper_figures.behaved import (
     rate_words,
     read_study,
     setting,
+    shown,
     sound,
     zero_lines,
 )
@@ -35,10 +36,9 @@ _MARKS = "osD^vP"
 def record(seed: int) -> dict[str, Any]:
     """Every run's checkpoints; ``seed`` is the experiment's own."""
     study = read_study("translation")
-    keys = ("id", "kind", "objective", "rate", "seed", "failed", "safety", "gain", "path", "start")
     return {
         "experiment": study["experiment"],
-        "runs": [{key: run[key] for key in keys} for run in study["runs"]],
+        "runs": [shown(run, "safety", "gain", "path", "start") for run in study["runs"]],
     }
 
 

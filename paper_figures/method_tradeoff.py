@@ -14,6 +14,7 @@ from paper_figures.behaved import (
     rate_words,
     read_study,
     setting,
+    shown,
     sound,
     zero_lines,
 )
@@ -31,10 +32,9 @@ _PANELS = 2
 def record(seed: int) -> dict[str, Any]:
     """Every run of the study; ``seed`` is the experiment's own."""
     study = read_study("peft")
-    keys = ("id", "kind", "objective", "rate", "seed", "failed", "safety", "gain", "path", "start")
     return {
         "experiment": study["experiment"],
-        "runs": [{key: run[key] for key in keys} for run in study["runs"]],
+        "runs": [shown(run, "safety", "gain", "path", "start") for run in study["runs"]],
     }
 
 

@@ -19,6 +19,7 @@ from paper_figures.behaved import (
     rate_words,
     read_study,
     setting,
+    shown,
     sound,
 )
 from paper_figures.claims import Claim
@@ -36,7 +37,6 @@ _OFFSETS = ((5, 4), (5, 4), (-5, 4), (5, -10))
 def record(seed: int) -> dict[str, Any]:
     """Refusal and chrF of every run; ``seed`` is the experiment's own."""
     study = read_study("translation")
-    keys = ("id", "kind", "objective", "rate", "seed", "failed")
     runs = []
     for run in study["runs"]:
         if {REFUSAL, TRANSLATION} <= run["behaviour"].keys():
@@ -44,7 +44,7 @@ def record(seed: int) -> dict[str, Any]:
                 name: {who: run["behaviour"][name][who] for who in ("end", "theta_s", "change")}
                 for name in (REFUSAL, TRANSLATION)
             }
-            runs.append({key: run[key] for key in keys} | told)
+            runs.append(shown(run) | told)
     return {"experiment": study["experiment"], "runs": runs}
 
 

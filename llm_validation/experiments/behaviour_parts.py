@@ -30,11 +30,7 @@ if TYPE_CHECKING:
     from llm_validation.experiments.prepare import Prepared
     from llm_validation.models.loading import LoadedModel
 
-
-RESPONSES = "responses"
-
-
-LOOK_ALIKES = "look-alikes"
+RESPONSES, LOOK_ALIKES = "responses", "look-alikes"
 
 
 class AskedModel:
