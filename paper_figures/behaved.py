@@ -62,9 +62,8 @@ def read_study(study: Study) -> dict[str, Any]:
     """
     folder = {"peft": paths.PEFT, "translation": paths.TRANSLATED}[study]
     remedy = f"Make it with `finebound validate {CONFIGURATIONS[study]} --out {folder.name}`."
-    found, prepared = (
-        read_part(folder / name, remedy) for name in ("validate.json", "prepared.json")
-    )
+    files = {name: folder / name for name in ("validate.json", "prepared.json")}
+    found, prepared = (read_part(file, remedy) for file in files.values())
     done = [run for run in found["runs"] if run["status"] == "done"]
     if not done or found.get("behaviour") is None:
         raise InputError("holds no run with its behaviour.", remedy=remedy, file=folder)
