@@ -10,8 +10,8 @@ from paper_figures.claims import Claim
 from paper_figures.finetuned import (
     PROXY_COLOURS,
     fixed_ticks,
+    gates_note,
     of_findings,
-    of_gates,
     read_finetuned,
     run_of,
     setting,
@@ -57,7 +57,7 @@ def shows(data: dict[str, Any]) -> str:
         "unconstrained run. (a) Change of the safety loss from the aligned model on held-out rows, "
         "with paired 95 % bootstrap intervals over rows, one training seed. (b) The same on the "
         "training sets, exact. (c) Change of the held-out task loss, negative for a gain."
-        + of_gates(data["runs"], "Hollow")
+        + gates_note(data["runs"], "Hollow")
     )
 
 

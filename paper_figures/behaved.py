@@ -12,7 +12,7 @@ from finebound.errors import InputError
 from finebound.records import file_sha256
 from paper_figures import paths, style
 from paper_figures.claims import Claim
-from paper_figures.finetuned import HOLLOW, few_ticks, read_part
+from paper_figures.finetuned import failed_gates, few_ticks, hollow_handle, read_part
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,7 +103,7 @@ def run_of(run: dict[str, Any]) -> dict[str, Any]:
         "objective": given.get("objective", {"kind": "sft"})["kind"],
         "rate": given.get("learning_rate", _DEFAULT_RATE),
         "seed": run["seed"],
-        "failed": [name for name, passed in run["gates"].items() if not passed],
+        "failed": failed_gates(run),
         "safety": [run["safety_gap"], *run["safety_interval"]],
         "gain": [run["capability_gain"], *run["capability_gain_interval"]],
         "path": _path(run),
@@ -232,10 +232,7 @@ def legend(figure: Figure, runs: Iterable[dict[str, Any]], *, extra: Sequence[An
         Line2D([], [], ls="none", marker=one.mark, ms=5, color=one.colour, label=one.name)
         for one in shown
     ]
-    if any(run["failed"] for run in runs):
-        handles.append(
-            Line2D([], [], ls="none", marker="o", ms=5, color=style.INK, mfc="white", label=HOLLOW)
-        )
+    handles += hollow_handle(runs)
     figure.legend(handles=[*handles, *extra], loc="outside upper center", ncols=4)
 
 

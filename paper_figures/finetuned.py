@@ -17,9 +17,9 @@ from paper_figures.claims import Claim
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
+    from matplotlib.lines import Line2D
 
 SAFETY_RISE = "safety loss rise"
-HOLLOW = "hollow: behind a failed gate"
 PROXY_COLOURS = {
     "same-teacher": style.BLUE,
     "self-generated": style.GREEN,
@@ -108,8 +108,13 @@ def run_of(run: dict[str, Any]) -> dict[str, Any]:
         "task_change": [-run["capability_gain"], -high, -low],
         "training_safety": training["safety_gap"],
         "training_task": -training["capability_gain"],
-        "failed": [name for name, passed in run["gates"].items() if not passed],
+        "failed": failed_gates(run),
     }
+
+
+def failed_gates(run: dict[str, Any]) -> list[str]:
+    """The names of the gates that a run of ``validate.json`` failed."""
+    return [name for name, passed in run["gates"].items() if not passed]
 
 
 def main_task(runs: Iterable[dict[str, Any]]) -> str:
@@ -134,10 +139,20 @@ def words(run: dict[str, Any], *, main: str) -> str:
     return f"{named} †" if run["failed"] else named
 
 
-def of_gates(runs: Iterable[dict[str, Any]], sign: str) -> str:
+def gates_note(runs: Iterable[dict[str, Any]], sign: str) -> str:
     """A caption's last sentence: what ``sign`` (hollow, a dagger) means; empty where all passed."""
     failed = [f"{run['id']} ({', '.join(run['failed'])})" for run in runs if run["failed"]]
     return f" {sign}: behind a failed gate, {'; '.join(failed)}." if failed else ""
+
+
+def hollow_handle(runs: Iterable[dict[str, Any]]) -> list[Line2D]:
+    """What hollow means, as a legend's last entry; none where every run passed its gates."""
+    from matplotlib.lines import Line2D
+
+    if not any(run["failed"] for run in runs):
+        return []
+    look = {"ls": "none", "marker": "o", "ms": 5, "color": style.INK, "mfc": "white"}
+    return [Line2D([], [], label="hollow: behind a failed gate", **look)]
 
 
 def fixed_ticks(axes: Axes) -> None:

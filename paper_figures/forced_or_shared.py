@@ -8,8 +8,8 @@ from paper_figures import style
 from paper_figures.claims import Claim
 from paper_figures.finetuned import (
     fixed_ticks,
+    gates_note,
     main_task,
-    of_gates,
     read_finetuned,
     run_of,
     setting,
@@ -40,7 +40,7 @@ def shows(data: dict[str, Any]) -> str:
         "certain, for a router between the aligned model and the unconstrained one of the same "
         "task is at least as capable as the run and loses less safety; black is forced by "
         "conflicting answers to shared prompts (T10); grey may be either. A router that is less "
-        "capable than the run says nothing, and all is grey." + of_gates(data["runs"], "†")
+        "capable than the run says nothing, and all is grey." + gates_note(data["runs"], "†")
     )
 
 

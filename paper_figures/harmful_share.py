@@ -8,9 +8,9 @@ from paper_figures import style
 from paper_figures.behaved import interval_words
 from paper_figures.claims import Claim
 from paper_figures.finetuned import (
-    HOLLOW,
     fixed_ticks,
-    of_gates,
+    gates_note,
+    hollow_handle,
     read_finetuned,
     run_of,
     setting,
@@ -57,7 +57,7 @@ def shows(data: dict[str, Any]) -> str:
         f"placeholder compliance ({setting(data['experiment'])}). Changes from the aligned model "
         "on held-out rows, benign ones for the task, with paired 95 % bootstrap intervals over "
         "rows: (a) rise of the safety loss, (b) capability gained."
-        + of_gates(data["runs"], "Hollow")
+        + gates_note(data["runs"], "Hollow")
     )
 
 
@@ -156,8 +156,5 @@ def _legend(figure: Figure, runs: list[dict[str, Any]]) -> None:
         for kind, (_, colour, mark) in _LOOKS.items()
         if kind in named
     ]
-    if any(run["failed"] for run in runs):
-        handles.append(
-            Line2D([], [], ls="none", marker="o", ms=5, color=style.INK, mfc="white", label=HOLLOW)
-        )
+    handles += hollow_handle(runs)
     figure.legend(handles=handles, loc="outside upper center", ncols=2)

@@ -21,7 +21,7 @@ from paper_figures.behaved import (
     zero_lines,
 )
 from paper_figures.claims import Claim
-from paper_figures.finetuned import HOLLOW, fixed_ticks
+from paper_figures.finetuned import fixed_ticks, hollow_handle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -141,8 +141,5 @@ def _legend(figure: Figure, rates: list[float], runs: list[dict[str, Any]]) -> N
         )
         for place, rate in enumerate(rates)
     ]
-    if any(run["failed"] for run in runs):
-        handles.append(
-            Line2D([], [], ls="none", marker="o", ms=5, color=style.INK, mfc="white", label=HOLLOW)
-        )
+    handles += hollow_handle(runs)
     figure.legend(handles=handles, loc="outside upper center", ncols=5)

@@ -11,8 +11,8 @@ from paper_figures import style
 from paper_figures.claims import Claim
 from paper_figures.finetuned import (
     SAFETY_RISE,
+    gates_note,
     main_task,
-    of_gates,
     read_finetuned,
     run_of,
     setting,
@@ -79,7 +79,7 @@ def shows(data: dict[str, Any]) -> str:
         "training failed, so it claims nothing. Numbers: the tightest informative bound over the "
         "measured rise; a dash where the safety loss did not rise, 'none' where no bound is "
         "informative. T1 needs exact losses only; the others use measured constants."
-        + of_gates(data["runs"], "†")
+        + gates_note(data["runs"], "†")
     )
 
 

@@ -9,12 +9,12 @@ import numpy as np
 from paper_figures import style
 from paper_figures.claims import Claim
 from paper_figures.finetuned import (
-    HOLLOW,
     PROXY_COLOURS,
     fixed_ticks,
+    gates_note,
+    hollow_handle,
     main_task,
     of_findings,
-    of_gates,
     read_finetuned,
     run_of,
     setting,
@@ -68,7 +68,7 @@ def shows(data: dict[str, Any]) -> str:
         f"(b) On the training sets, exact: the {shown['proxy']} proxy's and the {shown['task']} "
         "task's loss of the unconstrained and Case I runs. By T17 no weights of this adapter reach "
         "the grey region, if no run is further above the minimum of its own objective than the "
-        "other runs prove." + of_gates(data["runs"], "Hollow")
+        "other runs prove." + gates_note(data["runs"], "Hollow")
     )
 
 
@@ -207,8 +207,5 @@ def _legend(figure: Figure, data: dict[str, Any]) -> None:
         for proxy, colour in PROXY_COLOURS.items()
         if proxy in proxies
     ]
-    if any(run["failed"] for run in data["runs"]):
-        handles.append(
-            Line2D([], [], marker="o", color=style.INK, mfc="white", label=HOLLOW, **plain)
-        )
+    handles += hollow_handle(data["runs"])
     figure.legend(handles=handles, loc="outside upper center", ncols=4)

@@ -10,9 +10,9 @@ from finebound.errors import InputError
 from finebound.records import file_sha256
 from paper_figures import paths, predicted_measured
 from paper_figures.finetuned import (
+    gates_note,
     main_task,
     of_findings,
-    of_gates,
     read_finetuned,
     run_of,
     words,
@@ -142,7 +142,8 @@ def test_a_run_behind_a_failed_gate_is_marked_in_labels_and_captions(validated):
     validated([RUN, broken | {"id": "broken"}])
     passed, failed = (run_of(run) for run in read_finetuned().done)
     assert [words(run, main="general").endswith("†") for run in (passed, failed)] == [False, True]
-    assert of_gates([passed], "†") == ""
+    assert gates_note([passed], "†") == ""
     assert (
-        of_gates([passed, failed], "†") == " †: behind a failed gate, broken (echo and coherence)."
+        gates_note([passed, failed], "†")
+        == " †: behind a failed gate, broken (echo and coherence)."
     )
