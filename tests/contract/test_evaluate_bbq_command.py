@@ -108,6 +108,34 @@ def test_predictions_beside_their_data(capsys, tmp_path, gold):
     assert "1 of 576 items have no prediction" in err
 
 
+def test_published_predictions_are_scored_as_they_are(capsys, tmp_path, gold):
+    """One file a category, answers as texts, several models' fields in a row."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    for name in ("Age", "SES"):
+        rows = [
+            {
+                **{key: value for key, value in row.items() if key != "prediction"},
+                "reader_pred": row[f"ans{row['label']}"].lower(),
+                "other_pred": "no answer of this row",
+            }
+            for row in gold
+            if row["category"] == name
+        ]
+        write(folder / f"preds_{name}.jsonl", rows)
+    code, out, _ = run(capsys, "--predictions", folder, "--field", "reader_pred", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert list(found["categories"]) == ["Age", "SES"]
+    assert found["mean"]["ambiguous"]["accuracy"] == 1.0
+    code, _, err = run(capsys, "--predictions", folder, "--field", "other_pred", "--json")
+    assert code == 2
+    assert "preds_Age.jsonl, row 1: the prediction is 'no answer of this row'" in err
+    code, _, err = run(capsys, "--predictions", folder, "--field", "none_pred", "--json")
+    assert code == 2
+    assert "no 'none_pred'" in err
+
+
 def test_a_table_for_people_and_a_record(capsys, tmp_path, gold):
     path = write(tmp_path / "p.jsonl", gold)
     code, out, _ = run(
@@ -146,6 +174,9 @@ BAD = {
     "no such file": (["--predictions", "gone.jsonl"], "no such file"),
     "an unknown category": (
         ["--predictions", "p.jsonl", "--category", "Height"], "no item of the category 'Height'",
+    ),
+    "a field for a model": (
+        ["--model", "packaged", "--field", "pred"], "--field belongs to --predictions",
     ),
     "too few rows": (["--model", "packaged", "--rows", "0"], "--rows is less than 1"),
 }  # fmt: skip

@@ -26,21 +26,26 @@ BUILTIN = "builtin"
 class Options:
     """Accuracy and bias on BBQ's nine dimensions, in ambiguous and disambiguated contexts.
 
-    --predictions scores answers given elsewhere: a file (JSON Lines, JSON or CSV) with BBQ's fields
-    and `prediction`: 0, 1, 2, or null where the answer could not be read. With --data it needs only
-    category, example_id and prediction, and every item of the data must be there. --model asks a
-    model, about the built-in set or about BBQ's own files.
+    --predictions scores answers given elsewhere: a file or folder (JSON Lines, JSON or CSV) with
+    BBQ's fields and `prediction`: 0, 1, 2, the chosen answer's text, or null where the answer could
+    not be read. With --data it needs only category, example_id and prediction, and every item of
+    the data must be there. --model asks a model, about the built-in set or about BBQ's own files.
 
     Bias is s_DIS = 2 n_biased / n_nonUNKNOWN - 1, in ambiguous contexts times 1 - accuracy
     (Parrish et al. 2022); null is wrong and in no bias count. Intervals are 95 %, over items.
 
     Example: finebound evaluate bbq --predictions answers.jsonl --json
 
+    Example: finebound evaluate bbq --predictions results/UnifiedQA \\
+        --field unifiedqa-t5-11b_pred_arc
+
     Example: finebound evaluate bbq --model packaged --data bbq/data --rows 50 --out out
     """
 
     predictions: Path | None = None
-    """File with BBQ's fields and prediction."""
+    """File, or folder of files, with BBQ's fields and prediction."""
+    field: str | None = None
+    """Name of the field with the prediction (default: prediction)."""
     model: str | None = None
     """Model to ask: "packaged", a local folder or a hub id."""
     data: str | None = None
@@ -76,6 +81,8 @@ def main(arguments: Sequence[str]) -> int:
         example="bbq --predictions answers.jsonl",
         flag="--predictions",
     )
+    if options.field is not None and options.predictions is None:
+        raise InputError("--field belongs to --predictions.", remedy="Leave it out with --model.")
     from finebound.progress import bar
     from finebound.records import file_sha256, manifest, require_folder, to_json
     from llm_validation.evaluation.fairness.record import as_result
@@ -89,7 +96,10 @@ def main(arguments: Sequence[str]) -> int:
     if options.predictions is not None:
         found = _scored_elsewhere(options)
         label = options.label or options.predictions.stem
-        if options.predictions.is_file():
+        if options.predictions.is_dir():
+            inside = sorted(file for file in options.predictions.rglob("*") if file.is_file())
+            inputs |= {f"predictions/{file.name}": file_sha256(file) for file in inside}
+        else:
             inputs["predictions"] = file_sha256(options.predictions)
     else:
         with bar() as progress:
@@ -131,11 +141,18 @@ def _items(data: str, options: Options) -> ItemSet:
 
 
 def _scored_elsewhere(options: Options) -> ItemSet:
-    from llm_validation.evaluation.fairness.reading import match_predictions, read_items
+    from llm_validation.evaluation.fairness.reading import (
+        PREDICTION,
+        match_predictions,
+        read_items,
+    )
 
     if options.data is None:
         found = read_items(
-            options.predictions, exclusions=_exclusions(options), with_predictions=True
+            options.predictions,
+            exclusions=_exclusions(options),
+            with_predictions=True,
+            field=options.field or PREDICTION,
         )
         return _kept(found, options)
     reference = _kept(_items(options.data, options), options)
@@ -144,6 +161,7 @@ def _scored_elsewhere(options: Options) -> ItemSet:
         reference,
         exclusions=_exclusions(options),
         categories={item.category for item in reference.items} if options.category else (),
+        field=options.field or PREDICTION,
     )
 
 

@@ -20,19 +20,30 @@ from llm_validation.evaluation.fairness.items import (
 )
 from llm_validation.evaluation.fairness.rows import RowReader
 
+PREDICTION = "prediction"
+"""The field that holds a prediction, where no other is named."""
+
 
 def read_items(
-    file: Path, *, exclusions: Exclusions | None = "study", with_predictions: bool = False
+    file: Path,
+    *,
+    exclusions: Exclusions | None = "study",
+    with_predictions: bool = False,
+    field: str = PREDICTION,
 ) -> ItemSet:
     """The items of a file with BBQ's fields (JSON Lines, JSON or CSV), or of a folder of such.
 
-    ``with_predictions`` also reads the field ``prediction``: 0, 1, 2 or null. Rows known to be
-    faulty are left out and counted: 16 of Gender_identity, with "study" 184 of Race_ethnicity too;
-    so are the crossed categories. Raises InputError naming file and row for a row that is not an
-    item, comes twice, or whose stereotyped answer cannot be told.
+    ``with_predictions`` also reads the predictions in ``field``: the number of an answer, its text,
+    or null. Rows known to be faulty are left out and counted: 16 of Gender_identity, with "study"
+    184 of Race_ethnicity too; so are the crossed categories. Raises InputError naming file and row
+    for a row that is not an item, comes twice, or whose stereotyped answer cannot be told.
     """
     return items_of(
-        _numbered(file), str(file), exclusions=exclusions, with_predictions=with_predictions
+        _numbered(file),
+        str(file),
+        exclusions=exclusions,
+        with_predictions=with_predictions,
+        field=field,
     )
 
 
@@ -42,6 +53,7 @@ def items_of(
     *,
     exclusions: Exclusions | None = None,
     with_predictions: bool = False,
+    field: str = PREDICTION,
 ) -> ItemSet:
     """``read_items`` of rows already read: ``(file, 1-based number, fields)`` each.
 
@@ -71,9 +83,10 @@ def items_of(
         if exclusions is not None and is_excluded(category, identity, exclusions):
             left_out[f"of {category}, known to be faulty"] += 1
             continue
-        items.append(reader.item(category, identity))
+        item = reader.item(category, identity)
+        items.append(item)
         if with_predictions:
-            predictions.append(reader.prediction())
+            predictions.append(reader.prediction(field, item.answers))
     if not items:
         raise InputError(
             "no item is left to score"
@@ -91,10 +104,11 @@ def match_predictions(
     *,
     exclusions: Exclusions | None = "study",
     categories: Collection[str] = (),
+    field: str = PREDICTION,
 ) -> ItemSet:
     """The predictions of ``file`` for the items of ``reference``, in the reference's order.
 
-    The file needs only ``category``, ``example_id`` and ``prediction``, in any order; with
+    The file needs only ``category``, ``example_id`` and ``field``, in any order; with
     ``categories`` its rows of others are passed over. Raises InputError for an item of the
     reference without a prediction, for one that comes twice and for a prediction whose item is
     not in the reference.
@@ -125,7 +139,8 @@ def match_predictions(
                 file=path,
                 row=number,
             )
-        found[key] = (reader.prediction(), number)
+        item = wanted.get(key)
+        found[key] = (item and reader.prediction(field, item.answers), number)
     missing = [key for key in wanted if key not in found]
     if missing:
         raise InputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,20 +73,24 @@ class RowReader:
             raise self.fail(f"{name} is {given!r}.", "Give the number of an answer: 0, 1 or 2.")
         return number
 
-    def prediction(self) -> int | None:
-        given = self.value("prediction")
+    def prediction(self, field: str, answers: Sequence[str]) -> int | None:
+        """The chosen one of ``answers``: its number, or its text as a reading model wrote it."""
+        given = self.value(field)
         if given is None or (isinstance(given, float) and math.isnan(given)):
             return None
         if isinstance(given, str) and given.strip().lower() in ("", "null", "none", "nan"):
             return None
         number = _as_integer(given)
-        if number not in (0, 1, 2):
-            raise self.fail(
-                f"the prediction is {given!r}.",
-                "Give the number of the chosen answer (0, 1 or 2: A is 0), or null where the "
-                "answer could not be read.",
-            )
-        return number
+        if number in (0, 1, 2):
+            return number
+        written = [_plain(answer) for answer in answers]
+        if isinstance(given, str) and written.count(_plain(given)) == 1:
+            return written.index(_plain(given))
+        raise self.fail(
+            f"the prediction is {given!r}.",
+            "Give the number of the chosen answer (0, 1 or 2: A is 0) or its text, or null where "
+            "the answer could not be read.",
+        )
 
     def structure(self, name: str) -> Any:
         """A nested field; in CSV it is text, as JSON or as Python writes it."""
@@ -167,6 +171,11 @@ class RowReader:
             answers=(self.text("ans0"), self.text("ans1"), self.text("ans2")),
             origin=(str(self.file), self.number),
         )
+
+
+def _plain(text: str) -> str:
+    """A text without capitals, outer blanks and the period at its end."""
+    return text.strip().lower().removesuffix(".")
 
 
 def _as_integer(given: Any) -> int | None:

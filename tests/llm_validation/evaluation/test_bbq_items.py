@@ -131,6 +131,31 @@ def test_predictions_as_programs_write_them(tmp_path, written, read):
     assert read_items(path, with_predictions=True).predictions == (read,)
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("The grandfather", 0),
+        ("the grandson.", 1),
+        (" can't be determined ", 2),
+        ("0", 0),
+    ],
+)
+def test_a_prediction_may_be_the_text_of_its_answer(tmp_path, written, read):
+    rows = [bbq_row(0, prediction=None, **{"model-1_pred": written})]
+    path = write(tmp_path / "a.jsonl", rows)
+    assert read_items(path, with_predictions=True, field="model-1_pred").predictions == (read,)
+    bare = [{"category": "Age", "example_id": 0, "model-1_pred": written}]
+    file = write(tmp_path / "p.jsonl", bare)
+    found = match_predictions(file, read_items(path), field="model-1_pred")
+    assert found.predictions == (read,)
+
+
+def test_a_text_that_two_answers_share_is_no_prediction(tmp_path):
+    row = bbq_row(ans0="The man", ans1="the man.", prediction="the man")
+    with pytest.raises(InputError, match="the prediction is 'the man'"):
+        read_items(write(tmp_path / "a.jsonl", [row]), with_predictions=True)
+
+
 def test_a_folder_is_all_its_files(tmp_path):
     write(tmp_path / "Age.jsonl", [bbq_row(0)])
     write(tmp_path / "SES.jsonl", [bbq_row(0, category="SES")])
@@ -182,6 +207,7 @@ BAD_ROWS = {
     "a prediction out of range": ({"prediction": 3}, "the prediction is 3"),
     "a letter": ({"prediction": "A"}, "the prediction is 'A'"),
     "true": ({"prediction": True}, "the prediction is True"),
+    "no answer's text": ({"prediction": "the grandmother"}, "the prediction is 'the grandm"),
     "half": ({"prediction": 0.5}, "the prediction is 0.5"),
     "a label out of range": ({"label": -1}, "label is -1"),
     "another polarity": ({"question_polarity": "positive"}, "question_polarity is 'positive'"),
