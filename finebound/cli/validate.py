@@ -22,14 +22,14 @@ class Options:
     killed goes on at the next start. Exit code 1 if a certified bound is violated or a run fails.
 
     CONFIG is a JSON or YAML file or one of smoke, small, gpu_small, paper_orca, forecasts,
-    defence_regimes, peft_safety_fairness, translation_degradation (the last two with _full, for
-    GPUs). Its entries:
-    name, model, safety, tasks {name: data or a mix {benign, harmful, share}}, proxies {original |
-    same-teacher | self-generated | other-teacher: data}, methods {name: full, lora, qlora, ia3,
-    prompt-tuning or p-tuning, SFT or DPO}, rows {safety, task, proxy, held_out, max_length},
-    alignment and training (training plans), grid [{tasks, proxies, methods, seeds, unconstrained,
-    lam, epsilon, radius, hybrid, soft}], behaviour {refusal, hazards, bbq, translation},
-    landscape, forecast, minutes, seed.
+    defence_regimes, peft_safety_fairness, translation_degradation (the last two also with _wide,
+    more settings in the same folder, and _full, for GPUs). Its entries: name, model, safety, tasks
+    {name: data or a mix {benign, harmful, share}}, proxies {original | same-teacher |
+    self-generated | other-teacher: data}, methods {name: full, lora, qlora, ia3, prompt-tuning or
+    p-tuning, SFT or DPO}, rows {safety, task, proxy, held_out, max_length}, alignment and training
+    (training plans), grid [{tasks, proxies, methods, seeds, unconstrained, lam, epsilon, radius,
+    hybrid, soft}], behaviour {refusal, hazards, bbq, translation}, landscape, forecast, minutes,
+    seed.
 
     Example: finebound validate smoke --out smoke-out
     """

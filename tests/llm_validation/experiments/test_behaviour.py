@@ -372,8 +372,10 @@ def test_the_terminal_shows_each_evaluation(behaved, capsys):
     "name",
     [
         "peft_safety_fairness",
+        "peft_safety_fairness_wide",
         "peft_safety_fairness_full",
         "translation_degradation",
+        "translation_degradation_wide",
         "translation_degradation_full",
     ],
 )
@@ -390,11 +392,25 @@ def test_presets_expand_at_equal_budgets(name):
         else {"full", "lora", "qlora"}
     )
     assert any(run.plan.objective is not None for run in runs)
-    assert len({run.plan.learning_rate for run in runs}) == (4 if "degradation_full" in name else 2)
+    has_four = name in ("translation_degradation_wide", "translation_degradation_full")
+    assert len({run.plan.learning_rate for run in runs}) == (4 if has_four else 2)
     assert experiment.behaviour is not None
-    if "_full" not in name:
+    if not name.endswith(("_full", "_wide")):
         assert experiment.minutes <= 30
         assert "Budget" in experiment.description
+
+
+@pytest.mark.parametrize("name", ["peft_safety_fairness", "translation_degradation"])
+def test_the_wide_preset_goes_on_in_the_small_one_s_folder(name):
+    """Its runs and what is asked of them are the small one's, and more."""
+    small, wide = read_experiment(name), read_experiment(f"{name}_wide")
+    known = {run.id: run.sha256 for run in expand(wide)}
+    assert {run.id: known.get(run.id) for run in expand(small)} == {
+        run.id: run.sha256 for run in expand(small)
+    }
+    assert len(known) > len(expand(small))
+    assert wide.behaviour == small.behaviour
+    assert wide.alignment == small.alignment
 
 
 def pairs_of(rose, fell, same):
