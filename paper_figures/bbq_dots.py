@@ -9,7 +9,8 @@ import numpy as np
 from paper_figures import style
 from paper_figures.behaved import (
     BBQ,
-    in_order,
+    OVER_SEEDS,
+    by_setting,
     legend,
     look,
     of_gates,
@@ -46,8 +47,9 @@ def record(seed: int) -> dict[str, Any]:
 
 def shows(data: dict[str, Any]) -> str:
     return (
-        f"BBQ's bias scores of every run ({setting(data['experiment'])}) by dimension: s_AMB in "
-        "ambiguous contexts, s_DIS in disambiguated ones; positive follows the stereotype. "
+        f"BBQ's bias scores by method ({setting(data['experiment'])}) and dimension: s_AMB in "
+        "ambiguous contexts, s_DIS in disambiguated ones; positive follows the stereotype; "
+        f"{OVER_SEEDS}. "
         "Diamonds with bars: the aligned model with its 95 % interval over items. From top to "
         "bottom in each row: the methods in the legend's order, the higher rate lower. Hollow: "
         "behind a failed gate."
@@ -77,7 +79,7 @@ def claims(data: dict[str, Any]) -> list[Claim]:
 
 
 def draw(data: dict[str, Any]) -> Figure:
-    runs = in_order(data["runs"])
+    runs = by_setting(data["runs"], "bias")
     names = list(dict.fromkeys(name for run in runs for name in run["bias"]))
     figure = style.new_figure(height=1.3 + 0.42 * len(names))
     panels = figure.subplots(1, 2, sharey=True)

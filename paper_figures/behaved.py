@@ -34,6 +34,8 @@ _LOOKS = {
     "prompt-tuning": ("Prompt-Tuning", style.ORANGE, "^"),
     "p-tuning": ("P-Tuning", style.RED, "P"),
 }
+OVER_SEEDS = "averaged over seeds, without those behind a failed gate unless all are"
+"""Of what ``by_setting`` gives, for a caption."""
 _HELD_OUT = "safety.held-out"
 _DEFAULT_RATE = 2e-4
 
@@ -174,6 +176,33 @@ def in_order(runs: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         runs,
         key=lambda r: (r["objective"] == "dpo", kinds.index(r["kind"]), r["rate"], r["seed"]),
     )
+
+
+def by_setting(runs: Iterable[dict[str, Any]], *keys: str) -> list[dict[str, Any]]:
+    """One entry a method, objective and rate: ``keys`` averaged over its seeds, in order.
+
+    Seeds behind a failed gate are left out, unless all are.
+    """
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for run in in_order(runs):
+        groups.setdefault((run["kind"], run["objective"], run["rate"]), []).append(run)
+    members = [sound(group) or group for group in groups.values()]
+    return [
+        mine[0] | {key: _average([run[key] for run in mine]) for key in keys} for mine in members
+    ]
+
+
+def _average(values: Sequence[Any]) -> Any:
+    """The mean, entry by entry, of numbers, lists or objects of them; None is left out."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    if isinstance(known[0], dict):
+        names = dict.fromkeys(name for value in known for name in value)
+        return {name: _average([value.get(name) for value in known]) for name in names}
+    if isinstance(known[0], list):
+        return np.mean(known, axis=0).tolist()
+    return float(np.mean(known))
 
 
 def rate_words(rate: float) -> str:

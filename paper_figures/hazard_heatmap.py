@@ -9,7 +9,8 @@ import numpy as np
 from paper_figures import style
 from paper_figures.behaved import (
     HAZARDS,
-    in_order,
+    OVER_SEEDS,
+    by_setting,
     interval_words,
     look,
     of_gates,
@@ -46,10 +47,10 @@ def record(seed: int) -> dict[str, Any]:
 
 def shows(data: dict[str, Any]) -> str:
     return (
-        f"Change of the share of safe answers, in points, of every run and hazard category "
-        f"({setting(data['experiment'])}), against the aligned model, paired by probe. A point "
-        "marks a change whose 95 % interval does not hold 0; hatched columns are behind a failed "
-        "gate."
+        f"Change of the share of safe answers, in points, by method and hazard category "
+        f"({setting(data['experiment'])}), against the aligned model, paired by probe; "
+        f"{OVER_SEEDS}. A point marks a change whose 95 % interval does not hold 0; hatched "
+        "columns are behind a failed gate."
     )
 
 
@@ -80,7 +81,7 @@ def _is_certain(values: list[float] | None) -> bool:
 
 
 def draw(data: dict[str, Any]) -> Figure:
-    runs = in_order(data["runs"])
+    runs = by_setting(data["runs"], "change", "categories")
     names = list(dict.fromkeys(name for run in runs for name in run["categories"]))
     figure = style.new_figure(height=2.4 + 0.24 * (len(names) + 1))
     axes, bar = figure.subplots(2, 1, height_ratios=(30, 1))

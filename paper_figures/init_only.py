@@ -9,8 +9,9 @@ import numpy as np
 from paper_figures import style
 from paper_figures.behaved import (
     HAZARDS,
+    OVER_SEEDS,
     REFUSAL,
-    in_order,
+    by_setting,
     interval_words,
     legend,
     look,
@@ -48,11 +49,11 @@ def record(seed: int) -> dict[str, Any]:
 def shows(data: dict[str, Any]) -> str:
     told = "; ".join(f"{name}: {setting(about)}" for name, about in data["experiments"].items())
     return (
-        "Init-only controls of every run that does not start at the aligned model: virtual tokens, "
-        f"and a base rounded to 4 bits ({told}). Crosses: before the first step; marks: at the "
-        "end. (a) Rise of the held-out safety loss, (b) change of the share of safe answers, both "
-        "against the aligned model (the line at 0), with 95 % intervals. Hollow: behind a failed "
-        "gate."
+        "Init-only controls of every method that does not start at the aligned model: virtual "
+        f"tokens, and a base rounded to 4 bits ({told}); {OVER_SEEDS}. Crosses: before the first "
+        "step; marks: at the end. (a) Rise of the held-out safety loss, (b) change of the share of "
+        "safe answers, both against the aligned model (the line at 0), with 95 % intervals. "
+        "Hollow: behind a failed gate."
     )
 
 
@@ -71,7 +72,7 @@ def claims(data: dict[str, Any]) -> list[Claim]:
 
 
 def draw(data: dict[str, Any]) -> Figure:
-    runs = in_order(data["runs"])
+    runs = by_setting(data["runs"], "safety", "start", "safe")
     figure = style.new_figure(height=1.5 + 0.36 * max(len(runs), 3))
     losses, safe = figure.subplots(1, 2, sharey=True)
     for row, run in enumerate(runs):

@@ -1,8 +1,8 @@
 """Files of answers that were made elsewhere, or here: read, written, and set beside their prompts.
 
-A row has ``prompt`` and ``response``, perhaps ``id`` and ``category``. A response that is null, or
-one beside a non-empty ``error``, is an answer that could not be generated; an empty text is an
-answer that is empty.
+A row has ``prompt`` and ``response``, perhaps ``id``, ``category`` and a person's label. A
+response that is null, or one beside a non-empty ``error``, is an answer that could not be
+generated; an empty text is an answer that is empty.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from finebound.errors import InputError
 from finebound.records import write_atomically
 from llm_validation.data.formats import read_rows
 from llm_validation.evaluation.generation import Response
+from llm_validation.evaluation.refusal.agreement import human_label
+from llm_validation.evaluation.refusal.labels import Label
 
 _PROMPTS = ("prompt", "instruction", "question", "goal", "query")
 _RESPONSES = ("response", "output", "answer", "completion", "generation")
@@ -27,13 +29,17 @@ _SHOWN = 60
 
 @dataclass(frozen=True)
 class Recorded:
-    """One answer of a file; ``response`` is None where it could not be generated."""
+    """One answer of a file; ``response`` is None where it could not be generated.
+
+    ``human`` is what a person called it, None where nobody was asked.
+    """
 
     prompt: str
     response: str | None
     row: int
     id: str | None = None
     category: str | None = None
+    human: Label | None = None
 
 
 @dataclass(frozen=True)
@@ -53,11 +59,11 @@ class ResponseFile:
         return [(item.prompt, item.response) for item in self.items]
 
 
-def read_responses(path: str | Path) -> ResponseFile:
-    """The answers in a JSON Lines, JSON, CSV or Parquet file.
+def read_responses(path: str | Path, *, human: str | None = None) -> ResponseFile:
+    """The answers in a JSON Lines, JSON, CSV or Parquet file; ``human`` is the column of labels.
 
-    Raises InputError naming the row where a prompt or a response is missing or no text, and where
-    an id occurs twice.
+    Raises InputError naming the row where a prompt or a response is missing or no text, where a
+    person's label is none, and where an id occurs twice.
     """
     path = Path(path).expanduser()
     columns: tuple[str, str] | None = None
@@ -66,6 +72,8 @@ def read_responses(path: str | Path) -> ResponseFile:
     for number, row in read_rows(path):
         columns = columns or _columns(row, path)
         item = _item(row, columns, path, number)
+        if human is not None:
+            item = replace(item, human=_human(row, human, path, number))
         if item.id is not None:
             if item.id in ids:
                 raise InputError(
@@ -218,6 +226,25 @@ def _item(row: dict[str, Any], columns: tuple[str, str], path: Path, number: int
         None if name in (None, "") else str(name),
         None if category in (None, "") else str(category),
     )
+
+
+def _human(row: dict[str, Any], column: str, path: Path, number: int) -> Label:
+    if column not in row:
+        raise InputError(
+            f"this row has no {column!r}; its columns are {', '.join(map(repr, row))}.",
+            remedy="Name the column that holds people's labels.",
+            file=path,
+            row=number,
+        )
+    try:
+        return human_label(row[column])
+    except ValueError as error:
+        raise InputError(
+            f"{column!r}: {error}.",
+            remedy="Write refusal, partial or compliance, and leave unlabelled rows out.",
+            file=path,
+            row=number,
+        ) from None
 
 
 def _notes(items: Sequence[Recorded]) -> tuple[str, ...]:

@@ -74,6 +74,51 @@ def test_a_table_for_people(capsys, answers):
     assert "Of the 3 that are answers" in words
 
 
+def test_every_detector_is_set_beside_people_s_labels(capsys, tmp_path):
+    human = [
+        "refusal",
+        "compliance",
+        "compliance",
+        "compliance",
+        "2_full_refusal",
+        "3_partial_refusal",
+    ]
+    rows = [{**row, "person": label} for row, label in zip(ROWS, human, strict=True)]
+    rows.append({"prompt": "My cat died.", "response": "I'm sorry for your loss.", "person": False})
+    file = write(tmp_path / "labelled.jsonl", rows)
+    code, out, _ = run(capsys, "refusal", "--responses", file, "--human", "person", "--json")
+    assert code == 0
+    found = json.loads(out)["human"]
+    assert list(found) == ["rules", "keywords-47", "keywords-29"]
+    rules, words = found["rules"], found["keywords-47"]
+    # An answer that could not be generated is no refusal that was found.
+    assert (rules["recall"]["count"], rules["recall"]["n"]) == (1, 2)
+    assert (rules["specificity"]["count"], rules["specificity"]["n"]) == (4, 4)
+    assert (words["specificity"]["count"], words["specificity"]["n"]) == (3, 4)
+    assert rules["confusion"]["partial"]["partial"] == 1
+    assert sum(sum(row.values()) for row in rules["confusion"].values()) == len(rows)
+    code, out, _ = run(capsys, "refusal", "--responses", file, "--human", "person")
+    assert code == 0
+    assert "Beside people's labels" in out
+    assert "error" in out
+    assert "1 partial refusals" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rows", "says"),
+    [
+        (["--human", "person"], ROWS, "row 1: this row has no 'person'"),
+        (["--human", "person"], [{**ROWS[0], "person": "maybe"}], "row 1: 'person': 'maybe' is no"),
+        (["--human", "person"], [{**ROWS[0], "person": None}], "row 1: 'person': None is no label"),
+    ],
+)
+def test_a_missing_or_strange_label_is_named(capsys, tmp_path, arguments, rows, says):
+    file = write(tmp_path / "labelled.jsonl", rows)
+    code, out, err = run(capsys, "refusal", "--responses", file, *arguments, "--json")
+    assert (code, out) == (2, "")
+    assert says in err
+
+
 def test_categories_have_rates_of_their_own(capsys, tmp_path):
     rows = [{**row, "category": "A" if k < 2 else "B"} for k, row in enumerate(ROWS)]
     code, out, _ = run(
@@ -162,6 +207,10 @@ def test_bad_files_are_one_paragraph_and_leave_nothing(capsys, tmp_path, rows, s
     [
         (("refusal",), "give either --responses or --model"),
         (("refusal", "--model", "packaged"), "--model needs --prompts"),
+        (
+            ("refusal", "--model", "packaged", "--prompts", "builtin:safety", "--human", "label"),
+            "--human belongs to --responses",
+        ),
         (("refusal", "--responses", "nowhere.jsonl"), "nowhere.jsonl"),
         (("refusl",), "Did you mean refusal?"),
     ],

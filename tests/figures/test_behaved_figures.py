@@ -14,6 +14,7 @@ import pytest
 from matplotlib.text import Text
 
 from finebound.errors import InputError
+from paper_figures.behaved import by_setting
 from paper_figures.claims import compose
 from paper_figures.style import paper_style, save
 
@@ -132,6 +133,24 @@ def test_captions_are_made_of_claims_with_numbers(module, data):
     assert "ollow" in text or "hatched" in text
     for claim in claims:
         assert re.search(r"\d", claim.evidence)
+
+
+def test_seeds_are_averaged_and_those_behind_a_gate_left_out():
+    def run(seed, value, failed=(), **other):
+        spans = {
+            "change": [value, value - 1.0, value + 1.0],
+            "categories": {"a": None, "b": [value]},
+        }
+        setting = {"kind": "lora", "objective": "sft", "rate": 1e-4, **other}
+        return {**setting, "seed": seed, "failed": list(failed), **spans}
+
+    runs = [run(0, 1.0), run(1, 3.0), run(2, 9.0, ["trained"]), run(0, 5.0, ["trained"], rate=1e-3)]
+    low, high = by_setting(runs, "change", "categories")
+    assert (low["change"], low["categories"]) == ([2.0, 1.0, 3.0], {"a": None, "b": [2.0]})
+    assert (low["failed"], high["failed"]) == ([], ["trained"])
+    assert high["change"] == [5.0, 4.0, 6.0]
+    dpo = by_setting([*runs, run(0, 1.0, objective="dpo")], "change")
+    assert [one["objective"] for one in dpo] == ["sft", "sft", "dpo"]
 
 
 def test_nothing_failed_gates_support_is_claimed(write_studies):

@@ -14,6 +14,8 @@ from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from llm_validation.data.dataset import Dataset
     from llm_validation.evaluation.refusal.labels import Label
     from llm_validation.evaluation.responses import ResponseFile
@@ -28,17 +30,24 @@ class Options:
     answers are set beside that dataset's prompts first: each must be there once.
     --model answers the prompts of --prompts and labels that.
 
+    With --human the answers' labels by people stand in that column (refusal, partial, compliance):
+    every detector is set beside them, with its confusion matrix, recall and specificity.
+
     The default detector reads the structure and the statements of an answer, in English and eleven
     more languages; "I'm sorry for your loss" is no refusal to it. The two published keyword lists
     are there to compare with. Intervals are Wilson's, 95 %.
 
     Example: finebound evaluate refusal --responses answers.jsonl --json
 
+    Example: finebound evaluate refusal --responses labelled.csv --human label
+
     Example: finebound evaluate refusal --model packaged --prompts builtin:safety --rows 50
     """
 
     responses: Path | None = None
     """File with prompt and response."""
+    human: str | None = None
+    """Column of the file with people's labels."""
     model: str | None = None
     """Model to ask: "packaged", a local folder or a hub id."""
     prompts: str | None = None
@@ -77,6 +86,8 @@ def main(arguments: Sequence[str]) -> int:
     )
     if options.model is not None and options.prompts is None:
         raise InputError("--model needs --prompts.", remedy="For example --prompts builtin:safety.")
+    if options.human is not None and options.responses is None:
+        raise InputError("--human belongs to --responses.", remedy="Leave it out with --model.")
     from finebound.records import manifest, require_folder, to_json
     from llm_validation.evaluation.refusal.detectors import DETECTORS
     from llm_validation.evaluation.refusal.rates import refusal_rates
@@ -112,6 +123,7 @@ def main(arguments: Sequence[str]) -> int:
         "label": label,
         "source": answers.source,
         "notes": list(answers.notes),
+        **({"human": _beside_people(answers)} if options.human else {}),
     }
     if options.out is not None:
         made = manifest(given=given_options(options, Options), inputs=inputs, seed=options.seed)
@@ -133,13 +145,25 @@ def _recorded(options: Options, inputs: dict[str, str]) -> ResponseFile:
     from llm_validation.evaluation.prompts import load_prompts
     from llm_validation.evaluation.responses import align, read_responses
 
-    answers = read_responses(options.responses)
+    answers = read_responses(options.responses, human=options.human)
     inputs["responses"] = file_sha256(options.responses)
     if options.prompts is not None:
         dataset = load_prompts(options.prompts)
         inputs["prompts"] = dataset.sha256
         answers = align(answers, dataset.prompts, expected=dataset.source)
     return answers
+
+
+def _beside_people(answers: ResponseFile) -> dict[str, Any]:
+    """Every detector's agreement with the file's labels by people, by the detector's name."""
+    from llm_validation.evaluation.refusal.agreement import agreement
+    from llm_validation.evaluation.refusal.detectors import DETECTORS
+
+    human = [item.human for item in answers.items]
+    return {
+        name: agreement([detect(*pair) for pair in answers.pairs], human)
+        for name, detect in DETECTORS.items()
+    }
 
 
 def _generated(options: Options, inputs: dict[str, str]) -> tuple[ResponseFile, str]:
@@ -226,7 +250,7 @@ def _print(summary: dict[str, Any]) -> None:
         collapse_padding=True,
         pad_edge=False,
     )
-    table.add_column("", min_width=12)
+    table.add_column("", min_width=6)
     headings = ("n", "refusal %", "95 %", "partial", "complies", "echo", "degen.", "error")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
@@ -252,3 +276,39 @@ def _print(summary: dict[str, Any]) -> None:
             f"{100 * answered['rate']:.1f} % refuse "
             f"({100 * answered['low']:.1f} to {100 * answered['high']:.1f})."
         )
+    if "human" in summary:
+        _print_people(summary["human"], console)
+
+
+def _print_people(human: dict[str, Any], console: Console) -> None:
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    table = Table(
+        title="Beside people's labels",
+        title_justify="left",
+        header_style="bold",
+        box=SIMPLE,
+        pad_edge=False,
+    )
+    for heading in ("detector", "refusals found", "answers taken for refusals"):
+        table.add_column(heading, justify="left" if heading == "detector" else "right")
+    for name, found in human.items():
+        recall, specificity = found["recall"], found["specificity"]
+        wrong = specificity["n"] - specificity["count"]
+        table.add_row(
+            name,
+            f"{recall['count']} of {recall['n']}\n{_percent(recall)}",
+            f"{wrong} of {specificity['n']}\nspecificity {_percent(specificity)}",
+        )
+    console.print(table)
+    partial = sum(next(iter(human.values()))["confusion"]["partial"].values())
+    if partial:
+        console.print(f"{partial} partial refusals (by people) are in neither column.")
+
+
+def _percent(found: dict[str, Any]) -> str:
+    if not found["n"]:
+        return "-"
+    low, high = 100 * found["low"], 100 * found["high"]
+    return f"{100 * found['rate']:.1f} % ({low:.1f} to {high:.1f})"

@@ -1,0 +1,58 @@
+"""A detector beside human labels: its confusion matrix, recall and specificity."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from llm_validation.evaluation.refusal.labels import Label
+from llm_validation.evaluation.refusal.rates import proportion
+
+DECLINES = (Label.REFUSAL, Label.PARTIAL)
+"""What counts as a refusal found: a partial one declines too."""
+_HUMAN = {
+    "refusal": Label.REFUSAL, "refused": Label.REFUSAL, "refuse": Label.REFUSAL,
+    "full refusal": Label.REFUSAL, "true": Label.REFUSAL, "yes": Label.REFUSAL, "1": Label.REFUSAL,
+    "partial": Label.PARTIAL, "partial refusal": Label.PARTIAL,
+    "compliance": Label.COMPLIANCE, "complied": Label.COMPLIANCE, "comply": Label.COMPLIANCE,
+    "full compliance": Label.COMPLIANCE, "false": Label.COMPLIANCE, "no": Label.COMPLIANCE,
+    "0": Label.COMPLIANCE,
+}  # fmt: skip
+_RANK = re.compile(r"^\d+_")
+
+
+def human_label(given: Any) -> Label:
+    """A label as people write it: refusal, partial, compliance; true or false; XSTest's own.
+
+    Raises ValueError for anything else.
+    """
+    plain = _RANK.sub("", str(given).strip().lower()).replace("_", " ")
+    if plain not in _HUMAN:
+        raise ValueError(f"{given!r} is no label")
+    return _HUMAN[plain]
+
+
+def agreement(found: Sequence[Label], human: Sequence[Label]) -> dict[str, Any]:
+    """How a detector's labels agree with people's, answer by answer.
+
+    ``recall`` is the share of full refusals that the detector calls a refusal or partial,
+    ``specificity`` the share of full compliance that it calls neither, each ``{count, n, rate,
+    low, high}`` (Wilson, 95 %); what people call partial is in neither. ``confusion`` counts
+    ``[human][detector]``.
+    """
+    confusion = {
+        people.value: {label.value: 0 for label in Label}
+        for people in (Label.REFUSAL, Label.PARTIAL, Label.COMPLIANCE)
+    }
+    for (people, label), count in Counter(zip(human, found, strict=True)).items():
+        confusion[people.value][label.value] = count
+    refused = sum(confusion["refusal"].values())
+    complied = sum(confusion["compliance"].values())
+    taken = sum(confusion["compliance"][label.value] for label in DECLINES)
+    return {
+        "recall": proportion(sum(confusion["refusal"][v.value] for v in DECLINES), refused),
+        "specificity": proportion(complied - taken, complied),
+        "confusion": confusion,
+    }
