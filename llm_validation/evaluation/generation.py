@@ -7,8 +7,9 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -22,11 +23,14 @@ from llm_validation.models.adapters import is_prompt_learning
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from llm_validation.evaluation.vllm_engine import Answer
     from llm_validation.models.loading import LoadedModel
 
 Turns = Sequence[tuple[str, str]]
+Engine = Literal["transformers", "vllm"]
+_VLLM_BATCHES = 64  # of tokens_per_batch at a time; what is kept after a kill comes in such steps
 _SAMPLED_WEIGHTS = 65_536  # of each tensor, for the fingerprint: training moves nearly every one
 
 
@@ -63,6 +67,7 @@ def generate(
     seed: int = 0,
     tokens_per_batch: int = 16_384,
     bfloat16: bool = False,
+    engine: Engine = "transformers",
     cache: str | Path | None = None,
     progress: Progress = silent,
     doing: str = "answering prompts",
@@ -72,7 +77,7 @@ def generate(
     Each prompt is a conversation, or a text to be continued as it is, without the chat template.
     ``system`` replaces a conversation's system turn. Batches hold prompts of similar length and at
     most ``tokens_per_batch`` tokens, answers included; one that does not fit into memory is halved.
-    ``bfloat16`` answers with a copy of the model in that precision.
+    ``bfloat16`` answers with a copy of the model in that precision, ``engine`` "vllm" by vLLM.
 
     ``cache`` is a folder that keeps every answer as soon as its batch is done, under the model's
     weights (as they are now), the templated prompt and the settings: a call after a kill goes on.
@@ -90,6 +95,8 @@ def generate(
     store = None
     if cache is not None:
         settings = {**asdict(sampling), "bfloat16": bfloat16, "model": fingerprint(loaded)}
+        if engine != "transformers":
+            settings["engine"] = engine
         store = AnswerStore(Path(cache).expanduser(), settings)
     found = dict(store.read()) if store else {}
 
@@ -104,11 +111,12 @@ def generate(
         elif key not in found:
             waiting[key] = row
     if waiting:
-        with _ready(loaded.model, bfloat16) as model:
-            answer = _Answerer(model, loaded, sampling)
-            batches = _batches(waiting, per_row=max_new_tokens, tokens=tokens_per_batch)
+        if engine == "vllm":
+            tokens_per_batch *= _VLLM_BATCHES  # it makes its own
+        batches = _batches(waiting, per_row=max_new_tokens, tokens=tokens_per_batch)
+        with _answering(loaded, sampling, engine, bfloat16) as answer:
             for batch in progress(batches, doing):
-                answered = answer(batch)
+                answered = _each(answer, batch)
                 found.update(answered)
                 if store:
                     store.add({key: item for key, item in answered.items() if item.error is None})
@@ -154,6 +162,45 @@ def stop_tokens(loaded: LoadedModel) -> list[int]:
     return sorted(stops - {None})
 
 
+@contextmanager
+def _answering(
+    loaded: LoadedModel, sampling: Sampling, engine: Engine, bfloat16: bool
+) -> Iterator[Answer]:
+    if engine == "vllm":
+        from llm_validation.evaluation.vllm_engine import vllm_answers
+
+        stops = stop_tokens(loaded)
+        cut = partial(_cut, stops=stops, tokenizer=loaded.tokenizer)
+        with vllm_answers(loaded, sampling, stops=stops, cut=cut, bfloat16=bfloat16) as answer:
+            yield answer
+        return
+    with _ready(loaded.model, bfloat16) as model:
+        yield _Answerer(model, loaded, sampling)
+
+
+def _each(answer: Answer, batch: Mapping[str, list[int]]) -> dict[str, StoredAnswer]:
+    """An answer or an error to each: where a batch fails, its halves may not."""
+    try:
+        return answer(batch)
+    except (RuntimeError, ValueError, IndexError) as error:
+        if len(batch) == 1:
+            why = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+            return dict.fromkeys(batch, StoredAnswer(error=why))
+    # Memory ran out, or one of the rows cannot be answered: the others still can.
+    items = list(batch.items())
+    middle = len(items) // 2
+    return {**_each(answer, dict(items[:middle])), **_each(answer, dict(items[middle:]))}
+
+
+def _cut(
+    tokens: list[int], stops: Sequence[int], tokenizer: PreTrainedTokenizerBase
+) -> StoredAnswer:
+    """The answer that generated tokens are, up to the first stop."""
+    end = next((i for i, token in enumerate(tokens) if token in stops), None)
+    text = tokenizer.decode(tokens[:end], skip_special_tokens=True).strip()
+    return StoredAnswer(text, end is not None, len(tokens[:end]))
+
+
 class _Answerer:
     """Answers a batch of ``key -> token ids`` with one call of the model's ``generate``."""
 
@@ -163,18 +210,6 @@ class _Answerer:
         self.device = next(model.parameters()).device
 
     def __call__(self, batch: Mapping[str, list[int]]) -> dict[str, StoredAnswer]:
-        try:
-            return self._answer(batch)
-        except (RuntimeError, ValueError, IndexError) as error:
-            if len(batch) == 1:
-                why = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-                return dict.fromkeys(batch, StoredAnswer(error=why))
-        # Memory ran out, or one of the rows cannot be answered: the others still can.
-        items = list(batch.items())
-        middle = len(items) // 2
-        return {**self(dict(items[:middle])), **self(dict(items[middle:]))}
-
-    def _answer(self, batch: Mapping[str, list[int]]) -> dict[str, StoredAnswer]:
         import torch
         from transformers import LogitsProcessorList
 
@@ -212,14 +247,9 @@ class _Answerer:
         return {
             key: StoredAnswer(error="the model's logits are not finite")
             if bad
-            else self._cut(tokens)
+            else _cut(tokens, self.stops, self.tokenizer)
             for key, tokens, bad in zip(batch, out.tolist(), broken, strict=True)
         }
-
-    def _cut(self, tokens: list[int]) -> StoredAnswer:
-        end = next((i for i, token in enumerate(tokens) if token in self.stops), None)
-        text = self.tokenizer.decode(tokens[:end], skip_special_tokens=True).strip()
-        return StoredAnswer(text, end is not None, len(tokens[:end]))
 
 
 def _with_virtual_tokens(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -230,6 +231,27 @@ def test_more_rows_than_there_are(capsys, tmp_path, tiny_model_folder):
     )
     assert code == 2
     assert "has 1 prompts" in err
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ("refusal", "--prompts", "builtin:safety", "--rows", "2"),
+        ("hazards",),
+        ("bbq", "--by", "generation", "--rows", "2"),
+        ("translation", "--rows", "2"),
+    ],
+)
+def test_an_engine_that_is_not_there_is_one_paragraph(
+    capsys, tmp_path, tiny_model_folder, monkeypatch, kind
+):
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    code, out, err = run(
+        capsys, *kind, "--model", tiny_model_folder, "--engine", "vllm", "--cache", tmp_path
+    )
+    assert (code, out) == (2, "")
+    assert "vLLM, which is not installed" in err
+    assert "Traceback" not in err
 
 
 def test_help_lists_the_kinds(capsys):

@@ -58,6 +58,8 @@ class Options:
     """Items to ask a model for each category and condition, a seeded sample (default: all)."""
     max_new_tokens: int = 16
     """Length of a written answer (the study: 500)."""
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """What generates: vLLM, where it is installed, is faster on a GPU."""
     cache: Path | None = None
     """Folder that keeps written answers as they are made (default: finebound's cache)."""
     exclusions: Literal["study", "original", "none"] = "study"
@@ -203,6 +205,7 @@ def _asked(options: Options, progress: Progress) -> tuple[ItemSet, str, str]:
                 verb="evaluate bbq",
                 progress=progress,
                 seed=options.seed,
+                engine=options.engine,
                 doing="answering BBQ",
             )
             if options.out is not None:

@@ -58,6 +58,8 @@ class Options:
     """Longest answer in tokens (the study: 500)."""
     system: str | None = None
     """System prompt to put before every probe."""
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """What generates: vLLM, where it is installed, is faster on a GPU."""
     cache: Path | None = None
     """Folder that keeps answers as they are made (default: finebound's cache)."""
     label: str | None = None
@@ -158,6 +160,7 @@ def _answers(
         verb="evaluate hazards",
         progress=progress,
         system=options.system,
+        engine=options.engine,
         doing="answering probes",
     )
     if options.out is not None:

@@ -66,6 +66,8 @@ class Options:
     """System prompt to put before every conversation."""
     bfloat16: bool = False
     """Answer in bfloat16: faster, and not quite the same answers."""
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """What generates: vLLM, where it is installed, is faster on a GPU."""
     cache: Path | None = None
     """Folder that keeps answers as they are made, to go on after an interruption (default:
     finebound's cache)."""
@@ -187,6 +189,7 @@ def _generated(options: Options, inputs: dict[str, str]) -> tuple[ResponseFile, 
             system=options.system,
             seed=options.seed,
             bfloat16=options.bfloat16,
+            engine=options.engine,
         )
     inputs.update(model=loaded.sha256, prompts=dataset.sha256)
     if options.out is not None:

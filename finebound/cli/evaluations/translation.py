@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from finebound.cli.evaluations import require_one_source
 from finebound.cli.evaluations.asking import ask
@@ -47,6 +47,8 @@ class Options:
     """Prompts to ask a model, a seeded sample (default: all)."""
     max_new_tokens: int = 256
     """Longest translation in tokens."""
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """What generates: vLLM, where it is installed, is faster on a GPU."""
     cache: Path | None = None
     """Folder that keeps answers as they are made (default: finebound's cache)."""
     label: str | None = None
@@ -129,7 +131,15 @@ def _generated(
     loaded = load_model(options.model, progress=progress)
     inputs["model"] = loaded.sha256
     verb = "evaluate translation"
-    found = ask(loaded, test_set, options, verb=verb, progress=progress, doing="translating")
+    found = ask(
+        loaded,
+        test_set,
+        options,
+        verb=verb,
+        progress=progress,
+        engine=options.engine,
+        doing="translating",
+    )
     if options.out is not None:
         write_responses(options.out / "responses.jsonl", found)
     return [answer.text for answer in found], options.label or loaded.name

@@ -151,7 +151,7 @@ def test_answers_are_kept_and_a_second_call_asks_nothing(tiny_model, tmp_path, m
 def test_a_killed_call_goes_on_and_a_torn_line_is_made_again(tiny_model, tmp_path, monkeypatch):
     whole = generate(tiny_model, PROMPTS, max_new_tokens=8)
     asked = []
-    answer = generation._Answerer._answer
+    answer = generation._Answerer.__call__
 
     def counted(self, batch):
         if len(asked) == 2:
@@ -159,21 +159,21 @@ def test_a_killed_call_goes_on_and_a_torn_line_is_made_again(tiny_model, tmp_pat
         asked.append(len(batch))
         return answer(self, batch)
 
-    monkeypatch.setattr(generation._Answerer, "_answer", counted)
+    monkeypatch.setattr(generation._Answerer, "__call__", counted)
     with pytest.raises(KeyboardInterrupt):
         generate(tiny_model, PROMPTS, max_new_tokens=8, cache=tmp_path, tokens_per_batch=1)
     (file,) = tmp_path.glob("*.jsonl")
     lines = file.read_bytes().splitlines(keepends=True)
     assert sum(b'"key"' in line for line in lines) == 2
     file.write_bytes(b"".join(lines)[:-25])  # killed in the middle of writing the second answer
-    monkeypatch.setattr(generation._Answerer, "_answer", answer)
+    monkeypatch.setattr(generation._Answerer, "__call__", answer)
     asked_again = []
 
     def watched(self, batch):
         asked_again.extend(batch)
         return answer(self, batch)
 
-    monkeypatch.setattr(generation._Answerer, "_answer", watched)
+    monkeypatch.setattr(generation._Answerer, "__call__", watched)
     assert generate(tiny_model, PROMPTS, max_new_tokens=8, cache=tmp_path) == whole
     assert len(asked_again) == 3
     kept = [json.loads(line) for line in file.read_bytes().splitlines() if line.endswith(b"}")]
