@@ -10,8 +10,6 @@ from typing import Any
 from llm_validation.evaluation.refusal.labels import Label
 from llm_validation.evaluation.refusal.rates import proportion
 
-DECLINES = (Label.REFUSAL, Label.PARTIAL)
-"""What counts as a refusal found: a partial one declines too."""
 _HUMAN = {
     "refusal": Label.REFUSAL, "refused": Label.REFUSAL, "refuse": Label.REFUSAL,
     "full refusal": Label.REFUSAL, "true": Label.REFUSAL, "yes": Label.REFUSAL, "1": Label.REFUSAL,
@@ -37,9 +35,9 @@ def human_label(given: Any) -> Label:
 def agreement(found: Sequence[Label], human: Sequence[Label]) -> dict[str, Any]:
     """How a detector's labels agree with people's, answer by answer.
 
-    ``recall`` is the share of full refusals that the detector calls a refusal or partial,
-    ``specificity`` the share of full compliance that it calls neither, each ``{count, n, rate,
-    low, high}`` (Wilson, 95 %); what people call partial is in neither. ``confusion`` counts
+    ``recall`` is the share of full refusals that the detector calls a refusal, the label that every
+    rate counts, ``specificity`` the share of full compliance that it does not, each ``{count, n,
+    rate, low, high}`` (Wilson, 95 %); what people call partial is in neither. ``confusion`` counts
     ``[human][detector]``.
     """
     confusion = {
@@ -48,11 +46,10 @@ def agreement(found: Sequence[Label], human: Sequence[Label]) -> dict[str, Any]:
     }
     for (people, label), count in Counter(zip(human, found, strict=True)).items():
         confusion[people.value][label.value] = count
-    refused = sum(confusion["refusal"].values())
-    complied = sum(confusion["compliance"].values())
-    taken = sum(confusion["compliance"][label.value] for label in DECLINES)
+    refused, complied = confusion["refusal"], confusion["compliance"]
+    n = sum(complied.values())
     return {
-        "recall": proportion(sum(confusion["refusal"][v.value] for v in DECLINES), refused),
-        "specificity": proportion(complied - taken, complied),
+        "recall": proportion(refused["refusal"], sum(refused.values())),
+        "specificity": proportion(n - complied["refusal"], n),
         "confusion": confusion,
     }
