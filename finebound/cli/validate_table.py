@@ -68,7 +68,10 @@ def print_validation(found: Validation) -> None:
         console.print(_onsets(found))
     if found.forecasts is not None:
         console.print(_forecasts(found.forecasts))
-    console.print(_findings(found))
+    if any(f.verdict != "not tested" for f in found.findings):
+        console.print(_findings(found))
+    else:
+        console.print("The paper's findings: this grid has no pairs of runs that test one.")
     if found.behaviour is not None:
         from finebound.cli.behaviour_table import print_behaviour
 
