@@ -159,7 +159,7 @@ def is_complete(prepared: Prepared, folder: Path) -> bool:
     """Whether ``folder`` holds every record that the experiment asks for, as it asks for it."""
     settings = prepared.experiment.behaviour
     return settings is None or all(
-        _known(folder, part, _key(prepared, settings, part)) for part in settings.parts
+        _known(folder, part, key_of(prepared, settings, part)) for part in settings.parts
     )
 
 
@@ -168,7 +168,7 @@ def read_records(prepared: Prepared, folder: Path) -> dict[str, EvaluationResult
     settings = prepared.experiment.behaviour
     if settings is None:
         return {}
-    asked = [json.loads(to_json(_key(prepared, settings, part))) for part in settings.parts]
+    asked = [json.loads(to_json(key_of(prepared, settings, part))) for part in settings.parts]
     found = [read_result(file) for file in sorted(folder.glob("*.json"))]
     return {r.evaluation: r for r in found if r.summary.get("key") in asked}
 
@@ -188,7 +188,7 @@ def _evaluate(
     todo = [
         part
         for part in parts or settings.parts
-        if not _known(folder, part, _key(prepared, settings, part))
+        if not _known(folder, part, key_of(prepared, settings, part))
     ]
     if not todo:
         return
@@ -196,12 +196,29 @@ def _evaluate(
     shared = {"check_loss": _check_loss(asked.loaded, prepared), **(about or {})}
     made_from = {"aligned": prepared.aligned_sha256, "model": loaded.sha256}
     for part in todo:
-        key = _key(prepared, settings, part)
-        results = getattr(asked, part)()
-        made = manifest(given=key["settings"], inputs=made_from, seed=prepared.experiment.seed)
-        for result in sorted(results, key=lambda r: r.evaluation == part):
-            summary = {**result.summary, **shared, "key": key}
-            write_result(replace(result, summary=summary), folder, manifest=made)
+        key = key_of(prepared, settings, part)
+        write_part(getattr(asked, part)(), part, prepared, folder, key, shared, made_from)
+
+
+def write_part(
+    results: Sequence[EvaluationResult],
+    part: str,
+    prepared: Prepared,
+    folder: Path,
+    key: Mapping[str, Any],
+    shared: Mapping[str, Any],
+    made_from: Mapping[str, str],
+) -> list[Path]:
+    """The records of a part, with its ``key`` and what all parts ``shared``; its own one last."""
+    made = manifest(given=key["settings"], inputs=made_from, seed=prepared.experiment.seed)
+    return [
+        write_result(
+            replace(result, summary={**result.summary, **shared, "key": key}),
+            folder,
+            manifest=made,
+        )
+        for result in sorted(results, key=lambda r: r.evaluation == part)
+    ]
 
 
 def _placed(loaded: LoadedModel) -> LoadedModel:
@@ -221,10 +238,18 @@ def _check_loss(loaded: LoadedModel, prepared: Prepared) -> float:
     return losses_on(loaded, few, doing="checking the model").per_token
 
 
-def _key(prepared: Prepared, settings: Behaviour, part: str) -> dict[str, Any]:
-    """What decides a part's records, the model itself apart."""
+def key_of(prepared: Prepared, settings: Behaviour, part: str) -> dict[str, Any]:
+    """What decides a part's records, the model itself apart.
+
+    With it the rules of its detector, unless a judge model decides: a record by other rules is
+    not read, but labelled anew (``relabelling``).
+    """
+    from llm_validation.evaluation.refusal.detectors import rules_of
+
     own = settings.parts[part].model_dump(mode="json")
     detector = {} if part in ("bbq", "translation") else {"detector": settings.detector}
+    if detector and own.get("judge") is None:
+        detector["rules"] = rules_of(settings.detector)
     return {
         "settings": {**own, **detector, "system": settings.system},
         "aligned_sha256": prepared.aligned_sha256,

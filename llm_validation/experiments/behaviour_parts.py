@@ -34,11 +34,14 @@ RESPONSES, LOOK_ALIKES = "responses", "look-alikes"
 
 
 class AskedModel:
-    """One model, asked each part; the methods are called as the parts are."""
+    """One model, asked each part; the methods are called as the parts are.
+
+    ``loaded`` is None only where ``_answers`` asks nobody.
+    """
 
     def __init__(
         self,
-        loaded: LoadedModel,
+        loaded: LoadedModel | None,
         prepared: Prepared,
         settings: Behaviour,
         folder: Path,

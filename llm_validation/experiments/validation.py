@@ -29,6 +29,7 @@ from llm_validation.experiments.gates import Gate, gates_of, same_budgets, short
 from llm_validation.experiments.grid import ExecutorName, Outcome, run_grid
 from llm_validation.experiments.landscape import measure_landscapes, read_side
 from llm_validation.experiments.prepare import Prepared, prepare
+from llm_validation.experiments.relabelling import relabel
 from llm_validation.experiments.run import Measured, read_measured
 from llm_validation.experiments.split import Router, SafetySplit, envelopes, splits
 from llm_validation.experiments.statistics import change, population_change
@@ -211,6 +212,7 @@ def validate(
         prepared, [(run.task, run.proxy, run.method) for run in chosen], progress=progress
     )
     forecast_runs(prepared, chosen, progress=progress)
+    relabel(prepared)
     measure_starts(prepared, chosen, progress=progress)
     outcomes = run_grid(
         prepared,

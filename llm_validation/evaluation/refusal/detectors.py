@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 from llm_validation.evaluation.refusal.classifier import classify
 from llm_validation.evaluation.refusal.keywords import by_29_keywords, by_47_keywords
@@ -15,3 +18,14 @@ DETECTORS: dict[str, Callable[[str, str | None], Label]] = {
     "keywords-29": by_29_keywords,
 }
 """Name -> ``(prompt, response) -> Label``. The keyword lists give refusal, compliance or error."""
+
+_SOURCES = {DEFAULT: ("classifier.py", "english.py", "languages.py", "structure.py")}
+
+
+@cache
+def rules_of(detector: str) -> str:
+    """The start of the SHA-256 of a detector's source: labels of other rules are other labels."""
+    digest = hashlib.sha256()
+    for name in _SOURCES.get(detector, ("keywords.py",)):
+        digest.update((Path(__file__).parent / name).read_bytes())
+    return digest.hexdigest()[:16]

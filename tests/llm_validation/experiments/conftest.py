@@ -50,6 +50,37 @@ def finished(content, tmp_path_factory):
     return validate(experiment_of(content), folder / "out", cache=folder / "cache")
 
 
+BEHAVIOUR = {
+    "refusal": {"rows": 4, "max_new_tokens": 4},
+    "hazards": {"a_category": 1, "harmless": 0, "max_new_tokens": 4},
+    "bbq": {"a_cell": 1},
+    "translation": {"data": "general", "rows": 3, "max_new_tokens": 4},
+    "checkpoints": {"at": [0.5], "parts": ["refusal", "translation"]},
+}
+
+
+@pytest.fixture(scope="session")
+def methods_content(content):
+    """Five ways to train a tiny model on preference pairs, and what is asked of them."""
+    return {
+        **content,
+        "name": "methods",
+        "tasks": {"general": "builtin:preferences-general"},
+        "proxies": {},
+        "methods": {
+            "lora": {"kind": "lora", "rank": 2, "learning_rate": 0.01},
+            "prompt-low": {"kind": "prompt-tuning", "tokens": 2, "learning_rate": 1e-7},
+            "prompt-high": {"kind": "prompt-tuning", "tokens": 2, "learning_rate": 0.5},
+            "ia3": {"kind": "ia3", "learning_rate": 0.05},
+            "dpo": {"kind": "lora", "rank": 2, "learning_rate": 0.01, "objective": "dpo"},
+        },
+        "grid": [{"tasks": ["general"], "unconstrained": True}],
+        "landscape": None,
+        "forecast": None,
+        "behaviour": BEHAVIOUR,
+    }
+
+
 def losses_of(values, tokens=1):
     from llm_validation.measure.losses import Losses
 

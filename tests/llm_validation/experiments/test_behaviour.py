@@ -21,36 +21,7 @@ from llm_validation.experiments.behaviour_summary import paired_difference
 from llm_validation.experiments.config import expand, experiment_of, read_experiment
 from llm_validation.experiments.run import execute, is_done, run_folder
 
-SECTION = {
-    "refusal": {"rows": 4, "max_new_tokens": 4},
-    "hazards": {"a_category": 1, "harmless": 0, "max_new_tokens": 4},
-    "bbq": {"a_cell": 1},
-    "translation": {"data": "general", "rows": 3, "max_new_tokens": 4},
-    "checkpoints": {"at": [0.5], "parts": ["refusal", "translation"]},
-}
 PARTS = {"refusal", "hazards", "bbq", "translation"}
-
-
-@pytest.fixture(scope="session")
-def methods_content(content):
-    """Five ways to train a tiny model on preference pairs, and what is asked of them."""
-    return {
-        **content,
-        "name": "methods",
-        "tasks": {"general": "builtin:preferences-general"},
-        "proxies": {},
-        "methods": {
-            "lora": {"kind": "lora", "rank": 2, "learning_rate": 0.01},
-            "prompt-low": {"kind": "prompt-tuning", "tokens": 2, "learning_rate": 1e-7},
-            "prompt-high": {"kind": "prompt-tuning", "tokens": 2, "learning_rate": 0.5},
-            "ia3": {"kind": "ia3", "learning_rate": 0.05},
-            "dpo": {"kind": "lora", "rank": 2, "learning_rate": 0.01, "objective": "dpo"},
-        },
-        "grid": [{"tasks": ["general"], "unconstrained": True}],
-        "landscape": None,
-        "forecast": None,
-        "behaviour": SECTION,
-    }
 
 
 @pytest.fixture(scope="session")
@@ -173,7 +144,7 @@ def test_another_model_s_behaviour_half_way_fails_its_gate(behaved):
 
 
 def test_behaviour_is_asked_for_where_the_losses_are_measured(methods_content):
-    section = {**SECTION, "checkpoints": {"at": [0.75]}}
+    section = {**methods_content["behaviour"], "checkpoints": {"at": [0.75]}}
     with pytest.raises(InputError, match=r"0\.75"):
         experiment_of({**methods_content, "behaviour": section})
 
@@ -286,7 +257,7 @@ def test_bbq_by_generation_keeps_the_answers(behaved, methods_content, tmp_path)
 
 
 def test_records_of_earlier_settings_are_not_read(behaved, methods_content):
-    section = {**SECTION, "bbq": {"a_cell": 2}}
+    section = {**methods_content["behaviour"], "bbq": {"a_cell": 2}}
     del section["hazards"]
     experiment = experiment_of({**methods_content, "behaviour": section})
     prepared = dataclasses.replace(behaved.prepared, experiment=experiment)
@@ -297,7 +268,7 @@ def test_records_of_earlier_settings_are_not_read(behaved, methods_content):
 
 
 def test_prompts_that_were_trained_on_are_not_asked(behaved, methods_content):
-    section = copy.deepcopy(SECTION)
+    section = copy.deepcopy(methods_content["behaviour"])
     section["refusal"] = {"prompts": "builtin:safety", "max_new_tokens": 1}
     experiment = experiment_of({**methods_content, "behaviour": section})
     asked = behaviour_parts.AskedModel(
