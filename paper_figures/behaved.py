@@ -25,13 +25,14 @@ CONFIGURATIONS: dict[Study, str] = {
 }
 HAZARDS, REFUSAL, TRANSLATION, BBQ = "hazards", "refusal", "translation", "bbq"
 
-PURPLE, SKY = "#CC79A7", "#56B4E9"
+PURPLE, SKY, BROWN = "#CC79A7", "#56B4E9", "#7A5C2E"
 _LOOKS = {
     "full": ("full weights", style.INK, "s"),
     "lora": ("LoRA", style.BLUE, "o"),
     "qlora": ("QLoRA", SKY, "v"),
     "ia3": ("IA3", style.GREEN, "D"),
     "prompt-tuning": ("Prompt-Tuning", style.ORANGE, "^"),
+    "prompt-text": ("Prompt-Tuning from a text", BROWN, "<"),
     "p-tuning": ("P-Tuning", style.RED, "P"),
 }
 OVER_SEEDS = "averaged over seeds, without those behind a failed gate unless all are"
@@ -101,7 +102,7 @@ def run_of(run: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": run["id"],
         "method": run["method"],
-        "kind": given.get("method", {"kind": "lora"})["kind"],
+        "kind": _kind(given.get("method", {"kind": "lora"})),
         "objective": given.get("objective", {"kind": "sft"})["kind"],
         "rate": given.get("learning_rate", _DEFAULT_RATE),
         "seed": run["seed"],
@@ -126,6 +127,11 @@ def run_of(run: dict[str, Any]) -> dict[str, Any]:
             if "change" in entry
         },
     }
+
+
+def _kind(method: dict[str, Any]) -> str:
+    """A method's kind; virtual tokens that start at a text are another one than random ones."""
+    return "prompt-text" if method.get("init") == "text" else method["kind"]
 
 
 _SPANS = ("end", "theta_s", "start", "change", "start_change")
