@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from paper_figures.behaved import (
     legend,
     look,
     of_gates,
-    read_study,
+    read_studies,
     setting,
     shown,
     sound,
@@ -34,7 +35,12 @@ _FIRST, _LAST, _ALIGNED = -0.22, 0.38, -0.38
 
 def record(seed: int) -> dict[str, Any]:
     """Biases with intervals; ``seed`` is the experiment's own."""
-    study = read_study("peft")
+    return data_of(read_studies("peft"))
+
+
+def data_of(studies: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The figure's data, from one finished experiment."""
+    (study,) = studies.values()
     return {
         "experiment": study["experiment"],
         "runs": [

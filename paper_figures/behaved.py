@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,6 +25,16 @@ CONFIGURATIONS: dict[Study, str] = {
     "peft": "peft_safety_fairness",
     "translation": "translation_degradation",
 }
+OF_BEHAVIOUR = (
+    "method_tradeoff",
+    "learning_rates",
+    "hazard_heatmap",
+    "bbq_dots",
+    "refusal_chrf",
+    "init_only",
+    "behaviour_loss",
+)
+"""The figures that any experiment with behaviour can be drawn as: modules with ``data_of``."""
 HAZARDS, REFUSAL, TRANSLATION, BBQ = "hazards", "refusal", "translation", "bbq"
 
 PURPLE, SKY, BROWN = "#CC79A7", "#56B4E9", "#7A5C2E"
@@ -57,13 +69,24 @@ def look(run: dict[str, Any]) -> Look:
     return Look("DPO", PURPLE, "*") if run["kind"] == "full" else Look(f"{name} DPO", colour, "*")
 
 
-def read_study(study: Study) -> dict[str, Any]:
-    """The finished experiment of a study: what made it, and its runs.
+def read_studies(*names: Study) -> dict[str, dict[str, Any]]:
+    """The finished experiments of the named studies; see ``read_study``."""
+    folders = {"peft": paths.PEFT, "translation": paths.TRANSLATED}
+    return {
+        name: read_study(
+            folders[name],
+            remedy=f"Make it with `finebound validate {CONFIGURATIONS[name]} "
+            f"--out {folders[name].name}`.",
+        )
+        for name in names
+    }
+
+
+def read_study(folder: Path, *, remedy: str) -> dict[str, Any]:
+    """The finished experiment in a folder: what made it, and its runs.
 
     Raises InputError where it is not finished or was made without behaviour.
     """
-    folder = {"peft": paths.PEFT, "translation": paths.TRANSLATED}[study]
-    remedy = f"Make it with `finebound validate {CONFIGURATIONS[study]} --out {folder.name}`."
     files = {name: folder / name for name in ("validate.json", "prepared.json")}
     found, prepared = (read_part(file, remedy) for file in files.values())
     done = [run for run in found["runs"] if run["status"] == "done"]
@@ -84,6 +107,16 @@ def read_study(study: Study) -> dict[str, Any]:
             name: entry["passed"] for name, entry in found["behaviour"]["correlations"].items()
         },
     }
+
+
+def has_behaviour(folder: Path) -> bool:
+    """Whether a folder holds an experiment with a finished run and its behaviour."""
+    try:
+        found = json.loads((folder / "validate.json").read_text(encoding="utf-8"))
+        done = any(run["status"] == "done" for run in found["runs"])
+        return done and found.get("behaviour") is not None
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def shown(run: dict[str, Any], *more: str) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 from paper_figures import style
@@ -10,11 +12,10 @@ from paper_figures.behaved import (
     HAZARDS,
     REFUSAL,
     TRANSLATION,
-    Study,
     dot,
     legend,
     of_gates,
-    read_study,
+    read_studies,
     setting,
     shown,
     zero_lines,
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
 
 SOURCE = "measurement"
 _BIAS = "bbq bias"
-# Study, evaluation, what is drawn, the factor of its scale.
-_PANELS: tuple[tuple[Study, str, str, float], ...] = (
-    ("peft", HAZARDS, "change of safe answers (points)", 100.0),
-    ("peft", _BIAS, "change of mean |bias| (no unit)", 1.0),
-    ("translation", REFUSAL, "change of refusal (points)", 100.0),
-    ("translation", TRANSLATION, "change of the mean chrF (points)", 1.0),
-)
+# Evaluation -> what is drawn, and the factor of its scale.
+_DRAWN: dict[str, tuple[str, float]] = {
+    HAZARDS: ("change of safe answers (points)", 100.0),
+    _BIAS: ("change of mean |bias| (no unit)", 1.0),
+    REFUSAL: ("change of refusal (points)", 100.0),
+    TRANSLATION: ("change of the mean chrF (points)", 1.0),
+}
 _TITLES = {
     HAZARDS: "hazards",
     _BIAS: "BBQ's bias",
@@ -48,24 +49,32 @@ _WIDE, _LINEAR = 3.0, 0.3
 
 def record(seed: int) -> dict[str, Any]:
     """Changes of behaviour beside the safety loss; ``seed`` is the experiments' own."""
-    panels, about = [], {}
-    for study, evaluation, _, _ in _PANELS:
-        found = read_study(study)
-        about[study] = found["experiment"]
-        runs = []
-        for run in found["runs"]:
-            change = _change(run, evaluation)
-            if change is not None:
-                runs.append(shown(run, "safety") | {"change": change})
-        panels.append(
-            {
-                "study": study,
-                "evaluation": evaluation,
-                "runs": runs,
-                "correlation": found["correlations"].get(evaluation),
-            }
-        )
-    return {"experiments": about, "panels": [panel for panel in panels if panel["runs"]]}
+    return data_of(read_studies("peft", "translation"))
+
+
+def data_of(studies: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The figure's data, from finished experiments by name."""
+    panels = []
+    for name, found in studies.items():
+        for evaluation in _DRAWN:
+            runs = [
+                shown(run, "safety") | {"change": change}
+                for run in found["runs"]
+                if (change := _change(run, evaluation)) is not None
+            ]
+            correlation = found["correlations"].get(evaluation)
+            panels.append(
+                {
+                    "study": name,
+                    "evaluation": evaluation,
+                    "runs": runs,
+                    "correlation": correlation,
+                }
+            )
+    return {
+        "experiments": {name: found["experiment"] for name, found in studies.items()},
+        "panels": [panel for panel in panels if panel["runs"]],
+    }
 
 
 def _change(run: dict[str, Any], evaluation: str) -> list[float] | None:
@@ -76,15 +85,23 @@ def _change(run: dict[str, Any], evaluation: str) -> list[float] | None:
 
 
 def shows(data: dict[str, Any]) -> str:
-    told = "; ".join(f"{name}: {setting(about)}" for name, about in data["experiments"].items())
+    told = "; ".join(
+        f"{', '.join(_letters(data, name))} {name}: {setting(about)}"
+        for name, about in data["experiments"].items()
+    )
     return (
         f"Behaviour against the measured rise of the held-out safety loss ({told}), both against "
         "the aligned model, with 95 % intervals over items and rows (the mean bias, of ambiguous "
-        "contexts, has none); (a, b) of the first study, (c, d) of the second. "
+        "contexts, has none). "
         "Above each panel: Spearman's correlation over the runs that passed their gates, with its "
         "95 % bootstrap interval over runs. Where a run collapsed, the losses' axis is logarithmic "
         f"above {_LINEAR:g}. Hollow: behind a failed gate."
     )
+
+
+def _letters(data: dict[str, Any], study: str) -> list[str]:
+    lettered = zip(ascii_lowercase, data["panels"], strict=False)
+    return [f"({letter})" for letter, panel in lettered if panel["study"] == study]
 
 
 def claims(data: dict[str, Any]) -> list[Claim]:
@@ -116,13 +133,12 @@ def draw(data: dict[str, Any]) -> Figure:
     rows = -(-len(panels) // columns)
     figure = style.new_figure(height=0.8 + 2.6 * rows)
     drawn = figure.subplots(rows, columns, squeeze=False)
-    words = {(study, name): (label, scale) for study, name, label, scale in _PANELS}
-    for place, (axes, letter) in enumerate(zip(drawn.flat, "abcd", strict=False)):
+    for place, (axes, letter) in enumerate(zip(drawn.flat, ascii_lowercase, strict=False)):
         if place >= len(panels):
             axes.remove()
             continue
         panel = panels[place]
-        label, scale = words[panel["study"], panel["evaluation"]]
+        label, scale = _DRAWN[panel["evaluation"]]
         _panel(axes, panel, scale)
         one = panel["correlation"]
         told = ""

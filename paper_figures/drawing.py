@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finebound.records import staged_folder
+from finebound.records import staged_folder, to_json
+from paper_figures.behaved import OF_BEHAVIOUR, read_study
 from paper_figures.claims import Claim, compose
 from paper_figures.paths import CAPTIONS
 from paper_figures.records import read_record
@@ -33,11 +35,35 @@ def draw_figures(names: Sequence[str], out: Path) -> list[Drawn]:
     """
     records = {name: read_record(name) for name in names}
     kept = [n for n in figure_names() if n not in records and (out / f"{n}.png").exists()]
-    records |= {name: read_record(name) for name in kept}
+    others = {name: read_record(name) for name in kept}
+    return _draw(records, records | others, out, "the committed records")
+
+
+def draw_experiment(folder: Path, out: Path) -> list[Drawn]:
+    """Draw a finished experiment with behaviour into ``out``: each figure that it has data for.
+
+    Raises InputError for a folder that holds none.
+    """
+    study = read_study(folder, remedy="Give the folder of a finished `finebound validate`.")
+    made_by = f"finebound figures --from {folder}"
+    records = {}
+    for name in OF_BEHAVIOUR:
+        data = json.loads(to_json(figure_module(name).data_of({folder.name: study})))
+        if data.get("runs") or data.get("panels"):
+            records[name] = {"data": data, "manifest": {"given": {"command": made_by}}}
+    return _draw(records, records, out, f"the experiment in {folder}")
+
+
+def _draw(
+    records: Mapping[str, dict[str, Any]],
+    captioned: Mapping[str, dict[str, Any]],
+    out: Path,
+    source: str,
+) -> list[Drawn]:
     drawn = []
     with staged_folder(out) as stage:
-        for name in names:
-            module, data = figure_module(name), records[name]["data"]
+        for name, record in records.items():
+            module, data = figure_module(name), record["data"]
             with paper_style():
                 files = save(module.draw(data), stage, name)
             claims = tuple(module.claims(data))
@@ -49,12 +75,12 @@ def draw_figures(names: Sequence[str], out: Path) -> list[Drawn]:
                     claims=claims,
                 )
             )
-        (stage / CAPTIONS).write_text(_captions(records), encoding="utf-8")
+        (stage / CAPTIONS).write_text(_captions(captioned, source), encoding="utf-8")
     return drawn
 
 
-def _captions(records: dict[str, dict[str, Any]]) -> str:
-    parts = ["# Figures", "Made by `finebound figures` from the committed records."]
+def _captions(records: Mapping[str, dict[str, Any]], source: str) -> str:
+    parts = ["# Figures", f"Made by `finebound figures` from {source}."]
     for name in sorted(records):
         module, record = figure_module(name), records[name]
         text = compose(module.shows(record["data"]), module.claims(record["data"]))

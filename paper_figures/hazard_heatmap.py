@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from paper_figures.behaved import (
     look,
     of_gates,
     rate_words,
-    read_study,
+    read_studies,
     setting,
     shown,
     sound,
@@ -33,7 +34,12 @@ _ALL = "all"
 
 def record(seed: int) -> dict[str, Any]:
     """The change of the safe share of every run; ``seed`` is the experiment's own."""
-    study = read_study("peft")
+    return data_of(read_studies("peft"))
+
+
+def data_of(studies: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The figure's data, from one finished experiment."""
+    (study,) = studies.values()
     return {
         "experiment": study["experiment"],
         "runs": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from paper_figures.behaved import (
     look,
     of_gates,
     rate_words,
-    read_study,
+    read_studies,
     setting,
     shown,
     x_ticks,
@@ -33,7 +34,11 @@ SOURCE = "measurement"
 
 def record(seed: int) -> dict[str, Any]:
     """Starts and ends of the runs whose start is not theta_s; ``seed`` is the experiments' own."""
-    studies = {name: read_study(name) for name in ("peft", "translation")}
+    return data_of(read_studies("peft", "translation"))
+
+
+def data_of(studies: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The figure's data, from finished experiments by name."""
     runs = []
     for study in studies.values():
         for run in study["runs"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from paper_figures.behaved import (
     look,
     of_gates,
     rate_words,
-    read_study,
+    read_studies,
     setting,
     shown,
     sound,
@@ -34,7 +36,12 @@ _MARKS = "osD^vP"
 
 def record(seed: int) -> dict[str, Any]:
     """Every run's checkpoints; ``seed`` is the experiment's own."""
-    study = read_study("translation")
+    return data_of(read_studies("translation"))
+
+
+def data_of(studies: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The figure's data, from one finished experiment."""
+    (study,) = studies.values()
     return {
         "experiment": study["experiment"],
         "runs": [shown(run, "safety", "gain", "path", "start") for run in study["runs"]],
@@ -82,7 +89,7 @@ def draw(data: dict[str, Any]) -> Figure:
     figure = style.new_figure(height=0.7 + 2.3 * rows)
     panels = figure.subplots(rows, columns, squeeze=False)
     rates = sorted({run["rate"] for run in data["runs"]})
-    for place, (axes, letter) in enumerate(zip(panels.flat, "abcdefgh", strict=False)):
+    for place, (axes, letter) in enumerate(zip(panels.flat, ascii_lowercase, strict=False)):
         if place >= len(methods):
             axes.remove()
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from paper_figures import style
@@ -12,7 +13,7 @@ from paper_figures.behaved import (
     look,
     of_gates,
     rate_words,
-    read_study,
+    read_studies,
     setting,
     shown,
     sound,
@@ -31,7 +32,12 @@ _PANELS = 2
 
 def record(seed: int) -> dict[str, Any]:
     """Every run of the study; ``seed`` is the experiment's own."""
-    study = read_study("peft")
+    return data_of(read_studies("peft"))
+
+
+def data_of(studies: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The figure's data, from one finished experiment."""
+    (study,) = studies.values()
     return {
         "experiment": study["experiment"],
         "runs": [shown(run, "safety", "gain", "path", "start") for run in study["runs"]],

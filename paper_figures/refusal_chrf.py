@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from paper_figures.behaved import (
     look,
     of_gates,
     rate_words,
-    read_study,
+    read_studies,
     setting,
     shown,
     sound,
@@ -36,7 +37,12 @@ _OFFSETS = ((5, 4), (5, 4), (-5, 4), (5, -10))
 
 def record(seed: int) -> dict[str, Any]:
     """Refusal and chrF of every run; ``seed`` is the experiment's own."""
-    study = read_study("translation")
+    return data_of(read_studies("translation"))
+
+
+def data_of(studies: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The figure's data, from one finished experiment."""
+    (study,) = studies.values()
     runs = []
     for run in study["runs"]:
         if {REFUSAL, TRANSLATION} <= run["behaviour"].keys():

@@ -18,12 +18,17 @@ class Options:
 
     A caption says which statement its figure tests and whether it holds in the recorded data. The
     same records give the same bytes. `python -m paper_figures.records` makes the records anew.
+    --from draws a finished experiment of yours instead, as the figures of methods and behaviour.
 
     Example: finebound figures pareto_front --out figures
+
+    Example: finebound figures --from peft-out --out peft-out/figures
     """
 
     names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """Which figures; all of them if none is named."""
+    experiment: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+    """Folder of a finished `finebound validate` with behaviour."""
     json: bool = False
     """Machine-readable output on stdout, nothing else there."""
     out: Path = Path("figures")
@@ -32,11 +37,20 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="figures")
-    from paper_figures.drawing import draw_figures
+    from finebound.errors import InputError
+    from paper_figures.drawing import draw_experiment, draw_figures
     from paper_figures.paths import CAPTIONS
     from paper_figures.registry import chosen
 
-    drawn = draw_figures(chosen(options.names), options.out)
+    if options.experiment is None:
+        drawn = draw_figures(chosen(options.names), options.out)
+    elif options.names:
+        raise InputError(
+            "--from draws every figure that the experiment has data for.",
+            remedy="Leave the names out.",
+        )
+    else:
+        drawn = draw_experiment(options.experiment, options.out)
     captions = options.out / CAPTIONS
     if options.json:
         from finebound.records import to_json

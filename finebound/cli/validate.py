@@ -31,6 +31,9 @@ class Options:
     hybrid, soft}], behaviour {refusal, hazards, bbq, translation}, landscape, forecast, minutes,
     seed.
 
+    Where behaviour was evaluated, the page report.html and the figures are written beside
+    validate.json; elsewhere `finebound report` writes the page.
+
     Example: finebound validate smoke --out smoke-out
     """
 
@@ -84,6 +87,12 @@ def main(arguments: Sequence[str]) -> int:
         from finebound.cli.validate_table import print_validation
 
         print_validation(found)
+    if found.behaviour is not None:
+        from finebound.cli.report import write_report
+
+        written = write_report(options.out, options.out)
+        if not options.json:
+            print(f"Written: {', '.join(map(str, written))}")
     return 0 if found.passed else 1
 
 

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
+from finebound.cli import main
 from finebound.errors import InputError
 from paper_figures.behaved import by_setting
 from paper_figures.claims import compose
+from paper_figures.drawing import draw_experiment
 from paper_figures.style import paper_style, save
 
 NAMES = (
@@ -192,3 +194,41 @@ def test_starts_lead_the_path_of_a_run(write_studies):
         else:
             assert run["path"][0] == [-0.2, run["start"][0]]
         assert run["path"][-1] == pytest.approx([run["gain"][0], run["safety"][0]])
+
+
+def test_a_finished_experiment_is_drawn_from_its_own_folder(write_studies, tmp_path, capsys):
+    folder = write_studies() / "peft-out"
+    out = tmp_path / "drawn"
+    assert main(["figures", "--from", str(folder), "--out", str(out), "--json"]) == 0
+    names = [figure["name"] for figure in json.loads(capsys.readouterr().out)["figures"]]
+    # What was not evaluated is not drawn.
+    assert set(NAMES) - set(names) == {"refusal_chrf"}
+    assert {file.name for file in out.glob("*.png")} == {f"{name}.png" for name in names}
+    captions = (out / "captions.md").read_text()
+    assert f"from the experiment in {folder}" in captions
+    assert "finebound figures --from" in captions
+
+
+@pytest.mark.parametrize("place", [0, 4, 6])
+def test_an_experiment_of_one_run_is_drawn_without_a_warning(write_studies, tmp_path, place):
+    folder = write_studies(lambda _, content: content | {"runs": [content["runs"][place]]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = draw_experiment(folder / "peft-out", tmp_path / "drawn")
+    assert "method_tradeoff" in {figure.name for figure in drawn}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--from", "nowhere"], "validate.json"),
+        (["bbq_dots", "--from", "nowhere"], "Leave the names out"),
+    ],
+)
+def test_what_cannot_be_drawn_from_a_folder_is_one_paragraph(
+    tmp_path, monkeypatch, capsys, arguments, says
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["figures", *arguments, "--out", "out"]) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

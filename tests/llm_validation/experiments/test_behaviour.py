@@ -330,6 +330,16 @@ def test_the_page_of_a_real_experiment(behaved):
     assert "prompt-low" in page
 
 
+def test_report_puts_the_figures_beside_the_page(behaved, tmp_path, capsys):
+    from finebound.cli import main
+
+    assert main(["report", str(behaved.prepared.out), "--out", str(tmp_path)]) == 0
+    assert "figures" in capsys.readouterr().out
+    assert (tmp_path / "report.html").is_file()
+    drawn = {file.stem for file in (tmp_path / "figures").glob("*.png")}
+    assert {"method_tradeoff", "hazard_heatmap", "bbq_dots", "refusal_chrf", "init_only"} <= drawn
+
+
 def test_the_terminal_shows_each_evaluation(behaved, capsys):
     from finebound.cli.validate_table import print_validation
 
