@@ -9,8 +9,9 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,11 +33,14 @@ def data_extension(path: Path) -> str | None:
     return extension if extension in EXTENSIONS else None
 
 
-def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_rows(
+    path: Path, *, only: Collection[str] | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a file in their order, each with its 1-based number.
 
     The number of a JSON Lines row is its line; elsewhere records are counted, a CSV header not.
-    Raises InputError for a file that cannot be read whole; nothing is skipped.
+    Of Parquet's columns, those not in ``only`` (where it is given) keep their name alone: decoding
+    them may be slow. Raises InputError for a file that cannot be read whole; nothing is skipped.
     """
     extension = data_extension(path)
     if extension is None:
@@ -46,7 +50,11 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             "save spreadsheets as CSV in UTF-8.",
             file=path,
         )
-    readers = {".json": _read_json, ".csv": _read_csv, ".parquet": _read_parquet}
+    readers = {
+        ".json": _read_json,
+        ".csv": _read_csv,
+        ".parquet": partial(_read_parquet, only=only),
+    }
     with _opened(path) as stream:
         yield from readers.get(extension, _read_jsonl)(stream, path)
 
@@ -230,7 +238,9 @@ def _checked_header(cells: list[str], path: Path) -> list[str]:
     return cells
 
 
-def _read_parquet(stream: IO[bytes], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _read_parquet(
+    stream: IO[bytes], path: Path, *, only: Collection[str] | None
+) -> Iterator[tuple[int, dict[str, Any]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -239,8 +249,8 @@ def _read_parquet(stream: IO[bytes], path: Path) -> Iterator[tuple[int, dict[str
         source = pa.BufferReader(stream.read()) if path.suffix.lower() == ".gz" else stream
         file = pq.ParquetFile(source)
         names = file.schema_arrow.names
-        needed = [name for name in names if name in KNOWN_COLUMNS]
-        # Columns that no layout reads keep their name (errors list it) but are not decoded.
+        needed = [name for name in names if only is None or name in only]
+        # The others keep their name, for errors list it.
         blank = dict.fromkeys(names)
         for batch in file.iter_batches(batch_size=1024, columns=needed):
             for values in batch.to_pylist():

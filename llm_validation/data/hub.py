@@ -56,8 +56,9 @@ def find_dataset(
             repository, repo_type="dataset", revision=revision, local_files_only=True
         )
     except Exception as error:  # no copy, whatever the kind
+        gated = ", which is gated" if entry is not None and entry.gated else ""
         raise InputError(
-            f"{reason}, and this machine's cache has no copy of the dataset.",
+            f"{reason}, and this machine's cache has no copy of the dataset{gated}.",
             remedy=download_steps(repository, split=split, entry=entry),
             file=f"hf:{repository}",
         ) from error

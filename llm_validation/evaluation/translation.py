@@ -14,62 +14,17 @@ import numpy as np
 from finebound.errors import InputError
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.data.loading import load_dataset
+from llm_validation.data.mt_pref import LANGUAGES, x_to_english
 from llm_validation.evaluation.statistics.results import EvaluationResult, ScoredItem
 from theory.confidence import Interval
 
 EVALUATION = "translation"
-LANGUAGES = ("German", "Italian", "French", "Portuguese", "Spanish")
-"""The source languages that the MT-Pref study keeps."""
 SHARE, SPLIT_SEED = 0.167, 42
 """Of the held-out split: the study's share of each language, and its seed."""
 LEVEL, DRAWS = 0.95, 1000
 
-_MT_PREF = re.compile(
-    r"translate the following (?P<language>\w+) source text to English:\s*"
-    r"(?P=language):\s*(?P<text>.*?)\s*English:",
-    re.DOTALL | re.IGNORECASE,
-)
-_TURN_ENDS = ("<|im_end|>", "<|endoftext|>", "</s>")
 _TATOEBA = re.compile(r"tatoeba\.([a-z]{3})-eng\.\1")
 _TATOEBA_NAMES = dict(zip(("deu", "ita", "fra", "por", "spa"), LANGUAGES, strict=True))
-
-
-def x_to_english(dataset: Dataset) -> Dataset:
-    """MT-Pref's rows that translate one of ``LANGUAGES`` into English, the bare source as prompt.
-
-    Of rows in the released wording ("Translate the following German source text to English: ...")
-    the language becomes the category and other languages are dropped, which ``source`` counts;
-    rows whose prompt is the bare source already (column source_text) stay as they are.
-    """
-    kept = []
-    for example in dataset.examples:
-        found = _MT_PREF.search(example.prompt)
-        if found is None:
-            if "source text to" not in example.prompt[:200]:
-                kept.append(example)
-            continue
-        language = found["language"].capitalize()
-        if language in LANGUAGES:
-            text = found["text"]
-            kept.append(
-                replace(
-                    example,
-                    prompt=text,
-                    messages=(("user", text),),
-                    response=_without_turn_end(example.response),
-                    rejected=example.rejected and _without_turn_end(example.rejected),
-                    category=language,
-                )
-            )
-    if not kept:
-        raise InputError(
-            f"no row translates {', '.join(LANGUAGES)} into English.",
-            remedy="Give MT-Pref, or rows with the source as prompt and English as response.",
-            file=dataset.source,
-        )
-    dropped = len(dataset) - len(kept)
-    source = dataset.source + (f" ({dropped} rows of other pairs left out)" if dropped else "")
-    return Dataset.of(kept, name=dataset.name, source=source)
 
 
 def held_out_split(
@@ -112,7 +67,7 @@ def load_test_set(ref: str | Path, *, instruction: str | None = None) -> Dataset
     if str(ref) in ("builtin", "builtin:task-translation"):
         found = held_out_split(load_dataset("builtin:task-translation"))[1]
     elif str(ref).lower() in ("mt-pref", "hf:sardinelab/mt-pref"):
-        found = held_out_split(x_to_english(load_dataset(ref, drop_unusable=True)))[1]
+        found = held_out_split(x_to_english(load_dataset(ref)))[1]
     elif Path(ref).is_dir() and any(_TATOEBA.fullmatch(f.name) for f in Path(ref).iterdir()):
         found = _tatoeba(Path(ref))
     else:
@@ -246,13 +201,6 @@ def item_names(test_set: Dataset) -> list[str]:
 
 def _place(prompt: str, seed: int) -> str:
     return hashlib.sha256(f"{seed}\n{prompt}".encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _without_turn_end(text: str) -> str:
-    text = text.strip()
-    for end in _TURN_ENDS:
-        text = text.removesuffix(end).rstrip()
-    return text
 
 
 def _instructed(dataset: Dataset, instruction: str) -> Dataset:
