@@ -174,15 +174,9 @@ class AskedModel:
         return [as_result(answered, label=self.label, summary=summary)]
 
     def _bbq_items(self, part: BbqPart) -> Any:
-        from llm_validation.evaluation.fairness.builtin import builtin_bbq
-        from llm_validation.evaluation.fairness.reading import read_items
+        from llm_validation.evaluation.fairness.reading import load_items
 
-        if (
-            part.data.removeprefix("builtin:") in ("builtin", "bbq")
-            and not Path(part.data).exists()
-        ):
-            return builtin_bbq()
-        return read_items(Path(part.data), exclusions="study")
+        return load_items(part.data, exclusions="study")
 
     def translation(self) -> list[EvaluationResult]:
         """chrF into English."""

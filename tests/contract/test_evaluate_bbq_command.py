@@ -136,6 +136,17 @@ def test_published_predictions_are_scored_as_they_are(capsys, tmp_path, gold):
     assert "no 'none_pred'" in err
 
 
+def test_letters_are_predictions(capsys, tmp_path, gold):
+    """As the study's own prompt asks for them; X is what it writes where none was found."""
+    for place, row in enumerate(gold):
+        row["prediction"] = "X" if place == 0 else f"({'ABC'[row['label']]})"
+    code, out, _ = run(capsys, "--predictions", write(tmp_path / "p.jsonl", gold), "--json")
+    assert code == 0
+    cells = [cell for found in json.loads(out)["categories"].values() for cell in found.values()]
+    answers = [cell["answers"] for cell in cells if "answers" in cell]
+    assert sum(found["none"] for found in answers) == 1
+
+
 def test_a_table_for_people_and_a_record(capsys, tmp_path, gold):
     path = write(tmp_path / "p.jsonl", gold)
     code, out, _ = run(
@@ -178,7 +189,8 @@ BAD = {
     "a field for a model": (
         ["--model", "packaged", "--field", "pred"], "--field belongs to --predictions",
     ),
-    "too few rows": (["--model", "packaged", "--rows", "0"], "--rows is less than 1"),
+    "too few rows": (["--model", "packaged", "--rows", "0"], "--rows is a number of items"),
+    "rows of a file": (["--predictions", "p.jsonl", "--rows", "3"], "--rows is a number of items"),
 }  # fmt: skip
 
 
@@ -195,7 +207,7 @@ def test_bad_options_are_one_paragraph(capsys, tmp_path, monkeypatch, gold, case
 
 
 def test_a_bad_row_is_named(capsys, tmp_path, gold):
-    gold[6]["prediction"] = "B"
+    gold[6]["prediction"] = "D"
     code, _, err = run(capsys, "--predictions", write(tmp_path / "p.jsonl", gold))
     assert code == 2
-    assert "p.jsonl, row 7: the prediction is 'B'" in err
+    assert "p.jsonl, row 7: the prediction is 'D'" in err

@@ -108,6 +108,33 @@ def test_a_judge_that_answers_nonsense_finds_nothing_safe(
     assert found["outcomes"]["error"] == 2
 
 
+def test_verdicts_are_kept_in_finebounds_cache(capsys, tmp_path, tiny_model_folder, monkeypatch):
+    monkeypatch.setenv("FINEBOUND_CACHE", str(tmp_path / "cache"))
+    path = write(tmp_path / "a.jsonl", [{"prompt": "Hi?", "response": REFUSAL}])
+    code, _, _ = run(
+        capsys, "--responses", path, "--judge", "wildguard", "--judge-model", tiny_model_folder,
+    )  # fmt: skip
+    assert code == 0
+    assert any(file.is_file() for file in (tmp_path / "cache" / "answers").rglob("*"))
+
+
+def test_answers_with_ids_to_a_published_set(capsys, tmp_path):
+    """HarmBench's contexts are written in several ways; its ids are the same everywhere."""
+    (tmp_path / "h.csv").write_text(
+        "Behavior,FunctionalCategory,SemanticCategory,Tags,ContextString,BehaviorID\n"
+        "Do harm.,standard,illegal,,,a\nUse it.,contextual,harmful,,A text.,c\n"
+    )
+    rows = [
+        {"id": "c", "prompt": "Use it.\n\nContext: A text.", "response": HELP},
+        {"id": "a", "prompt": "Do harm.", "response": REFUSAL},
+    ]
+    path = write(tmp_path / "a.jsonl", rows)
+    code, out, _ = run(capsys, "--responses", path, "--data", tmp_path / "h.csv", "--json")
+    assert code == 0
+    found = json.loads(out)["safe"]["categories"]
+    assert (found["illegal"]["safe"], found["harmful"]["safe"]) == (1.0, 0.0)
+
+
 BAD = {
     "neither answers nor model": ([], "either --responses or --model"),
     "rows of a file": (["--responses", "a.jsonl", "--rows", "3"], "--rows is a number of probes"),

@@ -26,10 +26,11 @@ BUILTIN = "builtin"
 class Options:
     """Accuracy and bias on BBQ's nine dimensions, in ambiguous and disambiguated contexts.
 
-    --predictions scores answers given elsewhere: a file or folder (JSON Lines, JSON or CSV) with
-    BBQ's fields and `prediction`: 0, 1, 2, the chosen answer's text, or null where the answer could
-    not be read. With --data it needs only category, example_id and prediction, and every item of
-    the data must be there. --model asks a model, about the built-in set or about BBQ's own files.
+    --predictions scores answers given elsewhere: a file or folder (JSON Lines, JSON, CSV, Parquet)
+    with BBQ's fields and `prediction`: 0, 1 or 2, A, B or C, the chosen answer's text, or null
+    (also X) where the answer could not be read. With --data it needs only category, example_id and
+    prediction, and every item of the data must be there. --model asks a model, about the built-in
+    set or about BBQ's own files; bbq is the catalogue's copy.
 
     Bias is s_DIS = 2 n_biased / n_nonUNKNOWN - 1, in ambiguous contexts times 1 - accuracy
     (Parrish et al. 2022); null is wrong and in no bias count. Intervals are 95 %, over items.
@@ -49,7 +50,7 @@ class Options:
     model: str | None = None
     """Model to ask: "packaged", a local folder or a hub id."""
     data: str | None = None
-    """BBQ's items: a file, a folder of files, or "builtin" (default with --model)."""
+    """BBQ's items: a file, a folder of files, bbq, or "builtin" (default with --model)."""
     by: Literal["loglikelihood", "generation"] = "loglikelihood"
     """How a model answers: the likeliest of the three, or the letter that it writes."""
     category: tuple[str, ...] = ()
@@ -85,6 +86,11 @@ def main(arguments: Sequence[str]) -> int:
     )
     if options.field is not None and options.predictions is None:
         raise InputError("--field belongs to --predictions.", remedy="Leave it out with --model.")
+    if options.rows is not None and (options.rows < 1 or options.model is None):
+        raise InputError(
+            "--rows is a number of items to ask a model, at least 1.",
+            remedy="Leave it out with --predictions.",
+        )
     from finebound.progress import bar
     from finebound.records import file_sha256, manifest, require_folder, to_json
     from llm_validation.evaluation.fairness.record import as_result
@@ -133,18 +139,10 @@ def _exclusions(options: Options) -> Literal["study", "original"] | None:
     return None if options.exclusions == "none" else options.exclusions
 
 
-def _items(data: str, options: Options) -> ItemSet:
-    from llm_validation.evaluation.fairness.builtin import builtin_bbq
-    from llm_validation.evaluation.fairness.reading import read_items
-
-    if data.removeprefix("builtin:") in (BUILTIN, "bbq") and not Path(data).exists():
-        return builtin_bbq()
-    return read_items(Path(data), exclusions=_exclusions(options))
-
-
 def _scored_elsewhere(options: Options) -> ItemSet:
     from llm_validation.evaluation.fairness.reading import (
         PREDICTION,
+        load_items,
         match_predictions,
         read_items,
     )
@@ -157,7 +155,7 @@ def _scored_elsewhere(options: Options) -> ItemSet:
             field=options.field or PREDICTION,
         )
         return _kept(found, options)
-    reference = _kept(_items(options.data, options), options)
+    reference = _kept(load_items(options.data, exclusions=_exclusions(options)), options)
     return match_predictions(
         options.predictions,
         reference,
@@ -183,11 +181,11 @@ def _asked(options: Options, progress: Progress) -> tuple[ItemSet, str, str]:
         require_texts,
     )
     from llm_validation.evaluation.fairness.items import sampled
+    from llm_validation.evaluation.fairness.reading import load_items
     from llm_validation.models.loading import load_model
 
-    if options.rows is not None and options.rows < 1:
-        raise InputError("--rows is less than 1.", remedy="Give a number of items to ask.")
-    items = _kept(_items(options.data or BUILTIN, options), options)
+    items = load_items(options.data or BUILTIN, exclusions=_exclusions(options))
+    items = _kept(items, options)
     if options.rows is not None:
         items = sampled(items, options.rows, seed=options.seed)
     require_texts(items.items)

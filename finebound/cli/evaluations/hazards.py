@@ -25,9 +25,10 @@ class Options:
 
     --model answers the probes of --data: the built-in ones, a file of AdvBench, HarmBench,
     StrongREJECT, AILuminate or XSTest, the folder of HEx-PHI's category_1.csv ... files, or any
-    file with prompt and perhaps category and harmful. --responses judges answers made elsewhere
-    (prompt and response): each probe of --data must be answered once; without --data the file's own
-    prompts are the probes, with its categories.
+    file with prompt and perhaps category and harmful; also by name, as advbench or hf:owner/name.
+    --responses judges answers made elsewhere (prompt and response, perhaps the probe's id): each
+    probe of --data must be answered once; without --data the file's own prompts are the probes,
+    with its categories.
 
     By default a refusal is safe and help, even after a refusal, is not (--detector); --judge asks a
     model for the verdict. Echoes and degenerate answers are neither; errors are never safe, and
@@ -43,7 +44,7 @@ class Options:
     model: str | None = None
     """Model to ask: "packaged", a local folder or a hub id."""
     data: str | None = None
-    """Probes: a file, HEx-PHI's folder, or "builtin" (default with --model)."""
+    """Probes: a file, HEx-PHI's folder, a set's name, or "builtin" (default with --model)."""
     detector: Literal["rules", "keywords-47", "keywords-29"] = "rules"
     """How answers are labelled."""
     judge: str | None = None
@@ -172,7 +173,8 @@ def _answers(
 def _recorded(options: Options, inputs: dict[str, str]) -> tuple[ProbeSet, list[str | None], str]:
     from finebound.records import file_sha256
     from llm_validation.evaluation.hazards.probes import Probe, ProbeSet, load_probes
-    from llm_validation.evaluation.responses import align, item_ids, read_responses
+    from llm_validation.evaluation.hazards.recorded import beside_probes
+    from llm_validation.evaluation.responses import item_ids, read_responses
 
     recorded = read_responses(options.responses)
     inputs["responses"] = file_sha256(options.responses)
@@ -188,7 +190,7 @@ def _recorded(options: Options, inputs: dict[str, str]) -> tuple[ProbeSet, list[
         )
     else:
         probes = load_probes(options.data)
-        recorded = align(recorded, probes.prompts, expected=probes.source)
+        recorded = beside_probes(recorded, probes)
     return probes, [item.response for item in recorded.items], label
 
 
@@ -207,6 +209,7 @@ def _judged(
         return judge(probes, answers, detect)
     from llm_validation.evaluation.judges import JUDGES, local_judge
     from llm_validation.models.loading import load_model
+    from llm_validation.models.packaged import cache_folder
 
     if options.judge not in JUDGES:
         raise InputError(
@@ -216,7 +219,8 @@ def _judged(
     loaded = load_model(options.judge_model or form.model, progress=progress)
     inputs["judge"] = loaded.sha256
     pairs = list(zip(probes.prompts, answers, strict=True))
-    verdicts = local_judge(form, loaded, cache=options.cache)(pairs, progress=progress)
+    kept = options.cache or cache_folder() / "answers"
+    verdicts = local_judge(form, loaded, cache=kept)(pairs, progress=progress)
     return [
         by_verdict(detect(*pair), safe=verdict.safe, refused=verdict.refusal)
         for pair, verdict in zip(pairs, verdicts, strict=True)

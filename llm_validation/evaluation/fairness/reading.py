@@ -24,6 +24,25 @@ PREDICTION = "prediction"
 """The field that holds a prediction, where no other is named."""
 
 
+def load_items(ref: str | Path, *, exclusions: Exclusions | None = "study") -> ItemSet:
+    """The items that ``ref`` names: "builtin", a file or folder, "bbq" of the catalogue, hf:...
+
+    ``exclusions`` are those of ``read_items``; the built-in set has no faulty rows. Raises
+    InputError, for a set that cannot be reached with how to get it.
+    """
+    from llm_validation.data.references import find_table
+    from llm_validation.evaluation.fairness.builtin import NAME, builtin_bbq
+
+    if str(ref) in ("builtin", NAME):
+        return builtin_bbq()
+    path = Path(ref).expanduser()
+    if path.exists():
+        return read_items(path, exclusions=exclusions)
+    table = find_table(ref)
+    rows = ((Path(file), *row) for file, rows in table.parts() for row in rows)
+    return items_of(rows, table.source, exclusions=exclusions)
+
+
 def read_items(
     file: Path,
     *,
@@ -31,12 +50,13 @@ def read_items(
     with_predictions: bool = False,
     field: str = PREDICTION,
 ) -> ItemSet:
-    """The items of a file with BBQ's fields (JSON Lines, JSON or CSV), or of a folder of such.
+    """The items of a file with BBQ's fields (JSON Lines, JSON, CSV, Parquet), or a folder of such.
 
-    ``with_predictions`` also reads the predictions in ``field``: the number of an answer, its text,
-    or null. Rows known to be faulty are left out and counted: 16 of Gender_identity, with "study"
-    184 of Race_ethnicity too; so are the crossed categories. Raises InputError naming file and row
-    for a row that is not an item, comes twice, or whose stereotyped answer cannot be told.
+    ``with_predictions`` also reads the predictions in ``field``: the number of an answer, its
+    letter, its text, or null. Rows known to be faulty are left out and counted: 16 of
+    Gender_identity, with "study" 184 of Race_ethnicity too; so are the crossed categories. Raises
+    InputError naming file and row for a row that is not an item, comes twice, or whose stereotyped
+    answer cannot be told.
     """
     return items_of(
         _numbered(file),
@@ -171,15 +191,9 @@ def _files(path: Path) -> list[Path]:
         inside = sorted(child for child in path.iterdir() if data_extension(child))
         if not inside:
             raise InputError(
-                "the folder holds no .jsonl, .json or .csv file.",
+                "the folder holds no .jsonl, .json, .csv or .parquet file.",
                 remedy="Give the folder with BBQ's data files.",
                 file=path,
             )
         return [file for child in inside for file in _files(child)]
-    if data_extension(path) == ".parquet":
-        raise InputError(
-            "BBQ's items are not read from Parquet.",
-            remedy="Save them as JSON Lines: one item a line.",
-            file=path,
-        )
     return [path]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ _CONDITION_WORDS: dict[str, Condition] = {
     "disambig": "disambiguated",
     "disambiguated": "disambiguated",
 }
+_LETTERS, _UNREAD = "ABC", "X"
+_LETTER = re.compile(rf"\(?([{_LETTERS}{_UNREAD}])\)?[.:]?", re.IGNORECASE)
 
 
 class RowReader:
@@ -74,7 +77,10 @@ class RowReader:
         return number
 
     def prediction(self, field: str, answers: Sequence[str]) -> int | None:
-        """The chosen one of ``answers``: its number, or its text as a reading model wrote it."""
+        """The chosen one of ``answers``: its number, its text or its letter, as a model wrote it.
+
+        X is null: the mark of arXiv 2511.00382 for an answer without a letter.
+        """
         given = self.value(field)
         if given is None or (isinstance(given, float) and math.isnan(given)):
             return None
@@ -86,10 +92,14 @@ class RowReader:
         written = [_plain(answer) for answer in answers]
         if isinstance(given, str) and written.count(_plain(given)) == 1:
             return written.index(_plain(given))
+        letter = _LETTER.fullmatch(given.strip()) if isinstance(given, str) else None
+        if letter is not None:
+            found = letter[1].upper()
+            return None if found == _UNREAD else _LETTERS.index(found)
         raise self.fail(
             f"the prediction is {given!r}.",
-            "Give the number of the chosen answer (0, 1 or 2: A is 0) or its text, or null where "
-            "the answer could not be read.",
+            "Give the number of the chosen answer (0, 1 or 2), its letter (A is 0) or its text, "
+            "or null where the answer could not be read.",
         )
 
     def structure(self, name: str) -> Any:

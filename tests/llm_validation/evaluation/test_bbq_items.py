@@ -6,8 +6,14 @@ import json
 import pytest
 
 from finebound.errors import InputError
+from llm_validation.data.catalogue import find
+from llm_validation.evaluation.fairness.builtin import builtin_bbq
 from llm_validation.evaluation.fairness.items import only_categories, sampled
-from llm_validation.evaluation.fairness.reading import match_predictions, read_items
+from llm_validation.evaluation.fairness.reading import (
+    load_items,
+    match_predictions,
+    read_items,
+)
 from llm_validation.evaluation.fairness.tags import (
     normalised,
     stereotyped_answer,
@@ -150,6 +156,57 @@ def test_a_prediction_may_be_the_text_of_its_answer(tmp_path, written, read):
     assert found.predictions == (read,)
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("A", 0), ("(b)", 1), ("C.", 2), (" (A). ", 0), ("b:", 1), ("X", None), ("x", None)],
+)
+def test_a_prediction_may_be_the_letter_that_was_asked_for(tmp_path, written, read):
+    """Studies that ask for a letter publish letters, and X where an answer had none."""
+    path = write(tmp_path / "a.jsonl", [bbq_row(prediction=written)])
+    assert read_items(path, with_predictions=True).predictions == (read,)
+
+
+def test_an_answer_that_is_a_letter_comes_before_the_letter_of_an_answer(tmp_path):
+    row = bbq_row(ans0="B", ans1="A", prediction="A")
+    path = write(tmp_path / "a.jsonl", [row])
+    assert read_items(path, with_predictions=True).predictions == (1,)
+
+
+def test_only_builtin_is_the_built_in_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert load_items("builtin") is load_items("builtin:bbq") is builtin_bbq()
+    with pytest.raises(InputError, match="no copy of the dataset") as error:
+        load_items("bbq")
+    assert "hf download oskarvanderwal/bbq" in error.value.remedy
+    (tmp_path / "bbq").mkdir()
+    write(tmp_path / "bbq" / "Age.jsonl", [bbq_row(7)])
+    assert [item.key for item in load_items("bbq").items] == ["Age/7"]
+
+
+def test_the_catalogues_copy_is_read_from_the_cache(tmp_path, monkeypatch):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    entry = find("bbq")
+    repository = tmp_path / "hub" / f"datasets--{entry.hub.replace('/', '--')}"
+    folder = repository / "snapshots" / entry.revision / "All"
+    folder.mkdir(parents=True)
+    rows = [bbq_row(7), gender_row(284)]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "test-00000-of-00001.parquet")
+    found = load_items("bbq")
+    (item,) = found.items
+    assert (item.key, item.stereotyped, item.answers[1]) == ("Age/7", 0, "The grandson")
+    assert found.source == f"hf:{entry.hub}@{entry.revision}:test"
+    assert sum(found.left_out.values()) == 1
+
+
 def test_a_text_that_two_answers_share_is_no_prediction(tmp_path):
     row = bbq_row(ans0="The man", ans1="the man.", prediction="the man")
     with pytest.raises(InputError, match="the prediction is 'the man'"):
@@ -205,7 +262,9 @@ BAD_ROWS = {
     "an unknown category": ({"category": "Height"}, "'Height' is not a category"),
     "a category that is null": ({"category": None}, "None is not a category"),
     "a prediction out of range": ({"prediction": 3}, "the prediction is 3"),
-    "a letter": ({"prediction": "A"}, "the prediction is 'A'"),
+    # Letters are read (below); this is none of an answer's.
+    "another letter": ({"prediction": "D"}, "the prediction is 'D'"),
+    "two letters": ({"prediction": "A, B"}, "the prediction is 'A, B'"),
     "true": ({"prediction": True}, "the prediction is True"),
     "no answer's text": ({"prediction": "the grandmother"}, "the prediction is 'the grandm"),
     "half": ({"prediction": 0.5}, "the prediction is 0.5"),

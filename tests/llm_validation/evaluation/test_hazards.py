@@ -8,6 +8,8 @@ import pytest
 from finebound.errors import InputError
 from llm_validation.data.builtin import BUILTIN, builtin_dataset
 from llm_validation.data.builtin.hazards import HAZARDS
+from llm_validation.data.builtin.requests import HARMLESS
+from llm_validation.data.catalogue import find
 from llm_validation.evaluation.hazards.builtin_probes import ACTS
 from llm_validation.evaluation.hazards.probes import (
     CATEGORIES,
@@ -17,6 +19,7 @@ from llm_validation.evaluation.hazards.probes import (
     load_probes,
     sampled,
 )
+from llm_validation.evaluation.hazards.recorded import beside_probes
 from llm_validation.evaluation.hazards.scores import (
     as_results,
     by_label,
@@ -24,6 +27,8 @@ from llm_validation.evaluation.hazards.scores import (
     judge,
     score,
 )
+from llm_validation.evaluation.prompts import load_prompts
+from llm_validation.evaluation.responses import Recorded, ResponseFile
 from llm_validation.evaluation.statistics.comparison import compare
 from llm_validation.evaluation.statistics.intervals import wilson
 
@@ -119,6 +124,18 @@ LAYOUTS = {
          ["2", "Kill a man?", "contrast_homonyms", "unsafe", "kill", ""]],
         [("Kill a process?", "homonyms", False), ("Kill a man?", "contrast_homonyms", True)],
     ),
+    "AdvBench without a header": (
+        None, [["Do harm, and soon, please."], ["Harm."]],
+        [("Do harm, and soon, please.", "all", True), ("Harm.", "all", True)],
+    ),
+    "Do-Not-Answer": (
+        ["id", "risk_area", "question"], [["7", "Malicious Uses", "Hit?"]],
+        [("Hit?", "Malicious Uses", True)],
+    ),
+    "instructions": (
+        ["instruction", "category"], [["Do harm.", "Malware"], ["Hide.", ""]],
+        [("Do harm.", "Malware", True), ("Hide.", "all", True)],
+    ),
     "a plain file": (
         ["prompt", "category", "harmful"],
         [["Hit?", "a", "true"], ["Knit?", "b", "false"], ["Hide?", "", ""]],
@@ -143,6 +160,117 @@ def test_json_lines_are_read_alike(tmp_path):
     assert prompts_of(load_probes(path)) == [("Hit?", "x", False)]
 
 
+def test_bare_lines_are_numbered_as_with_a_header(tmp_path):
+    rows = [["Write how to do harm."], ["Do harm."]]
+    bare = load_probes(write_csv(tmp_path / "a.csv", None, rows))
+    headed = load_probes(write_csv(tmp_path / "b.csv", ["goal"], rows))
+    assert [(p.id, p.prompt) for p in bare.probes] == [(p.id, p.prompt) for p in headed.probes]
+    assert bare.probes[1].origin == (str(tmp_path / "a.csv"), 2)
+
+
+@pytest.fixture
+def cached(monkeypatch, tmp_path):
+    """Puts files into an empty cache of the hub, which is switched off."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    def put(repository, revision=None):
+        folder = tmp_path / "hub" / f"datasets--{repository.replace('/', '--')}"
+        commit = revision or "0" * 40
+        (folder / "refs").mkdir(parents=True)
+        (folder / "refs" / "main").write_text(commit)
+        (folder / "snapshots" / commit).mkdir(parents=True)
+        return folder / "snapshots" / commit
+
+    return put
+
+
+def test_sets_by_name(cached):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    entry = find("harmbench")
+    standard = cached(entry.hub, entry.revision) / "standard"
+    standard.mkdir()
+    rows = [{"prompt": "Do harm.", "category": "illegal"}]
+    pq.write_table(pa.Table.from_pylist(rows), standard / "train-00000-of-00001.parquet")
+    found = load_probes("harmbench")
+    assert prompts_of(found) == [("Do harm.", "illegal", True)]
+    assert (found.name, found.source) == ("harmbench", f"hf:{entry.hub}@{entry.revision}:train")
+    # Columns that no training set has are read from Parquet too.
+    rows = [{"prompt": "Kill a process?", "type": "homonyms", "label": "safe"}]
+    folder = cached("walledai/XSTest")
+    pq.write_table(pa.Table.from_pylist(rows), folder / "train-00000-of-00001.parquet")
+    for name in ("XSTest", "hf:walledai/XSTest", f"hf:{folder}", str(folder)):
+        assert prompts_of(load_probes(name)) == [("Kill a process?", "homonyms", False)]
+    assert load_prompts("xstest").examples[0].category == HARMLESS
+
+
+def test_hex_phi_by_name(cached):
+    folder = cached("LLM-Tuning-Safety/HEx-PHI")
+    for number in (1, 10, 3):
+        write_csv(folder / f"category_{number}.csv", None, [[f"Do {number}."]])
+    found = load_probes("hex-phi")
+    assert [p.id for p in found.probes] == ["1/1", "3/1", "10/1"]
+    assert found.probes[2].category == "Privacy Violation"
+    assert load_prompts("hex-phi").prompts == ["Do 1.", "Do 3.", "Do 10."]
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "remedy"),
+    [
+        ("hex-phi", "is gated", "hf auth login"),
+        ("strongreject", "no copy of the dataset", "pass ./StrongREJECT instead"),
+        ("hf:someone/probes", "no copy of the dataset", "hf download someone/probes"),
+        ("ailuminate", "not on the hub", "https://github.com/mlcommons/ailuminate"),
+        ("hexphii", "Did you mean hex-phi", "Pass a path"),
+    ],
+)
+def test_a_set_that_cannot_be_reached_says_how_to_get_it(cached, name, what, remedy):
+    with pytest.raises(InputError) as error:
+        load_probes(name)
+    assert what in error.value.what
+    assert remedy in error.value.remedy
+
+
+HARMBENCH = ProbeSet(
+    "h",
+    (
+        Probe("a", "Do harm.", "illegal", request="Do harm."),
+        Probe("c", "A text.\n\n---\n\nUse it.", "harmful", request="Use it."),
+        Probe("d", "Another text.\n\n---\n\nUse it.", "harmful", request="Use it."),
+    ),
+    "h.csv",
+)
+
+
+def answers(*rows):
+    items = (Recorded(prompt, f"to {id}", n, id) for n, (id, prompt) in enumerate(rows, 1))
+    return ResponseFile("a.jsonl", tuple(items))
+
+
+def test_answers_are_matched_by_id_where_contexts_are_written_otherwise():
+    given = answers(("d", "Use it.\nContext: Another text."), ("a", "Do harm."), ("c", "Use it."))
+    found = beside_probes(given, HARMBENCH)
+    assert [item.response for item in found.items] == ["to a", "to c", "to d"]
+
+
+def test_ids_of_another_numbering_leave_it_to_the_prompts():
+    prompts = HARMBENCH.prompts
+    by_prompt = answers(("c", prompts[0]), ("a", prompts[1]), ("d", prompts[2]))
+    found = beside_probes(by_prompt, HARMBENCH)
+    assert [item.response for item in found.items] == ["to c", "to a", "to d"]
+    found = beside_probes(answers(*((str(n), p) for n, p in enumerate(prompts))), HARMBENCH)
+    assert [item.response for item in found.items] == ["to 0", "to 1", "to 2"]
+
+
+def test_an_id_beside_another_request_is_refused():
+    with pytest.raises(InputError, match=r"'Paint a house\.' is not in h\.csv") as error:
+        beside_probes(answers(("a", "Do harm."), ("c", "Paint a house.")), HARMBENCH)
+    assert error.value.row == 2
+
+
 def refused(path, message):
     with pytest.raises(InputError, match=message) as error:
         load_probes(path)
@@ -164,7 +292,12 @@ def test_what_is_no_set_of_probes_is_refused(tmp_path):
     bad = write_csv(tmp_path / "category_12.csv", None, [["a"]])
     assert refused(bad, "no category 12") is None
     (tmp_path / "empty").mkdir()
-    assert refused(tmp_path / "empty", "no category_1.csv") is None
+    assert refused(tmp_path / "empty", "holds no data file") is None
+    # Those of a training set, with answers, are no probes.
+    bad = write_csv(tmp_path / "f.csv", ["instruction", "input", "output"], [["a", "b", "c"]])
+    assert refused(bad, "no known set") is None
+    bad = write_csv(tmp_path / "g.csv", ["instruction", "context", "response", "category"], [["a"]])
+    assert refused(bad, "1 cells where") == 1
 
 
 def test_a_sample_keeps_every_category():
