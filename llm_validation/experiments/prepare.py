@@ -32,7 +32,7 @@ from llm_validation.experiments.datasets import (
 )
 from llm_validation.experiments.self_generated import answer_with
 from llm_validation.measure.losses import Losses, measure_losses
-from llm_validation.models.loading import LoadedModel, load_model
+from llm_validation.models.loading import LoadedModel, load_model, on_device
 from llm_validation.training.evaluation import TOKENS_PER_BATCH, write_evaluation
 
 if TYPE_CHECKING:
@@ -189,15 +189,6 @@ def read_prepared(experiment: Experiment, out: Path) -> Prepared:
                 file=out / DATA / f"{name}.jsonl",
             )
     return _of(experiment, out, sets, document)
-
-
-def on_device(loaded: LoadedModel) -> LoadedModel:
-    """The model on the GPU where there is one."""
-    import torch
-
-    if torch.cuda.is_available():
-        loaded.model.to("cuda")
-    return loaded
 
 
 def losses_on(

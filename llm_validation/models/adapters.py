@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from finebound.errors import InputError
 from llm_validation.models.quantisation import check_note
@@ -157,30 +157,18 @@ def load_adapter(
 ) -> PeftModel:
     """Attach a saved adapter to its base, wrapping ``model`` in place.
 
-    Raises InputError when the folder holds no adapter, when keys are missing or left over (PEFT
-    only warns, and the adapter would silently not be applied), when the base is not quantised as
-    that which the adapter was trained on, and for a ``trainable`` P-Tuning: its prompt encoder is
-    not in the file.
+    Raises InputError when the folder holds no adapter or a damaged one, when it does not fit the
+    model, when keys are missing or left over (PEFT only warns, and the adapter would silently not
+    be applied), when the base is not quantised as that which the adapter was trained on, and for a
+    ``trainable`` P-Tuning: its prompt encoder is not in the file.
     """
-    from peft import (
-        PeftConfig,
-        PeftModel,
-        PeftType,
-        load_peft_weights,
-        set_peft_model_state_dict,
-    )
+    from peft import PeftModel, PeftType, set_peft_model_state_dict
 
     folder = Path(folder)
     require_no_adapter(model)
-    files = ("adapter_config.json", "adapter_model.safetensors")
-    if absent := [name for name in files if not (folder / name).is_file()]:
-        raise InputError(
-            f"there is no adapter here: {' and '.join(absent)} missing.",
-            remedy="Give the folder that a fine-tune wrote its adapter to.",
-            file=folder,
-        )
+    require_adapter(folder)
     check_note(folder, model)
-    config = PeftConfig.from_pretrained(str(folder))
+    config, weights = _read(folder)
     if trainable and config.peft_type == PeftType.P_TUNING:
         raise InputError(
             "a P-Tuning adapter holds the virtual tokens and not the encoder that made them, so "
@@ -188,16 +176,83 @@ def load_adapter(
             remedy="Resume the run in its folder before it is finished, or train anew.",
             file=folder,
         )
-    weights = load_peft_weights(str(folder), device="cpu")
     if config.is_prompt_learning:
         _require_keys(folder, {_PROMPT_KEY} - weights.keys(), weights.keys() - {_PROMPT_KEY})
-    with quiet():
-        wrapped = PeftModel.from_pretrained(model, folder, is_trainable=trainable)
-        found = set_peft_model_state_dict(wrapped, weights)
+        _require_same_sizes(folder, config, weights[_PROMPT_KEY], model)
+    try:
+        with quiet():
+            wrapped = PeftModel.from_pretrained(model, folder, is_trainable=trainable)
+            found = set_peft_model_state_dict(wrapped, weights)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, KeyError, IndexError) as error:
+        raise _does_not_fit(folder, _in_a_line(error)) from error
     if not config.is_prompt_learning:
         missing = {key for key in found.missing_keys if any(mark in key for mark in _KEYS)}
         _require_keys(folder, missing, set(found.unexpected_keys))
     return wrapped
+
+
+def require_adapter(folder: Path) -> tuple[Path, Path]:
+    """The configuration and the weights of a saved adapter. Raises InputError without them."""
+    files = (folder / "adapter_config.json", folder / "adapter_model.safetensors")
+    if absent := [file.name for file in files if not file.is_file()]:
+        raise InputError(
+            f"there is no adapter here: {' and '.join(absent)} missing.",
+            remedy="Give the folder that a fine-tune wrote its adapter to.",
+            file=folder,
+        )
+    return files
+
+
+def _read(folder: Path) -> tuple[PeftConfig, dict[str, Tensor]]:
+    from peft import PeftConfig, load_peft_weights
+    from safetensors import SafetensorError
+
+    try:
+        config = PeftConfig.from_pretrained(str(folder))
+        return config, load_peft_weights(str(folder), device="cpu")
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise InputError(
+            f"the adapter cannot be read: {type(error).__name__}: {_in_a_line(error)}.",
+            remedy="Copy it again; adapters are read as peft's save_pretrained writes them.",
+            file=folder,
+        ) from error
+
+
+def _require_same_sizes(
+    folder: Path, config: PeftConfig, prompt: Tensor, model: PreTrainedModel
+) -> None:
+    """Virtual tokens name no module of their base: what they do say of it must be so."""
+    from peft import PeftType
+
+    if config.peft_type in (PeftType.PROMPT_TUNING, PeftType.P_TUNING):
+        width = model.get_input_embeddings().weight.shape[1]
+        if prompt.dim() != 2 or prompt.shape[1] != width:
+            raise _does_not_fit(
+                folder, f"virtual tokens {list(prompt.shape)}, token embeddings of {width} numbers"
+            )
+    layers = getattr(model.config.get_text_config(), "num_hidden_layers", None)
+    if None not in (layers, config.num_layers) and layers != config.num_layers:
+        raise _does_not_fit(
+            folder, f"it was trained on {config.num_layers} layers, and the model has {layers}"
+        )
+
+
+def _does_not_fit(folder: Path, why: str) -> InputError:
+    return InputError(
+        f"the adapter does not fit the model: {why}.",
+        remedy="Name the base model that it was trained on.",
+        file=folder,
+    )
+
+
+def _in_a_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    # Of what torch says of every weight, the first one.
+    start = max(0, text.find("size mismatch"))
+    end = text.find("size mismatch", start + 1)
+    return text[start : end if end > 0 else None][:250].strip(" .")
 
 
 def _require_keys(folder: Path, missing: set[str], left_over: set[str]) -> None:

@@ -84,6 +84,16 @@ def load_model(
     return _load_folder(hub_folder(ref), ref, attention)
 
 
+def on_device(loaded: LoadedModel) -> LoadedModel:
+    """The model on the GPU where there is one; a model that is on a GPU already stays there."""
+    import torch
+
+    is_on_cpu = next(loaded.model.parameters()).device.type == "cpu"
+    if is_on_cpu and torch.cuda.is_available():
+        loaded.model.to("cuda")
+    return loaded
+
+
 def _load_folder(folder: Path, name: str, attention: str) -> LoadedModel:
     weights = _weight_files(folder)
     tokenizer = _load_tokenizer(folder)
@@ -110,7 +120,8 @@ def _weight_files(folder: Path) -> list[Path]:
         if (folder / "adapter_config.json").is_file():
             raise InputError(
                 "The folder holds an adapter, not a whole model.",
-                remedy="Merge it into its base model (peft's merge_and_unload, then "
+                remedy="`finebound evaluate` puts it on its base model (--model BASE --adapter "
+                "FOLDER); elsewhere merge it into the base (peft's merge_and_unload, then "
                 "save_pretrained) and give that folder.",
                 file=folder,
             )

@@ -82,17 +82,36 @@ def write_note(folder: Path, how: FourBit) -> None:
     write_atomically(folder / NOTE, to_json(asdict(how)) + "\n")
 
 
-def check_note(folder: Path, model: nn.Module) -> None:
-    """Raises InputError unless the model's base is rounded as the adapter's note says, if any."""
+def read_note(folder: Path) -> FourBit | None:
+    """How the base of the adapter in ``folder`` is rounded; None without a note.
+
+    Raises InputError for a note that cannot be read, or of a rounding that is not known here.
+    """
     file = Path(folder) / NOTE
     if not file.is_file():
-        return
+        return None
     try:
-        trained_on = FourBit(**json.loads(file.read_text(encoding="utf-8")))
+        how = FourBit(**json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
             "the note of the adapter's base cannot be read.", remedy="Copy it again.", file=file
         ) from error
+    known = how.kind == "nf4" and how.compute in ("fp32", "bf16")
+    if not (known and isinstance(how.double_quant, bool)):
+        raise InputError(
+            f"the note says that the adapter's base is rounded as {asdict(how)}, which finebound "
+            "cannot do.",
+            remedy="It rounds to nf4, with products in fp32 or bf16, with double_quant or without.",
+            file=file,
+        )
+    return how
+
+
+def check_note(folder: Path, model: nn.Module) -> None:
+    """Raises InputError unless the model's base is rounded as the adapter's note says, if any."""
+    trained_on = read_note(folder)
+    if trained_on is None:
+        return
     found = quantisation_of(model)
     if found != trained_on:
         raise InputError(

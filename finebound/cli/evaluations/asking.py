@@ -1,4 +1,4 @@
-"""A model's answers to an evaluation's prompts, with the options that all of them have."""
+"""The model of an evaluation and its answers, with the options that all of them have."""
 
 from __future__ import annotations
 
@@ -15,11 +15,46 @@ if TYPE_CHECKING:
     from llm_validation.models.loading import LoadedModel
 
 
+class ModelOptions(Protocol):
+    """Which model, and the folder of an adapter to put on it (None: none)."""
+
+    model: str | None
+    adapter: Path | None
+
+
 class AskingOptions(Protocol):
     """How long answers may be, and the folder that keeps them (None: finebound's cache)."""
 
     max_new_tokens: int
     cache: Path | None
+
+
+def require_model(options: ModelOptions) -> None:
+    """Raises InputError for an adapter without its base model."""
+    if options.adapter is not None and options.model is None:
+        raise InputError(
+            "--adapter is for --model.",
+            remedy="Name the model that the adapter was trained on with --model, or leave it out.",
+        )
+
+
+def load_asked(options: ModelOptions, inputs: dict[str, str], *, progress: Progress) -> LoadedModel:
+    """The model of --model with the adapter of --adapter, if any, on the GPU where there is one.
+
+    The hashes of both go into ``inputs``, which the record keeps. Raises InputError as
+    ``load_model`` and ``with_adapter``.
+    """
+    from llm_validation.models.loading import load_model, on_device
+    from llm_validation.models.tuned import adapter_sha256, with_adapter
+
+    # An adapter that is not there is said before gigabytes are loaded.
+    adapter = None if options.adapter is None else adapter_sha256(options.adapter)
+    loaded = load_model(options.model, progress=progress)
+    inputs["model"] = loaded.sha256
+    if adapter is not None:
+        inputs["adapter"] = adapter
+        loaded = with_adapter(loaded, options.adapter)
+    return on_device(loaded)
 
 
 def ask(

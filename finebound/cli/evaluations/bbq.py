@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finebound.cli.evaluations import require_one_source
-from finebound.cli.evaluations.asking import ask
+from finebound.cli.evaluations.asking import ask, load_asked, require_model
 from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
 
@@ -49,6 +49,8 @@ class Options:
     """Name of the field with the prediction (default: prediction)."""
     model: str | None = None
     """Model to ask: "packaged", a local folder or a hub id."""
+    adapter: Path | None = None
+    """Folder of an adapter (LoRA, QLoRA, IA3, Prompt-Tuning, P-Tuning) to put on the model."""
     data: str | None = None
     """BBQ's items: a file, a folder of files, bbq, or "builtin" (default with --model)."""
     by: Literal["loglikelihood", "generation"] = "loglikelihood"
@@ -78,6 +80,7 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="evaluate bbq")
+    require_model(options)
     require_one_source(
         options.predictions,
         options.model,
@@ -111,7 +114,7 @@ def main(arguments: Sequence[str]) -> int:
             inputs["predictions"] = file_sha256(options.predictions)
     else:
         with bar() as progress:
-            found, inputs["model"], name = _asked(options, progress)
+            found, name = _asked(options, inputs, progress)
         label = options.label or name
         more["by"] = options.by
     scores = score(found.items, found.predictions, seed=options.seed)
@@ -171,8 +174,8 @@ def _kept(found: ItemSet, options: Options) -> ItemSet:
     return only_categories(found, options.category)
 
 
-def _asked(options: Options, progress: Progress) -> tuple[ItemSet, str, str]:
-    """The model's answers, its content id and its name."""
+def _asked(options: Options, inputs: dict[str, str], progress: Progress) -> tuple[ItemSet, str]:
+    """The model's answers, and its name."""
     from dataclasses import replace
 
     from llm_validation.evaluation.fairness.answering import (
@@ -182,14 +185,13 @@ def _asked(options: Options, progress: Progress) -> tuple[ItemSet, str, str]:
     )
     from llm_validation.evaluation.fairness.items import sampled
     from llm_validation.evaluation.fairness.reading import load_items
-    from llm_validation.models.loading import load_model
 
     items = load_items(options.data or BUILTIN, exclusions=_exclusions(options))
     items = _kept(items, options)
     if options.rows is not None:
         items = sampled(items, options.rows, seed=options.seed)
     require_texts(items.items)
-    loaded = load_model(options.model, progress=progress)
+    loaded = load_asked(options, inputs, progress=progress)
     if options.by == "loglikelihood":
         answers = by_likelihood(items.items, loaded, progress=progress)
     else:
@@ -212,7 +214,7 @@ def _asked(options: Options, progress: Progress) -> tuple[ItemSet, str, str]:
             return [response.text for response in found]
 
         answers = by_generation(items.items, respond)
-    return replace(items, predictions=tuple(answers)), loaded.sha256, loaded.name
+    return replace(items, predictions=tuple(answers)), loaded.name
 
 
 def _print(scores: BBQScores, found: ItemSet, label: str) -> None:

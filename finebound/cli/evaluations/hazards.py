@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finebound.cli.evaluations import require_one_source
-from finebound.cli.evaluations.asking import ask
+from finebound.cli.evaluations.asking import ask, load_asked, require_model
 from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
 
@@ -43,6 +43,8 @@ class Options:
     """File with prompt and response."""
     model: str | None = None
     """Model to ask: "packaged", a local folder or a hub id."""
+    adapter: Path | None = None
+    """Folder of an adapter (LoRA, QLoRA, IA3, Prompt-Tuning, P-Tuning) to put on the model."""
     data: str | None = None
     """Probes: a file, HEx-PHI's folder, a set's name, or "builtin" (default with --model)."""
     detector: Literal["rules", "keywords-47", "keywords-29"] = "rules"
@@ -76,6 +78,7 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="evaluate hazards")
+    require_model(options)
     require_one_source(
         options.responses, options.model, example="hazards --model packaged --rows 4"
     )
@@ -150,10 +153,8 @@ def _answers(
     if options.rows is not None:
         probes = sampled(probes, options.rows, seed=options.seed)
     from llm_validation.evaluation.responses import write_responses
-    from llm_validation.models.loading import load_model
 
-    loaded = load_model(options.model, progress=progress)
-    inputs["model"] = loaded.sha256
+    loaded = load_asked(options, inputs, progress=progress)
     found = ask(
         loaded,
         [(("user", prompt),) for prompt in probes.prompts],
@@ -208,7 +209,7 @@ def _judged(
     if options.judge is None:
         return judge(probes, answers, detect)
     from llm_validation.evaluation.judges import JUDGES, local_judge
-    from llm_validation.models.loading import load_model
+    from llm_validation.models.loading import load_model, on_device
     from llm_validation.models.packaged import cache_folder
 
     if options.judge not in JUDGES:
@@ -216,7 +217,7 @@ def _judged(
             f"there is no judge {options.judge!r}.", remedy=f"Use one of {', '.join(JUDGES)}."
         )
     form = JUDGES[options.judge]
-    loaded = load_model(options.judge_model or form.model, progress=progress)
+    loaded = on_device(load_model(options.judge_model or form.model, progress=progress))
     inputs["judge"] = loaded.sha256
     pairs = list(zip(probes.prompts, answers, strict=True))
     kept = options.cache or cache_folder() / "answers"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finebound.cli.evaluations.asking import load_asked
 from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
 
@@ -32,6 +33,8 @@ class Options:
     """Dataset with prompts and answers."""
     model: str = "packaged"
     """Model to measure: "packaged", a local folder or a hub id."""
+    adapter: Path | None = None
+    """Folder of an adapter (LoRA, QLoRA, IA3, Prompt-Tuning, P-Tuning) to put on the model."""
     rows: int | None = None
     """Rows to measure, a seeded sample (default: all)."""
     max_length: int | None = None
@@ -64,15 +67,17 @@ def main(arguments: Sequence[str]) -> int:
     from llm_validation.estimation.model_side import summarise
     from llm_validation.evaluation.statistics.results import write_result
     from llm_validation.measure.losses import measure_losses
-    from llm_validation.models.loading import load_model
+    from llm_validation.models.virtual_tokens import virtual_tokens
 
     if options.out is not None:
         require_folder(options.out)
     whole = load_dataset(options.data)
     dataset = _sample(whole, options)
+    inputs = {"data": dataset.sha256}
     with bar() as progress:
-        loaded = load_model(options.model, progress=progress)
-        max_length = min(options.max_length or loaded.context_length, loaded.context_length)
+        loaded = load_asked(options, inputs, progress=progress)
+        room = loaded.context_length - virtual_tokens(loaded.model)
+        max_length = min(options.max_length or room, room)
         encoded = encode(dataset, loaded.tokenizer, max_length=max_length)
         losses = measure_losses(
             loaded.model,
@@ -93,7 +98,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.out is not None:
         made = manifest(
             given=given_options(options, Options),
-            inputs={"model": loaded.sha256, "data": dataset.sha256},
+            inputs=inputs,
             seed=options.seed,
         )
         record = _record(dataset, encoded, losses, summary)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finebound.cli.evaluations import require_one_source
-from finebound.cli.evaluations.asking import ask
+from finebound.cli.evaluations.asking import ask, load_asked, require_model
 from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
 
@@ -50,6 +50,8 @@ class Options:
     """Column of the file with people's labels."""
     model: str | None = None
     """Model to ask: "packaged", a local folder or a hub id."""
+    adapter: Path | None = None
+    """Folder of an adapter (LoRA, QLoRA, IA3, Prompt-Tuning, P-Tuning) to put on the model."""
     prompts: str | None = None
     """Dataset whose prompts are asked; a file needs no answers."""
     detector: Literal["rules", "keywords-47", "keywords-29"] = "rules"
@@ -83,6 +85,7 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="evaluate refusal")
+    require_model(options)
     require_one_source(
         options.responses, options.model, example="refusal --responses answers.jsonl"
     )
@@ -173,11 +176,10 @@ def _generated(options: Options, inputs: dict[str, str]) -> tuple[ResponseFile, 
     from finebound.progress import bar
     from llm_validation.evaluation.prompts import load_prompts
     from llm_validation.evaluation.responses import Recorded, ResponseFile, write_responses
-    from llm_validation.models.loading import load_model
 
     dataset = _sample(load_prompts(options.prompts), options)
     with bar() as progress:
-        loaded = load_model(options.model, progress=progress)
+        loaded = load_asked(options, inputs, progress=progress)
         responses = ask(
             loaded,
             dataset,
@@ -191,7 +193,7 @@ def _generated(options: Options, inputs: dict[str, str]) -> tuple[ResponseFile, 
             bfloat16=options.bfloat16,
             engine=options.engine,
         )
-    inputs.update(model=loaded.sha256, prompts=dataset.sha256)
+    inputs["prompts"] = dataset.sha256
     if options.out is not None:
         write_responses(options.out / "responses.jsonl", responses)
     notes = []

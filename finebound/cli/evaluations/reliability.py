@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finebound.cli.evaluations import require_one_source
-from finebound.cli.evaluations.asking import ask
+from finebound.cli.evaluations.asking import ask, load_asked, require_model
 from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
 
@@ -49,7 +49,7 @@ class Options:
     model: str | None = None
     """Model to ask: "packaged", a local folder or a hub id."""
     adapter: Path | None = None
-    """Folder of an adapter to put on the model."""
+    """Folder of an adapter (LoRA, QLoRA, IA3, Prompt-Tuning, P-Tuning) to put on the model."""
     data: str | None = None
     """Prompts with reference answers."""
     metric: Literal["rouge1", "chrf"] = "rouge1"
@@ -142,6 +142,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _check(options: Options) -> None:
+    require_model(options)
     require_one_source(
         options.responses, options.model, example="reliability --responses answers.jsonl"
     )
@@ -149,12 +150,8 @@ def _check(options: Options) -> None:
         raise InputError(
             "--model needs --data.", remedy="For example --data builtin:task-dialogue."
         )
-    if options.responses is not None:
-        for name in ("rows", "adapter"):
-            if getattr(options, name) is not None:
-                raise InputError(
-                    f"--{name} is for --model.", remedy="Leave it out with --responses."
-                )
+    if options.responses is not None and options.rows is not None:
+        raise InputError("--rows is for --model.", remedy="Leave it out with --responses.")
     if not options.referral or any(not 0.0 <= percent < 100.0 for percent in options.referral):
         raise InputError(
             f"--referral is {' '.join(f'{p:g}' for p in options.referral) or 'empty'}.",
@@ -184,9 +181,6 @@ def _recorded(options: Options, inputs: dict[str, str]) -> _Found:
 
 
 def _generated(options: Options, inputs: dict[str, str], progress: Progress) -> _Found:
-    from dataclasses import replace
-
-    from finebound.records import file_sha256
     from llm_validation.data.loading import load_dataset
     from llm_validation.evaluation.reliability.assessment import Assessed
     from llm_validation.evaluation.reliability.uncertainty import (
@@ -197,18 +191,10 @@ def _generated(options: Options, inputs: dict[str, str], progress: Progress) -> 
     from llm_validation.evaluation.responses import write_responses
     from llm_validation.evaluation.translation import item_names
     from llm_validation.evaluation.utility import HIGHEST, MEANS, utility
-    from llm_validation.models.loading import load_model
 
     dataset = _sample(load_dataset(options.data), options)
-    loaded = load_model(options.model, progress=progress)
-    inputs.update(model=loaded.sha256, data=dataset.sha256)
-    name = loaded.name
-    if options.adapter is not None:
-        from llm_validation.models.adapters import load_adapter
-
-        loaded = replace(loaded, model=load_adapter(loaded.model, options.adapter))
-        inputs["adapter"] = file_sha256(options.adapter / "adapter_model.safetensors")
-        name = f"{name} + {options.adapter.resolve().name}"
+    inputs["data"] = dataset.sha256
+    loaded = load_asked(options, inputs, progress=progress)
     responses = ask(loaded, dataset, options, verb="evaluate reliability", progress=progress)
     sure = answer_uncertainty(loaded, dataset, responses, progress=progress)
     tokens = None
@@ -252,7 +238,7 @@ def _generated(options: Options, inputs: dict[str, str], progress: Progress) -> 
         )
     return _Found(
         items,
-        options.label or name,
+        options.label or loaded.name,
         dataset.source,
         MEANS[options.metric],
         HIGHEST[options.metric],

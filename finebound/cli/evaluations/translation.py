@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from finebound.cli.evaluations import require_one_source
-from finebound.cli.evaluations.asking import ask
+from finebound.cli.evaluations.asking import ask, load_asked, require_model
 from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
 
@@ -38,6 +38,8 @@ class Options:
     """File with prompt and response."""
     model: str | None = None
     """Model to ask: "packaged", a local folder or a hub id."""
+    adapter: Path | None = None
+    """Folder of an adapter (LoRA, QLoRA, IA3, Prompt-Tuning, P-Tuning) to put on the model."""
     data: str = "builtin"
     """Prompts with reference translations."""
     instruction: str | None = None
@@ -64,6 +66,7 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="evaluate translation")
+    require_model(options)
     require_one_source(
         options.responses, options.model, example="translation --model packaged --rows 40"
     )
@@ -126,10 +129,8 @@ def _generated(
     options: Options, test_set: Dataset, inputs: dict[str, str], progress: Progress
 ) -> tuple[list[str | None], str]:
     from llm_validation.evaluation.responses import write_responses
-    from llm_validation.models.loading import load_model
 
-    loaded = load_model(options.model, progress=progress)
-    inputs["model"] = loaded.sha256
+    loaded = load_asked(options, inputs, progress=progress)
     verb = "evaluate translation"
     found = ask(
         loaded,
