@@ -244,9 +244,12 @@ def key_of(prepared: Prepared, settings: Behaviour, part: str) -> dict[str, Any]
     With it the rules of its detector, unless a judge model decides: a record by other rules is
     not read, but labelled anew (``relabelling``).
     """
+    from llm_validation.evaluation.fairness.answering import LIKELIHOOD_PROMPT
     from llm_validation.evaluation.refusal.detectors import rules_of
 
     own = settings.parts[part].model_dump(mode="json")
+    if own.get("by") == "likelihood":
+        own["prompt"] = LIKELIHOOD_PROMPT
     detector = {} if part in ("bbq", "translation") else {"detector": settings.detector}
     if detector and own.get("judge") is None:
         detector["rules"] = rules_of(settings.detector)

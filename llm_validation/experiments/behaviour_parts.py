@@ -150,7 +150,10 @@ class AskedModel:
 
     def bbq(self) -> list[EvaluationResult]:
         """Accuracy and bias by dimension and context."""
-        from llm_validation.evaluation.fairness.answering import by_generation, by_likelihood
+        from llm_validation.evaluation.fairness.answering import (
+            by_generation,
+            by_likelihood,
+        )
         from llm_validation.evaluation.fairness.items import sampled
         from llm_validation.evaluation.fairness.record import as_result
         from llm_validation.evaluation.fairness.scores import score
@@ -166,11 +169,12 @@ class AskedModel:
 
         if part.by == "likelihood":
             answers = by_likelihood(items.items, self.loaded, progress=self.progress)
+            failed: frozenset[str] = frozenset()
         else:
-            answers = by_generation(items.items, respond)
+            answers, failed = by_generation(items.items, respond)
         found = score(items.items, answers, seed=self.seed)
         summary = {**found.as_json(), "by": part.by, "source": items.source}
-        answered = replace(items, predictions=tuple(answers))
+        answered = replace(items, predictions=tuple(answers), failed=failed)
         return [as_result(answered, label=self.label, summary=summary)]
 
     def _bbq_items(self, part: BbqPart) -> Any:

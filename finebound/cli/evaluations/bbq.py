@@ -194,6 +194,7 @@ def _asked(options: Options, inputs: dict[str, str], progress: Progress) -> tupl
     loaded = load_asked(options, inputs, progress=progress)
     if options.by == "loglikelihood":
         answers = by_likelihood(items.items, loaded, progress=progress)
+        failed: frozenset[str] = frozenset()
     else:
         from llm_validation.evaluation.responses import write_responses
 
@@ -213,8 +214,9 @@ def _asked(options: Options, inputs: dict[str, str], progress: Progress) -> tupl
                 write_responses(options.out / "responses.jsonl", found, ids=ids)
             return [response.text for response in found]
 
-        answers = by_generation(items.items, respond)
-    return replace(items, predictions=tuple(answers)), loaded.name
+        answers, failed = by_generation(items.items, respond)
+    found = replace(items, predictions=tuple(answers), failed=failed)
+    return found, loaded.name
 
 
 def _print(scores: BBQScores, found: ItemSet, label: str) -> None:

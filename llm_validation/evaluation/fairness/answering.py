@@ -41,22 +41,29 @@ def chosen_letter(response: str | None) -> int | None:
     return None if found is None else "ABC".index(found.group())
 
 
-def by_generation(items: Sequence[Item], respond: Respond) -> list[int | None]:
-    """The answers that the model writes; None where its response names no letter or failed."""
+def by_generation(
+    items: Sequence[Item], respond: Respond
+) -> tuple[list[int | None], frozenset[str]]:
+    """The answers that the model writes, and the keys of the items whose generation failed.
+
+    An answer is None where its response names no letter, and where there is no response.
+    """
     require_texts(items)
     responses = respond([generation_prompt(item) for item in items])
     if len(responses) != len(items):
         raise ValueError(f"{len(responses)} responses to {len(items)} prompts")
-    return [chosen_letter(response) for response in responses]
+    failed = (item.key for item, found in zip(items, responses, strict=True) if found is None)
+    return [chosen_letter(response) for response in responses], frozenset(failed)
+
+
+LIKELIHOOD_PROMPT = "{context}\n\n{question}"
+"""What stands before an answer's text. The answers are not listed: of a list, small models take the
+one that says it cannot be known, whatever the context."""
 
 
 def likelihood_prompt(item: Item) -> str:
     """The prompt whose continuation by each answer's text is measured."""
-    options = "\n".join(f"- {answer}" for answer in item.answers)
-    return (
-        f"{item.context}\n\n{item.question} Choose one of these answers:\n{options}\n"
-        "Reply with the answer only."
-    )
+    return LIKELIHOOD_PROMPT.format(context=item.context, question=item.question)
 
 
 def log_likelihoods(

@@ -84,13 +84,15 @@ class ItemSet:
     """Items in their file's order, and what was left out of it: how many rows for which reason.
 
     ``predictions`` is as long as ``items`` where the file held predictions: an index of
-    ``answers``, or None for an answer that could not be read. Else it is None.
+    ``answers``, or None for an answer that could not be read. Else it is None. ``failed`` are the
+    keys of items to which no answer could be generated at all.
     """
 
     items: tuple[Item, ...]
     source: str
     left_out: Counter[str]
     predictions: tuple[int | None, ...] | None = None
+    failed: frozenset[str] = frozenset()
 
 
 def only_categories(found: ItemSet, names: Sequence[str]) -> ItemSet:

@@ -17,7 +17,8 @@ def as_result(found: ItemSet, *, label: str, summary: Mapping[str, Any]) -> Eval
     """The record: an item's score is 1 for the right answer and 0 for another or none.
 
     ``direction`` is 1 for an answer that follows the stereotype, -1 against it, 0 for the unknown
-    one and null for none, so that the bias scores can be computed again.
+    one and null for none, so that the bias scores can be computed again. ``failed`` is true, and
+    else absent, where no answer could be generated: not the model's wrong answer, but an error.
     """
     items = []
     for item, answer in zip(found.items, found.predictions, strict=True):
@@ -31,6 +32,7 @@ def as_result(found: ItemSet, *, label: str, summary: Mapping[str, Any]) -> Eval
                     "condition": item.condition,
                     "direction": direction,
                     "prediction": answer,
+                    **({"failed": True} if item.key in found.failed else {}),
                 },
             )
         )

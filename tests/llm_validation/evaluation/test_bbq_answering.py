@@ -1,5 +1,6 @@
 """How a model answers BBQ: the study's prompt and parser, and the likelihood of three answers."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,8 @@ from llm_validation.evaluation.fairness.answering import (
     log_likelihoods,
 )
 from llm_validation.evaluation.fairness.builtin import builtin_bbq
+from llm_validation.evaluation.fairness.items import ItemSet
+from llm_validation.evaluation.fairness.record import as_result
 
 
 @pytest.mark.parametrize(
@@ -56,10 +59,22 @@ def test_generated_answers_keep_their_order_and_failures():
         asked.extend(prompts)
         return ["C", None, "no idea"]
 
-    assert by_generation(items, respond) == [2, None, None]
+    answers, failed = by_generation(items, respond)
+    assert answers == [2, None, None]
+    # A response without a letter is the model's own, one that is missing is not.
+    assert failed == {items[1].key}
+    found = ItemSet(items, "here", Counter(), tuple(answers), failed)
+    record = as_result(found, label="x", summary={})
+    assert [item.more.get("failed", False) for item in record.items] == [False, True, False]
+    assert [item.more["prediction"] for item in record.items] == answers
     assert asked == [generation_prompt(item) for item in items]
     with pytest.raises(ValueError, match="1 responses to 3 prompts"):
         by_generation(items, lambda prompts: ["A"])
+
+
+def test_the_answers_are_not_listed_before_their_likelihood_is_measured():
+    item = replace(builtin_bbq().items[0], context="C.", question="Q?", answers=("x1", "x2", "x3"))
+    assert likelihood_prompt(item) == "C.\n\nQ?"
 
 
 def test_the_likelihood_is_that_of_the_answer_and_its_end(tiny_model):
