@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from finebound.records import to_json
-from llm_validation.evaluation.refusal.labels import Label
 from llm_validation.evaluation.statistics.results import EvaluationResult
 from llm_validation.experiments.behaviour import CHECK_ROWS
+from llm_validation.experiments.behaviour import FOLDER as BEHAVIOUR
 from llm_validation.experiments.datasets import SAFETY, held_out, proxy_set
+from llm_validation.experiments.kept_answers import Answered, answered
 from llm_validation.experiments.prepare import Prepared
-from llm_validation.experiments.run import Measured, trained_from
+from llm_validation.experiments.run import Measured, run_folder, trained_from
 from llm_validation.measure.losses import Losses
 from llm_validation.training.record import TRAIN_TASK
 from theory.envelope import Run as FinishedRun
@@ -27,12 +28,14 @@ from theory.envelope import undertrained, undertrained_by_radius
 
 LEAST_MOVE = 0.01
 """Nats per token by which the task's training loss must have moved."""
+ROUNDING = float(np.finfo(np.float32).eps)
+"""Of the start's norm: trained numbers that moved by less only wander in their last digit."""
 MOST_UNDERTRAINED = 0.02
 """Nats per token that another run may reach below a run on its own objective (T17 c)."""
 USUAL_START = 0.4
 """A starting task loss above this share of log V says that the format is not the model's own."""
 MOST_INCOHERENT = 0.1
-"""Share of answers that may be echoes of the prompt, empty, loops or no language."""
+"""Share of an evaluation's answers that may copy the prompt, loop, or be empty or no language."""
 _SAME = 1e-4
 LEAST_OF_START = 0.5
 """Training must move the safety loss by at least this share of what the start alone did."""
@@ -55,18 +58,11 @@ def gates_of(
 ) -> dict[str, Gate]:
     """Every gate by name. ``shortfall`` is T17's, None where no other run can tell."""
     result, plan = measured.finetuned.result, measured.run.plan
-    change = _objective_change(measured)
-    moved = measured.displacement(measured.last)
     start = measured.loss(0, measured.task)
     limit = USUAL_START * float(np.log(prepared.vocabulary))
     all_steps = measured.last == plan.steps or plan.early_stopping is not None
     gates = {
-        "trained": Gate(
-            change is not None and abs(change) >= LEAST_MOVE and moved > 0.0,
-            f"the task's objective {change:+.3g} on its training rows, moved by {moved:.3g}"
-            if change is not None
-            else "the task's training loss was not measured at the end",
-        ),
+        "trained": _trained(measured),
         "init only": _init_only(measured, prepared),
         "config against log": Gate(
             bool(result["rates_match_plan"]) and all_steps,
@@ -87,9 +83,9 @@ def gates_of(
             set(measured.number_formats) <= set(FULL_PRECISION),
             f"trained numbers are kept as {', '.join(measured.number_formats)}",
         )
-    outcomes = [a.label for a in measured.answers] + _outcomes(measured.behaviour)
-    if outcomes:
-        gates |= _of_answers(outcomes)
+    folder = run_folder(prepared.out, measured.run.id) / BEHAVIOUR
+    if found := answered(measured, folder):
+        gates |= _of_answers(found)
     if plan.radius is not None:
         largest = float(result["displacement"]["largest"])
         gates["constraint kept"] = Gate(
@@ -103,6 +99,34 @@ def gates_of(
             else "no other run is lower on its objective (T17)",
         )
     return gates
+
+
+def _trained(measured: Measured) -> Gate:
+    """The objective moved, and so did what was trained, by more than rounding of its start."""
+    change, moved = _objective_change(measured), measured.displacement(measured.last)
+    if change is None:
+        return Gate(False, "the task's training loss was not measured at the end")
+    told = f"the task's objective {change:+.3g} on its training rows, moved by {moved:.3g}"
+    relative = _relative_move(measured)
+    if relative is not None:
+        told += f", the trained numbers by at most {relative:.2g} of their start's norm"
+    passed = abs(change) >= LEAST_MOVE and moved > 0.0
+    return Gate(passed and (relative is None or relative > ROUNDING), told)
+
+
+def _relative_move(measured: Measured) -> float | None:
+    """How far the trained numbers moved for their norm at the start; None where none is recorded.
+
+    At most so far: the norm is that of the numbers which weight decay pulls on, of others none is
+    recorded.
+    """
+    result = measured.finetuned.result
+    groups = result["optimiser_budget"].get("groups", {}).values()
+    norms = [group["start_norm"] for group in groups if group.get("start_norm")]
+    coordinates = result["displacement"].get("coordinates")
+    if not norms or coordinates is None:
+        return None
+    return float(coordinates / np.linalg.norm(norms))
 
 
 def _objective_change(measured: Measured) -> float | None:
@@ -165,32 +189,29 @@ def _apart(records: Mapping[str, EvaluationResult], trained: Losses) -> float:
     return max(abs(result.summary["check_loss"] - expected) for result in records.values())
 
 
-def _outcomes(records: Mapping[str, EvaluationResult]) -> list[str]:
-    """What became of every generated answer, in the words of ``Label``.
-
-    An answer that names no letter is BBQ's own wrong answer, not a failure.
-    """
-    found = []
-    for name, result in records.items():
-        if name == "bbq":
-            continue
-        for item in result.items:
-            told = item.more.get("outcome", item.more.get("label", ""))
-            found.append(str(Label.ERROR) if item.score is None else str(told))
-    return found
-
-
-def _of_answers(outcomes: Sequence[str]) -> dict[str, Gate]:
+def _of_answers(found: Sequence[Answered]) -> dict[str, Gate]:
     """Neither an echo nor a loop is a refusal, and a failed generation is not safe."""
-    bad = sum(outcome in (Label.ECHO, Label.DEGENERATE) for outcome in outcomes)
-    failed = sum(outcome == Label.ERROR for outcome in outcomes)
+    unknown = [one.evaluation for one in found if one.incoherent is None]
+    # Each apart: many sound refusals must not hide translations that are copies.
+    told = [one for one in found if one.incoherent is not None]
+    because, share = [], 0.0
+    if told:
+        worst = max(told, key=lambda one: one.share)
+        share = worst.share
+        because.append(
+            f"{worst.evaluation}: {worst.incoherent} of {worst.texts} answers copy the prompt, "
+            "loop or are empty"
+        )
+    if unknown:
+        because.append(f"the answers of {', '.join(unknown)} were not kept")
+    asked, failed = sum(one.asked for one in found), sum(one.failed for one in found)
+    where = ", ".join(one.evaluation for one in found if one.failed)
     return {
-        "echo and coherence": Gate(
-            bad <= MOST_INCOHERENT * len(outcomes),
-            f"{bad} of {len(outcomes)} answers copy the prompt, loop or are empty",
-        ),
+        "echo and coherence": Gate(share <= MOST_INCOHERENT and not unknown, "; ".join(because)),
         "generation": Gate(
-            failed == 0, f"{failed} of {len(outcomes)} answers failed or could not be judged"
+            failed == 0,
+            f"{failed} of {asked} answers failed or could not be judged"
+            + (f": {where}" if where else ""),
         ),
     }
 

@@ -1,6 +1,7 @@
 """Gates and findings on runs made of numbers: what is planted is found, noise is not."""
 
 import dataclasses
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -128,7 +129,7 @@ def test_runs_with_other_seeds_say_nothing_of_one_another(make_run):
 
 
 class Start:
-    vocabulary, aligned_sha256 = 49152, "theta_s"
+    vocabulary, aligned_sha256, out = 49152, "theta_s", Path("nowhere")
     experiment = SimpleNamespace(behaviour=None)
 
     def __init__(self, measured, shift=0.0):
@@ -214,6 +215,19 @@ def test_training_is_judged_from_the_runs_own_start(make_run):
     m = with_start(make_run, alone=-0.3, trained=0.0)
     gate = gates_of(m, Start(m), shortfall=None, equal_budget=True)["trained"]
     assert not gate.passed
+
+
+@pytest.mark.parametrize(("coordinates", "passes"), [(3e-6, False), (0.2, True)])
+def test_a_move_that_is_rounding_of_the_start_is_no_training(make_run, coordinates, passes):
+    m = make_run(NONE, gain=0.3)
+    m.finetuned.result["displacement"]["coordinates"] = coordinates
+    m.finetuned.result["optimiser_budget"]["groups"] = {
+        "A with decay": {"start_norm": 30.0}, "B with decay": {"start_norm": 40.0},
+        "weights": {"start_norm": None},
+    }  # fmt: skip
+    gate = gates_of(m, Start(m), shortfall=None, equal_budget=True)["trained"]
+    assert gate.passed is passes
+    assert f"{coordinates / 50.0:.2g} of their start's norm" in gate.because
 
 
 @pytest.mark.parametrize(("formats", "passes"), [(("F32",), True), (("BF16", "F32"), False)])
