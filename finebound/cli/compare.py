@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from llm_validation.evaluation.statistics.comparison import Comparison
     from llm_validation.evaluation.statistics.results import EvaluationResult
     from llm_validation.evaluation.statistics.tables import Table
+    from theory.confidence import Interval
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,12 @@ class Options:
     RUNS are records that `finebound evaluate ... --out` wrote, validate.json of `finebound
     validate`, or folders with such. Evaluations are paired by the items' ids; records with the same
     label are seeds of one method. Runs are grouped by --by and paired over what else they share.
+    Runs that failed a gate of their experiment's validate.json are marked, and in no test.
 
     Two methods: Wilcoxon's signed-rank test. Three or more: Friedman's with Kendall's W, and
-    Wilcoxon's of every pair with Bonferroni's correction. Effect r = |z| / sqrt(n), named after
-    Sawilowsky. Intervals: 95 % over items and seeds. For BBQ also where a bias turned its sign.
+    Wilcoxon's of every pair with Bonferroni's correction. Effect r = |z| / sqrt(n), n the number of
+    pairs that differ, named after Sawilowsky. Intervals: 95 % over items and seeds. BBQ: ambiguous
+    and disambiguated contexts apart, with the bias of each and where it turned its sign.
 
     Example: finebound compare base/bbq.json lora/bbq.json ia3/bbq.json --base base --out tables
     """
@@ -43,7 +46,7 @@ class Options:
     by: Literal["method", "strategy", "proxy", "task"] | None = None
     """What to group runs of a grid by (default: the first of these that differs)."""
     keep_failed_gates: bool = False
-    """Keep runs of a grid that failed a gate."""
+    """Test runs that failed a gate, too; they stay marked."""
     seed: int = 0
     """Seed of the bootstrap."""
     json: bool = False
@@ -65,19 +68,19 @@ def main(arguments: Sequence[str]) -> int:
     if options.out is not None:
         require_folder(options.out)
     files = [file for path in options.runs for file in _records(path)]
-    results, notes = _results(files, options)
+    results, notes, judged = _results(files, options)
     compared = [
-        (comparison, _flips(group, comparison, options.seed))
+        (comparison, _flips(group, comparison, options))
         for group, comparison in _comparisons(results, notes, options)
     ]
     tables = [
         table
         for comparison, flips in compared
-        for table in (*tables_of(comparison), *_flip_table(flips))
+        for table in (*tables_of(comparison), *_bias_table(comparison, flips, gates=True))
     ]
     made = manifest(
         given=given_options(options, Options),
-        inputs={str(file): file_sha256(file) for file in files},
+        inputs={str(file): file_sha256(file) for file in dict.fromkeys([*files, *judged])},
         seed=options.seed,
     )
     content = to_json(
@@ -103,7 +106,7 @@ def main(arguments: Sequence[str]) -> int:
 
     console = Console()
     for comparison, flips in compared:
-        _print(comparison, [*tables_of(comparison), *_flip_table(flips)], console)
+        _print(comparison, flips, console)
     if options.out is not None:
         console.print(f"\nWritten: {options.out / 'compare.json'} and {len(tables)} tables")
     return 0
@@ -139,9 +142,17 @@ def _is_record(file: Path) -> bool:
     return isinstance(content, dict) and {"evaluation", "label", "items"} <= content.keys()
 
 
-def _results(files: Sequence[Path], options: Options) -> tuple[list[EvaluationResult], list[str]]:
+def _results(
+    files: Sequence[Path], options: Options
+) -> tuple[list[EvaluationResult], tuple[list[str], list[str]], list[Path]]:
+    """What is compared; notes on evaluations and on grids; whose validate.json was looked into."""
     from llm_validation.evaluation.statistics.results import read_json, result_of
-    from llm_validation.evaluation.statistics.runs import Run, results_of_runs, runs_of
+    from llm_validation.evaluation.statistics.runs import (
+        Run,
+        results_of_runs,
+        runs_of,
+        with_gates,
+    )
 
     results: list[EvaluationResult] = []
     grids: list[tuple[Path, list[Run]]] = []
@@ -151,18 +162,21 @@ def _results(files: Sequence[Path], options: Options) -> tuple[list[EvaluationRe
             grids.append((file, runs_of(content, file=file)))
         else:
             results.append(result_of(content, file=file))
+    results, notes, judged = with_gates(results)
     if not grids:
-        return results, []
-    of_runs, notes = results_of_runs(
+        return results, (notes, []), judged
+    of_runs, of_grids = results_of_runs(
         grids, by=options.by, keep_failed_gates=options.keep_failed_gates
     )
-    return [*results, *of_runs], notes
+    return [*results, *of_runs], (notes, of_grids), judged
 
 
 def _comparisons(
-    results: Sequence[EvaluationResult], notes: Sequence[str], options: Options
+    results: Sequence[EvaluationResult], notes: tuple[list[str], list[str]], options: Options
 ) -> list[tuple[list[EvaluationResult], Comparison]]:
-    """One comparison for each evaluation that there are results of."""
+    """One comparison for each evaluation that there are results of; of BBQ one a condition."""
+    from llm_validation.evaluation.fairness.conditions import by_condition, conditions_of
+    from llm_validation.evaluation.fairness.record import EVALUATION
     from llm_validation.evaluation.statistics.comparison import compare
     from llm_validation.evaluation.statistics.runs import QUANTITIES
 
@@ -173,75 +187,99 @@ def _comparisons(
         (
             group,
             compare(
-                group,
+                [by_condition(result, condition) for result in group],
                 base=options.base,
                 seed=options.seed,
-                notes=notes if evaluation in QUANTITIES else (),
+                notes=notes[evaluation in QUANTITIES],
+                condition=condition,
+                keep_failed_gates=options.keep_failed_gates,
             ),
         )
         for evaluation, group in groups.items()
+        for condition in (evaluation == EVALUATION and conditions_of(group)) or [None]
     ]
 
 
 def _flips(
-    results: Sequence[EvaluationResult], comparison: Comparison, seed: int
+    results: Sequence[EvaluationResult], comparison: Comparison, options: Options
 ) -> list[BiasChange]:
     """Of BBQ: every bias beside the base's, the seeds of a label taken together."""
     from llm_validation.evaluation.fairness.flips import bias_changes
     from llm_validation.evaluation.fairness.record import EVALUATION, scores_of
+    from llm_validation.evaluation.statistics.comparison import by_label
 
     if comparison.evaluation != EVALUATION:
         return []
-    by_label: dict[str, list[EvaluationResult]] = {}
-    for result in results:
-        by_label.setdefault(result.label, []).append(result)
-    scores = {label: scores_of(found, seed=seed) for label, found in by_label.items()}
+    labels = by_label(results, keep_failed_gates=options.keep_failed_gates)
+    scores = {label: scores_of(found, seed=options.seed) for label, found in labels.items()}
     base = scores.pop(comparison.base)
-    return bias_changes(base, list(scores.items()))
+    changes = bias_changes(base, list(scores.items()))
+    return [change for change in changes if change.condition == comparison.condition]
 
 
-def _flip_table(flips: Sequence[BiasChange]) -> list[Table]:
-    from llm_validation.evaluation.statistics.tables import Table
+def _bias_table(
+    comparison: Comparison, changes: Sequence[BiasChange], *, gates: bool
+) -> list[Table]:
+    """Every bias beside the base's, and each method's mean absolute one."""
+    from statistics import fmean
 
-    if not flips:
+    from llm_validation.evaluation.fairness.conditions import SCORES
+    from llm_validation.evaluation.statistics.tables import Table, name_and_title, shown_labels
+
+    if not changes:
         return []
-    rows: list[tuple[Any, ...]] = [
-        (
-            change.category,
-            change.condition,
-            change.label,
-            change.base,
-            change.now,
-            "" if not change.flipped else "beyond noise" if change.certain else "within noise",
-        )
-        for change in flips
-    ]
-    columns = ("category", "context", "method", "bias of base", "bias", "sign flip")
-    title = "bbq: bias beside the base's (95 % intervals), and where its sign turned"
-    return [Table("bbq_bias", title, columns, tuple(rows))]
+    name, title = name_and_title(comparison)
+    score = SCORES[comparison.condition]
+    names = shown_labels(comparison, gates=gates)
+    base = names[comparison.base]
+    rows: list[tuple[Any, ...]] = []
+    for label in dict.fromkeys(change.label for change in changes):
+        mine = [change for change in changes if change.label == label]
+        rows += [(c.category, names[label], c.base, c.now, _flip(c)) for c in mine]
+        before, after = (fmean(abs(b.estimate) for b in side) for side in _sides(mine))
+        rows.append((f"mean |{score}|", names[label], before, after, ""))
+    columns = ("category", "method", f"{score} of {base}", score, "sign flip")
+    told = f"{title}: {score} beside that of {base} (95 % intervals), and where its sign turned"
+    return [Table(f"{name}_bias", told, columns, tuple(rows))]
+
+
+def _flip(change: BiasChange) -> str:
+    if not change.flipped:
+        return ""
+    return "beyond noise" if change.certain else "within noise"
+
+
+def _sides(changes: Sequence[BiasChange]) -> tuple[list[Interval], list[Interval]]:
+    return [change.base for change in changes], [change.now for change in changes]
 
 
 def _for_a_terminal(table: Table, base: str) -> tuple[Table, int]:
-    """Pairs with the base and biases that flipped; the files have all rows. And how many more."""
+    """Pairs with the base, biases that flipped and their means; the files have all rows.
+
+    And how many more.
+    """
     from dataclasses import replace
 
     rows = table.rows
     if table.name.endswith("_pairs"):
         rows = tuple(row for row in rows if base in row[:2])
-    elif table.name == "bbq_bias":
-        rows = tuple(row for row in rows if row[-1])
+    elif table.name.endswith("_bias"):
+        rows = tuple(row for row in rows if row[-1] or row[0].startswith("mean"))
     return replace(table, rows=rows), len(table.rows) - len(rows)
 
 
-def _print(comparison: Comparison, tables: Sequence[Table], console: Console) -> None:
+def _print(comparison: Comparison, flips: Sequence[BiasChange], console: Console) -> None:
+    """The tables for a terminal, and notes, which name the gates."""
     from rich.box import SIMPLE
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    from llm_validation.evaluation.statistics.tables import shown
+    from llm_validation.evaluation.statistics.tables import shown, shown_labels, tables_of
 
-    for table in tables:
-        table, left = _for_a_terminal(table, comparison.base)
+    base = shown_labels(comparison, gates=False)[comparison.base]
+    tables = tables_of(comparison, gates=False)
+    for table in (*tables, *_bias_table(comparison, flips, gates=False)):
+        table, left = _for_a_terminal(table, base)
         drawn = RichTable(
             title=Text(table.title), title_justify="left", header_style="bold", box=SIMPLE
         )
@@ -254,15 +292,6 @@ def _print(comparison: Comparison, tables: Sequence[Table], console: Console) ->
             console.print(drawn)
         if left:
             console.print(f"({left} more rows in {table.name}.md with --out)")
-    if comparison.omnibus is not None:
-        o = comparison.omnibus
-        console.print(
-            f"Friedman over {o.n} items and {o.k} methods: chi2 {o.statistic:.4g}, "
-            f"p {o.p_value:.3g}, Kendall's W {o.kendall_w:.3f}"
-        )
-    if comparison.normality is not None:
-        n = comparison.normality
-        console.print(f"Shapiro-Wilk: W {n.statistic:.4f}, p {n.p_value:.3g} ({n.n} values)")
     failed = {method.label: method.failed for method in comparison.methods if method.failed}
     for label, count in failed.items():
         console.print(f"{label}: {count} items have no score (failed or unreadable)")

@@ -1,7 +1,7 @@
 """What an experiment's runs support, in sentences: each with its numbers and intervals.
 
 A pure function of ``validate.json``. A run behind a failed gate supports nothing; a difference is
-called one only where intervals are apart.
+called one only where intervals are apart. A share of runs or biases has Wilson's interval.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
+from llm_validation.evaluation.statistics.intervals import wilson
+from llm_validation.experiments.behaviour_entries import biases
 from llm_validation.training.strategies import strategy_label
 
 Topic = Literal["gates", "capability", "starts", "categories", "fairness", "translation", "loss"]
@@ -144,12 +146,14 @@ def _cells(runs: Sequence[Mapping[str, Any]]) -> list[Cell]:
 
 def _gates(done: Sequence[Mapping[str, Any]], sound: Sequence[Mapping[str, Any]]):
     if len(sound) == len(done):
-        yield Advice("gates", f"All {len(done)} finished runs passed every gate.", True)
+        passed = _share(len(done), len(done))
+        yield Advice("gates", f"All {len(done)} finished runs passed every gate ({passed}).", True)
         return
+    thrown_out = len(done) - len(sound)
     yield Advice(
         "gates",
-        f"The gates threw out {len(done) - len(sound)} of {len(done)} finished runs; what follows "
-        f"rests on the other {len(sound)}.",
+        f"The gates threw out {thrown_out} of {len(done)} finished runs "
+        f"({_share(thrown_out, len(done))}); what follows rests on the other {len(sound)}.",
         True,
     )
     thrown: dict[str, list[Mapping[str, Any]]] = {}
@@ -162,7 +166,8 @@ def _gates(done: Sequence[Mapping[str, Any]], sound: Sequence[Mapping[str, Any]]
         more = f"; and {len(runs) - _NAMED} more" if len(runs) > _NAMED else ""
         yield Advice(
             "gates",
-            f"The gate \u201c{gate}\u201d threw out {len(runs)} of {len(done)}: {told}{more}.",
+            f"The gate \u201c{gate}\u201d threw out {len(runs)} of {len(done)} "
+            f"({_share(len(runs), len(done))}): {told}{more}.",
             True,
             tuple(r["id"] for r in runs),
         )
@@ -288,7 +293,7 @@ def _fairness(cells: Sequence[Cell], behaviour: Mapping[str, Any] | None) -> Ite
     looked, flips, certain = 0, 0, []
     for cell in cells:
         for run in cell.runs:
-            bias = ((run.get("behaviour") or {}).get("bbq") or {}).get("bias")
+            bias = biases(run.get("behaviour"))
             for category, conditions in (bias or {}).get("categories", {}).items():
                 for condition, found in conditions.items():
                     looked += 1
@@ -304,8 +309,9 @@ def _fairness(cells: Sequence[Cell], behaviour: Mapping[str, Any] | None) -> Ite
     )
     yield Advice(
         "fairness",
-        f"Of {looked} biases (dimension, context and run) {flips} turned their sign, "
-        f"{len(certain)} of them with both intervals away from 0{told}.",
+        f"Of {looked} biases (dimension, context and run) {flips} turned their sign "
+        f"({_share(flips, looked)}), {len(certain)} of them with both intervals away from 0 "
+        f"({_share(len(certain), looked)} of all){told}.",
         bool(certain),
         tuple(run["id"] for _, run, *_ in certain[:_NAMED]),
     )
@@ -361,6 +367,13 @@ def _mean(spans: Sequence[Span]) -> Span:
         fmean(s.lower for s in spans),
         fmean(s.upper for s in spans),
     )
+
+
+def _share(count: int, n: int) -> str:
+    """In percent, with Wilson's 95 % interval: ``25 % [4.56, 69.9]``."""
+    found = wilson(count, n)
+    share, low, high = (100.0 * x for x in (found.estimate, found.lower, found.upper))
+    return f"{share:.3g} % [{low:.3g}, {high:.3g}]"
 
 
 def _signed(value: float, digits: int) -> str:

@@ -1,6 +1,6 @@
 """An experiment's behaviour in numbers: every run beside theta_s and its own start, with intervals.
 
-Differences are paired by item; BBQ's bias is set beside theta_s's by dimension and context.
+Differences are paired by item; BBQ's accuracy and bias are told by context condition.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from scipy import stats
 
 from finebound.errors import InputError
 from finebound.records import spawn_seed
+from llm_validation.evaluation.fairness.conditions import by_condition, conditions_of
 from llm_validation.evaluation.fairness.flips import bias_changes
-from llm_validation.evaluation.fairness.items import CONDITIONS
+from llm_validation.evaluation.fairness.items import CONDITIONS, Condition
 from llm_validation.evaluation.fairness.record import EVALUATION as BBQ
 from llm_validation.evaluation.fairness.record import scores_of
-from llm_validation.evaluation.statistics.comparison import LEVEL, compare
+from llm_validation.evaluation.statistics.comparison import LEVEL, Cell, Method, compare
 from llm_validation.evaluation.statistics.correlation import correlation
 from llm_validation.evaluation.statistics.intervals import (
     difference_over_items_and_seeds,
@@ -27,6 +28,7 @@ from llm_validation.evaluation.statistics.intervals import (
 )
 from llm_validation.evaluation.statistics.results import EvaluationResult
 from llm_validation.experiments.behaviour import FOLDER, THETA_S, read_records
+from llm_validation.experiments.behaviour_entries import entries_by_condition
 from llm_validation.experiments.datasets import SAFETY, held_out
 from theory.confidence import Interval
 
@@ -52,8 +54,10 @@ def of_run(m: Measured, theta_s: Records, *, seed: int) -> dict[str, Any] | None
 
     ``end``, ``theta_s`` and ``start`` (None where it is theta_s) are mean scores, ``change`` and
     ``start_change`` differences to theta_s, ``training_change`` that of the end to the own start;
-    each ``{estimate, interval}``. ``categories`` has the same by category, ``bias`` BBQ's,
-    ``checkpoints`` what was evaluated while the run trained.
+    each ``{estimate, interval}``. ``categories`` has the same by category, ``checkpoints`` what was
+    evaluated while the run trained. Of BBQ the categories are "Age, ambiguous" and so on,
+    ``conditions`` has the same by context condition (the numbers above them mix both, so they tell
+    no two models apart), ``bias`` its bias.
     """
     if not m.behaviour:
         return None
@@ -86,19 +90,24 @@ def _entry(
     seed: int,
 ) -> dict[str, Any]:
     told = {"measure": end.score_means, "n": len(end.items)}
-    told["failed"] = sum(item.score is None for item in end.items)
+    told["failed"] = _failed(end)
     if theta_s is None:
         return {**told, "why_not": "theta_s was not evaluated"}
     if not _paired(end, theta_s):
         return {**told, "why_not": "no item has a score both at theta_s and at the end"}
     told |= _cells(end, theta_s, start, None, seed)
+    if name == BBQ:
+        told["conditions"] = {
+            condition: _of_condition(end, theta_s, start, condition, seed)
+            for condition in conditions_of([end, theta_s])
+        }
+        told["bias"] = _biases(end, theta_s, start, seed)
+    end, theta_s, start = by_condition(end), by_condition(theta_s), start and by_condition(start)
     told["categories"] = {
         category: _cells(end, theta_s, start, category, seed)
         for category in dict.fromkeys(item.category for item in end.items)
         if category is not None
     }
-    if name == BBQ:
-        told["bias"] = _biases(end, theta_s, start, seed)
     if "chrf" in end.summary:
         told["corpus_chrf"] = {
             "estimate": end.summary["chrf"],
@@ -106,6 +115,24 @@ def _entry(
             THETA_S: theta_s.summary["chrf"],
         }
     return told
+
+
+def _failed(result: EvaluationResult) -> int:
+    return sum(item.score is None or item.more.get("failed") is True for item in result.items)
+
+
+def _of_condition(
+    end: EvaluationResult,
+    theta_s: EvaluationResult,
+    start: EvaluationResult | None,
+    condition: Condition,
+    seed: int,
+) -> dict[str, Any]:
+    """BBQ's cells in one context condition, and how many answers failed there."""
+    own = by_condition(end, condition)
+    begin = start and by_condition(start, condition)
+    cells = _cells(own, by_condition(theta_s, condition), begin, None, seed)
+    return {**cells, "failed": _failed(own)}
 
 
 def _cells(
@@ -244,8 +271,8 @@ def of_experiment(
 
     ``pooled``: each evaluation's change against theta_s over all runs that passed their gates,
     overall and by category, resampled over items and runs. ``correlations``: Spearman's of each
-    evaluation's change with the rise of the held-out safety loss, over runs that passed
-    (``passed``) and over all (``all``).
+    evaluation's change (of BBQ in each context condition) with the rise of the held-out safety
+    loss, over runs that passed (``passed``) and over all (``all``).
     """
     if not theta_s:
         return None
@@ -277,23 +304,45 @@ def _pooled(
     records = [replace(m.behaviour[name], label="runs") for m in runs if name in m.behaviour]
     if not records:
         return None
+    everything = [replace(theta_s, label=THETA_S), *records]
+    conditions = conditions_of(everything) if name == BBQ else []
     try:
-        found = compare([replace(theta_s, label=THETA_S), *records], base=THETA_S, seed=seed)
+        pooled = _runs_together([by_condition(result) for result in everything], seed)
+        apart = {
+            condition: _runs_together([by_condition(r, condition) for r in everything], seed)
+            for condition in conditions
+        }
     except InputError:
         return None
-    (pooled,) = (method for method in found.methods if method.label == "runs")
+    told = {"conditions": {c: _pooled_cell(found.overall) for c, found in apart.items()}}
     return {
         "runs": len(records),
-        "change": _as_json(pooled.overall.difference),
+        **_pooled_cell(pooled.overall),
+        **(told if apart else {}),
         "categories": {
-            category: {"n": cell.n, "change": _as_json(cell.difference)}
-            for category, cell in pooled.categories.items()
+            category: _pooled_cell(cell) for category, cell in pooled.categories.items()
         },
     }
 
 
+def _runs_together(results: Sequence[EvaluationResult], seed: int) -> Method:
+    found = compare(results, base=THETA_S, seed=seed)
+    (pooled,) = (method for method in found.methods if method.label == "runs")
+    return pooled
+
+
+def _pooled_cell(cell: Cell) -> dict[str, Any]:
+    return {"n": cell.n, "change": _as_json(cell.difference)}
+
+
 def _correlated(theta_s: Records) -> list[str]:
-    return [*theta_s, BIAS] if BBQ in theta_s else list(theta_s)
+    names: list[str] = []
+    for name, result in theta_s.items():
+        if name == BBQ:
+            names += [f"{BBQ}, {condition}" for condition in conditions_of([result])]
+        else:
+            names.append(name)
+    return [*names, BIAS] if BBQ in theta_s else names
 
 
 def _correlation(
@@ -326,5 +375,5 @@ def _change(entry: Mapping[str, Any] | None, name: str) -> float | None:
         bias = entry and entry.get(BBQ, {}).get("bias")
         means = bias and bias["mean_absolute_ambiguous"]
         return means and means[END] - means[THETA_S]
-    found = entry and entry.get(name, {}).get("change")
+    found = entries_by_condition(entry).get(name, {}).get("change")
     return found and found["estimate"]

@@ -14,8 +14,15 @@ from finebound.errors import InputError
 from finebound.output import number
 from finebound.pages import page_template
 from llm_validation.estimation.plot_style import Plot
+from llm_validation.evaluation.fairness.conditions import SCORES
 from llm_validation.evaluation.statistics.results import read_json
 from llm_validation.experiments.advice import Advice, advice
+from llm_validation.experiments.behaviour_entries import (
+    MEAN_BIAS,
+    biases,
+    entries_by_condition,
+    turned,
+)
 from llm_validation.experiments.validation import VALIDATION
 from llm_validation.training.strategies import strategy_label
 
@@ -52,7 +59,10 @@ def experiment_page(folder: str | Path) -> str:
         label=lambda run: strategy_label(run["strategy"]),
         failed=_failed,
         evaluations=_evaluations(done),
+        biases=[(run, bias) for run in done if (bias := biases(run.get("behaviour")))],
+        bias_of=_bias_of,
         behaviour=found.get("behaviour"),
+        bias_scores=SCORES,
         scale=lambda name: _SCALE.get(name, _FACTOR),
         plots=[_trade_off(done)] if done else [],
         findings=[f for f in found["findings"] if f["effects"]],
@@ -78,16 +88,30 @@ def _failed(run: Mapping[str, Any]) -> list[str]:
 
 
 def _evaluations(done: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """By evaluation: the runs that have it, and every category that some run has."""
+    """By evaluation: the runs that have it, and every category that some run has.
+
+    BBQ is there once for each context condition.
+    """
     found: dict[str, dict[str, Any]] = {}
     for run in done:
-        for name, entry in (run.get("behaviour") or {}).items():
+        for name, entry in entries_by_condition(run.get("behaviour")).items():
             if "change" not in entry:
                 continue
             told = found.setdefault(name, {"runs": [], "categories": {}})
             told["runs"].append((run, entry))
             told["categories"] |= dict.fromkeys(entry["categories"])
     return found
+
+
+def _bias_of(bias: Mapping[str, Any]) -> str:
+    """A run's biases in a line: the mean absolute one and the signs that turned."""
+    looked, flips, certain = turned(bias)
+    means = {who: number(float(mean)) for who, mean in bias[MEAN_BIAS].items()}
+    start = f", {means['start']} at its start" if "start" in means else ""
+    return (
+        f"mean |s_AMB| {means['theta_s']} in the aligned model{start}, {means['end']} at the end; "
+        f"{flips} of {looked} biases turned their sign, {certain} beyond noise"
+    )
 
 
 def _trade_off(done: list[dict[str, Any]]) -> Plot:

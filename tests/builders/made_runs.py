@@ -45,6 +45,12 @@ def behaviour_entry(end, theta_s, *, start=None, half=0.05, categories=(), scale
 
 def bbq_entry(end, theta_s, *, start=None, flip=False, dimensions=DIMENSIONS):
     entry = behaviour_entry(end, theta_s, start=start, categories=dimensions)
+    conditions = ("ambiguous", "disambiguated")
+    told = ("n", "failed", "end", "theta_s", "start", "change", "start_change", "training_change")
+    entry["conditions"] = {c: {key: entry[key] for key in told} for c in conditions}
+    entry["categories"] = {
+        f"{d}, {c}": cells for d, cells in entry["categories"].items() for c in conditions
+    }
     sign = -1.0 if flip else 1.0
     cells = {
         d: {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,8 @@ class Cell:
 class Method:
     """One label: how many ``seeds`` (records) it has, how many scores ``failed``, its means.
 
-    ``overall`` is over the items that every method has, ``categories`` over those of a category.
+    ``overall`` is over the items that every tested method has, ``categories`` over those of a
+    category. A method behind ``failed_gates`` is shown, and not ``tested`` unless asked for.
     """
 
     label: str
@@ -50,6 +51,8 @@ class Method:
     failed: int
     overall: Cell
     categories: Mapping[str, Cell]
+    failed_gates: tuple[str, ...] = ()
+    tested: bool = True
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class Comparison:
 
     ``pairs`` are Wilcoxon's tests of every pair with Bonferroni's correction, ``omnibus`` is
     Friedman's where there are three methods or more, ``normality`` Shapiro-Wilk's of the first
-    pair's differences or, with three, of every score about its item's mean.
+    pair's differences or, with three, of every score about its item's mean. ``condition`` is which
+    of the evaluation's items these are: BBQ's in one context condition, all for None.
     """
 
     evaluation: str
@@ -71,11 +75,13 @@ class Comparison:
     omnibus: Friedman | None
     pairs: tuple[SignedRank, ...]
     notes: tuple[str, ...] = ()
+    condition: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """One entry of ``comparisons`` in ``compare.json``."""
         return {
             "evaluation": self.evaluation,
+            "condition": self.condition,
             "score_means": self.score_means,
             "base": self.base,
             "items": self.items,
@@ -86,6 +92,8 @@ class Comparison:
                     "label": method.label,
                     "seeds": method.seeds,
                     "failed": method.failed,
+                    "failed_gates": list(method.failed_gates),
+                    "tested": method.tested,
                     **_cell_json(method.overall),
                     "categories": {
                         name: _cell_json(cell) for name, cell in method.categories.items()
@@ -100,49 +108,75 @@ class Comparison:
         }
 
 
+def by_label(
+    results: Sequence[EvaluationResult], *, keep_failed_gates: bool = False
+) -> dict[str, list[EvaluationResult]]:
+    """Each label's records, its seeds: without those behind a failed gate where others passed."""
+    found: dict[str, list[EvaluationResult]] = {}
+    for result in results:
+        found.setdefault(result.label, []).append(result)
+    if keep_failed_gates:
+        return found
+    return {
+        label: [result for result in mine if not result.failed_gates] or mine
+        for label, mine in found.items()
+    }
+
+
 def compare(
     results: Sequence[EvaluationResult],
     *,
     base: str | None = None,
     seed: int = 0,
     notes: Sequence[str] = (),
+    condition: str | None = None,
+    keep_failed_gates: bool = False,
 ) -> Comparison:
     """Compare the labels of ``results``, all of one evaluation, item by item.
 
     Results with the same label are its seeds. Only items that every label has with a score in at
     least one seed are paired; the others are counted. A single paired item is not tested, and keeps
-    the ``interval`` of its record, where it has one. ``base`` (default: the first label) is what
-    differences are taken to. Raises InputError for an unknown base, for a single label and for
-    labels that share no scored item, ValueError for results of several evaluations.
+    the ``interval`` of its record, where it has one. ``base`` (default: the first label that is
+    tested) is what differences are taken to. Labels behind a failed gate have means, but no part in
+    pairing and tests unless ``keep_failed_gates``. Raises InputError for an unknown base, for a
+    single label and for labels that share no scored item, ValueError for results of several
+    evaluations.
     """
     evaluations = {result.evaluation for result in results}
     if len(evaluations) != 1:
         raise ValueError(f"results of {sorted(evaluations)} cannot be compared with each other")
-    by_label: dict[str, list[EvaluationResult]] = {}
-    for result in results:
-        by_label.setdefault(result.label, []).append(result)
+    labels = by_label(results, keep_failed_gates=keep_failed_gates)
+    gates = {label: _failed_gates(mine) for label, mine in labels.items()}
+    tested = [label for label in labels if keep_failed_gates or not gates[label]]
     evaluation = results[0].evaluation
-    base = base if base is not None else results[0].label
-    _check(by_label, base, evaluation)
+    base = base if base is not None else next(iter([*tested, *labels]))
+    _check(labels, base, evaluation)
 
     categories = _categories(results)
-    table = {label: _matrix(found, list(categories)) for label, found in by_label.items()}
-    scored = np.all([~np.isnan(scores).all(axis=0) for scores in table.values()], axis=0)
+    table = {label: _matrix(found, list(categories)) for label, found in labels.items()}
+    # An untested method that lacks items takes none away from the others.
+    paired_by = dict.fromkeys([base, *tested]) if tested else labels
+    scored = np.all([~np.isnan(table[label]).all(axis=0) for label in paired_by], axis=0)
     if not scored.any():
         raise InputError(
-            f"the {evaluation} records of {' and '.join(by_label)} share no scored item.",
+            f"the {evaluation} records of {' and '.join(paired_by)} share no scored item.",
             remedy="Compare records of the same prompts: items are paired by their id.",
             file=results[0].source,
         )
     kept = {label: scores[:, scored] for label, scores in table.items()}
     paired = [pair for pair, keep in zip(categories.items(), scored, strict=True) if keep]
     methods = tuple(
-        _method(label, by_label[label], kept[label], kept[base], paired, seed, label == base)
-        for label in by_label
+        replace(
+            _method(label, labels[label], kept[label], kept[base], paired, seed, label == base),
+            failed_gates=gates[label],
+            tested=label in tested,
+        )
+        for label in labels
     )
-    columns = {label: _over_seeds(scores) for label, scores in kept.items()}
-    stacked = np.stack(list(columns.values()), axis=1)
+    columns = {label: _over_seeds(kept[label]) for label in tested}
     items = int(scored.sum())
+    testable = items > 1 and len(columns) > 1
+    stacked = np.stack(list(columns.values()), axis=1) if testable else None
     return Comparison(
         evaluation=evaluation,
         score_means=results[0].score_means,
@@ -150,14 +184,21 @@ def compare(
         items=items,
         unpaired=len(categories) - items,
         methods=methods,
-        normality=shapiro(_residuals(stacked)) if items > 1 else None,
-        omnibus=friedman(stacked) if len(columns) >= 3 and items > 1 else None,
-        pairs=tuple(post_hoc(columns)) if items > 1 else (),
-        notes=(*notes, *_about_few_items(items)),
+        normality=None if stacked is None else shapiro(_residuals(stacked)),
+        omnibus=None if stacked is None or len(columns) < 3 else friedman(stacked),
+        pairs=tuple(post_hoc(columns)) if testable else (),
+        notes=(*notes, *_why_untested(items, len(columns))),
+        condition=condition,
     )
 
 
-def _about_few_items(items: int) -> list[str]:
+def _failed_gates(results: Sequence[EvaluationResult]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(gate for result in results for gate in result.failed_gates))
+
+
+def _why_untested(items: int, methods: int) -> list[str]:
+    if methods < 2:
+        return ["fewer than two methods passed their gates: there is nothing to test"]
     if items == 1:
         return ["a single item is paired: there is nothing to test"]
     if items < 6:
@@ -165,14 +206,14 @@ def _about_few_items(items: int) -> list[str]:
     return []
 
 
-def _check(by_label: Mapping[str, Sequence[EvaluationResult]], base: str, evaluation: str) -> None:
-    if base not in by_label:
+def _check(labels: Mapping[str, Sequence[EvaluationResult]], base: str, evaluation: str) -> None:
+    if base not in labels:
         raise InputError(
             f"no {evaluation} record has the label {base!r}.",
-            remedy=f"Use one of {', '.join(by_label)}.",
+            remedy=f"Use one of {', '.join(labels)}.",
         )
-    if len(by_label) < 2:
-        only = next(iter(by_label.values()))
+    if len(labels) < 2:
+        only = next(iter(labels.values()))
         raise InputError(
             f"all {evaluation} records have the label {base!r}, so there is nothing to compare.",
             remedy="Give records of two methods, each with its own --label.",
@@ -241,8 +282,9 @@ def _method(
                 scores[:, chosen], base[:, chosen], rng=rng, level=LEVEL
             )
         )
-        return Cell(int(chosen.sum()), mean, difference)
+        return Cell(int((chosen & has_score).sum()), mean, difference)
 
+    has_score = ~np.isnan(scores).all(axis=0)
     everything = np.ones(len(names), dtype=bool)
     return Method(
         label=label,

@@ -41,7 +41,10 @@ class ScoredItem:
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """What one evaluation of one model, or of one file of responses, found."""
+    """What one evaluation of one model, or of one file of responses, found.
+
+    ``failed_gates`` are those of the run that it is of; they are no part of the record.
+    """
 
     evaluation: str
     label: str
@@ -50,6 +53,7 @@ class EvaluationResult:
     summary: Mapping[str, Any] = field(default_factory=dict)
     is_share: bool = False
     source: str = "memory"
+    failed_gates: tuple[str, ...] = ()
 
     def as_json(self, *, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """The record, as this module's docstring says."""

@@ -1,14 +1,17 @@
-"""Runs of ``finebound validate`` as results that can be compared: blocks in place of items."""
+"""Runs of ``finebound validate`` as results that can be compared: blocks in place of items.
+
+And the gates of ``validate.json`` for the records of behaviour that lie in its runs' folders.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from finebound.errors import InputError
-from llm_validation.evaluation.statistics.results import EvaluationResult, ScoredItem
+from llm_validation.evaluation.statistics.results import EvaluationResult, ScoredItem, read_json
 from llm_validation.training.strategies import strategy_label
 
 By = Literal["method", "strategy", "proxy", "task"]
@@ -17,6 +20,7 @@ QUANTITIES = {
     "safety_gap": "rise of the held-out safety loss, nats/token; lower is safer",
     "capability_gap": "held-out task loss above the best run's, nats/token; lower is better",
 }
+_VALIDATION = "validate.json"
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,13 @@ class Run:
 
 def runs_of(content: Mapping[str, Any], *, file: Path) -> list[Run]:
     """The finished runs of a ``validate.json``. Raises InputError for what is none."""
+    found = _done(content, file)
+    if not found:
+        raise InputError("no run is done.", remedy="Finish the grid first.", file=file)
+    return found
+
+
+def _done(content: Mapping[str, Any], file: Path) -> list[Run]:
     entries = content.get("runs")
     if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
         raise InputError(
@@ -40,50 +51,102 @@ def runs_of(content: Mapping[str, Any], *, file: Path) -> list[Run]:
             remedy="Give its validate.json.",
             file=file,
         )
-    found = [
+    return [
         _run(entry, file, row)
         for row, entry in enumerate(entries, 1)
         if entry.get("status") == "done"
     ]
-    if not found:
-        raise InputError("no run is done.", remedy="Finish the grid first.", file=file)
-    return found
 
 
 def results_of_runs(
     files: Sequence[tuple[Path, Sequence[Run]]], *, by: By | None, keep_failed_gates: bool = False
 ) -> tuple[list[EvaluationResult], list[str]]:
-    """Each group of runs as one result a quantity and seed, and notes on what was left out.
+    """Each group of runs as one result a quantity and seed, and a note on those behind gates.
 
     Runs are grouped ``by`` an attribute (default: the first with two values); the others name the
-    block, as the item's id. Runs behind a failed gate are left out unless they are to be kept.
-    Raises InputError when no attribute has two values.
+    block, as the item's id. Runs behind a failed gate make results of their own, unless they are to
+    be kept. Raises InputError when no attribute has two values.
     """
-    runs = [(file, run) for file, found in files for run in found]
-    notes = []
-    broken = [run for _, run in runs if run.failed_gates]
-    if broken and not keep_failed_gates:
-        runs = [(file, run) for file, run in runs if not run.failed_gates]
-        listed = "; ".join(f"{run.id} ({', '.join(run.failed_gates)})" for run in broken)
-        notes.append(f"left out, behind a failed gate: {listed}")
-    by = by or _first_that_differs([run for _, run in runs])
+    runs = [run for _, found in files for run in found]
+    sound = [run for run in runs if not run.failed_gates]
+    by = by or _first_that_differs(sound) or _first_that_differs(runs)
     if by is None:
         raise InputError(
-            f"the runs that are done and passed their gates differ in none of {', '.join(BY)}.",
+            f"the runs that are done differ in none of {', '.join(BY)}.",
             remedy="Compare runs of two methods, strategies, proxies or tasks.",
             file=files[0][0],
         )
     results = []
     for quantity, means in QUANTITIES.items():
-        cells: dict[tuple[str, str], dict[str, list[Run]]] = {}
-        for _, run in runs:
+        cells: dict[tuple[str, str, bool], dict[str, list[Run]]] = {}
+        for run in runs:
             if run.values[quantity] is not None:
-                group = cells.setdefault((_label(run, by), run.seed), {})
-                group.setdefault(_block(run, by), []).append(run)
-        for (label, _), blocks in cells.items():
+                apart = bool(run.failed_gates) and not keep_failed_gates
+                place = (_label(run, by), run.seed, apart)
+                cells.setdefault(place, {}).setdefault(_block(run, by), []).append(run)
+        for (label, *_), blocks in cells.items():
             items = tuple(_item(block, found, quantity) for block, found in blocks.items())
-            results.append(EvaluationResult(quantity, label, means, items, source=str(files[0][0])))
-    return results, notes
+            members = [run for found in blocks.values() for run in found]
+            gates = tuple(dict.fromkeys(gate for run in members for gate in run.failed_gates))
+            source = str(files[0][0])
+            results.append(
+                EvaluationResult(quantity, label, means, items, source=source, failed_gates=gates)
+            )
+    return results, _about_gates((run.id, run.failed_gates) for run in runs)
+
+
+def with_gates(
+    results: Sequence[EvaluationResult],
+) -> tuple[list[EvaluationResult], list[str], list[Path]]:
+    """Records with the failed gates of the runs in whose ``OUT/runs/ID/behaviour`` they lie.
+
+    And notes on runs behind a gate and on runs that nothing has judged yet, and the files that were
+    read: each ``OUT/validate.json``. Records that lie elsewhere stay as they are.
+    """
+    judged: dict[Path, dict[str, Run]] = {}
+    marked: list[EvaluationResult] = []
+    found: dict[tuple[Path, str], Run | None] = {}
+    for result in results:
+        place = _run_of(Path(result.source))
+        if place is None:
+            marked.append(result)
+            continue
+        file, name = place
+        if file not in judged:
+            judged[file] = _judged(file)
+        run = found[place] = judged[file].get(name)
+        marked.append(replace(result, failed_gates=run.failed_gates if run else ()))
+    notes = _about_gates((run.id, run.failed_gates) for run in found.values() if run)
+    unjudged = [name for (_, name), run in found.items() if run is None]
+    if unjudged:
+        notes.append(
+            f"not judged by gates: {', '.join(unjudged)} (`finebound validate` writes the gates "
+            "into validate.json when the experiment ends)"
+        )
+    return marked, notes, [file for file in judged if file.is_file()]
+
+
+def _run_of(record: Path) -> tuple[Path, str] | None:
+    """The ``validate.json`` beside a record's run, and the run's id; None for other records."""
+    folder = record.resolve().parent
+    run = folder.parent
+    out = run.parent.parent
+    if (folder.name, run.parent.name) != ("behaviour", "runs"):
+        return None
+    known = any((out / name).is_file() for name in (_VALIDATION, "experiment.json"))
+    return (out / _VALIDATION, run.name) if known else None
+
+
+def _judged(file: Path) -> dict[str, Run]:
+    if not file.is_file():
+        return {}
+    content = read_json(file)
+    return {run.id: run for run in _done(content if isinstance(content, dict) else {}, file)}
+
+
+def _about_gates(runs: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
+    broken = [f"{name} ({', '.join(failed)})" for name, failed in runs if failed]
+    return [f"behind a failed gate: {'; '.join(broken)}"] if broken else []
 
 
 def _item(block: str, runs: Sequence[Run], quantity: str) -> ScoredItem:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -150,7 +151,8 @@ def run_entry(task, method, seed, safety, **more):
 def compared_runs(entries, **options):
     runs = runs_of({"runs": entries}, file=Path("validate.json"))
     results, notes = results_of_runs([(Path("validate.json"), runs)], by=None, **options)
-    return compare([r for r in results if r.evaluation == "safety_gap"], notes=notes)
+    safety = [r for r in results if r.evaluation == "safety_gap"]
+    return compare(safety, notes=notes, **options)
 
 
 def test_runs_are_grouped_by_what_differs_and_paired_over_the_rest():
@@ -167,13 +169,59 @@ def test_runs_are_grouped_by_what_differs_and_paired_over_the_rest():
     assert found.methods[1].overall.difference.estimate == pytest.approx(0.2)
 
 
-def test_a_run_behind_a_failed_gate_is_left_out_and_named():
-    entries = [run_entry("code", m, 0, 0.1) for m in ("lora", "full", "ia3")]
-    entries[2]["gates"]["trained"] = False
+def test_a_run_behind_a_failed_gate_is_marked_and_in_no_test():
+    entries = [
+        run_entry(task, m, 0, level + place)
+        for place, task in enumerate(("code", "maths", "general"))
+        for m, level in (("lora", 0.1), ("full", 0.2), ("ia3", 0.3))
+    ]
+    for entry in entries:
+        entry["gates"]["trained"] = entry["method"] != "ia3"
     found = compared_runs(entries)
-    assert [m.label for m in found.methods] == ["lora", "full"]
+    assert {m.label: m.failed_gates for m in found.methods} == {
+        "lora": (), "full": (), "ia3": ("trained",),
+    }  # fmt: skip
+    assert [m.tested for m in found.methods] == [True, True, False]
+    assert found.methods[2].overall.difference.estimate == pytest.approx(0.2)
     assert "code_ia3_s0 (trained)" in found.notes[0]
-    assert len(compared_runs(entries, keep_failed_gates=True).methods) == 3
+    assert [(p.first, p.second) for p in found.pairs] == [("lora", "full")]
+    assert found.omnibus is None
+    kept = compared_runs(entries, keep_failed_gates=True)
+    assert kept.omnibus.k == 3
+    assert kept.methods[2].failed_gates == ("trained",)
+
+
+def test_seeds_behind_a_failed_gate_are_left_out_where_others_passed():
+    scores = [1.0, 2.0, 3.0]
+    bad = replace(result("lora", [9.0, 9.0, 9.0]), failed_gates=("trained",))
+    everything = [bad, result("lora", scores), result("base", scores)]
+    found = compare(everything)
+    assert found.base == "lora"
+    assert (found.methods[0].seeds, found.methods[0].overall.mean.estimate) == (1, 2.0)
+    assert found.methods[0].failed_gates == ()
+    kept = compare(everything, keep_failed_gates=True).methods[0]
+    assert (kept.seeds, kept.failed_gates) == (2, ("trained",))
+
+
+def test_an_untested_method_takes_no_items_away():
+    scores = [1.0, 2.0, 3.0, 4.0]
+    bad = replace(result("bad", [5.0, None, None, 6.0]), failed_gates=("trained", "format"))
+    found = compare([bad, result("base", scores), result("lora", scores)])
+    assert (found.base, found.items) == ("base", 4)
+    own = found.methods[0].overall
+    assert own.n == 2
+    assert own.difference.estimate == pytest.approx(3.0)
+    alone = compare([bad, result("base", scores)])
+    assert (alone.pairs, alone.normality) == ((), None)
+    assert "nothing to test" in alone.notes[0]
+    for table in tables_of(found):
+        assert all("bad" not in row[:2] for row in table.rows)
+    scores_table, *_, tests = tables_of(found)
+    assert "bad \N{DAGGER} (trained, format)" in scores_table.markdown()
+    assert "bad \N{DAGGER} (trained, format) lower" in scores_table.csv()
+    assert r"bad \textdagger{} (trained, format)" in scores_table.latex()
+    assert "in no test" in scores_table.title
+    assert tests.name == "translation_pairs"  # two alike: no value to look at
 
 
 def test_a_single_run_keeps_its_own_interval():
@@ -232,13 +280,19 @@ def test_a_bias_that_turned_its_sign():
 
 def test_tables_in_three_formats(three):
     found = compare([result(name, scores) for name, scores in three.items()])
-    scores, differences, pairs = tables_of(found)
+    scores, differences, pairs, together = tables_of(found)
     rows = list(csv.reader(io.StringIO(scores.csv())))
     assert rows[0][:4] == ["category", "base", "base lower", "base upper"]
     assert [row[0] for row in rows[1:]] == ["even", "odd", "all"]
     assert float(rows[3][4]) == found.methods[1].overall.mean.estimate
     assert differences.columns == ("category", "lora", "ia3")
     assert len(pairs.rows) == 3
+    assert [row[0] for row in together.rows] == ["Friedman", "Shapiro-Wilk"]
+    assert together.rows[0][1:] == (
+        3, 40, found.omnibus.statistic, found.omnibus.p_value, found.omnibus.kendall_w,
+    )  # fmt: skip
+    assert repr(found.omnibus.kendall_w) in together.csv()
+    assert "Kendall's W" in together.latex()
     lines = scores.markdown().splitlines()
     assert len({line.count("|") for line in lines[2:]}) == 1
     assert scores.latex().count(r" \\") == 4
@@ -247,7 +301,7 @@ def test_tables_in_three_formats(three):
 def test_tables_escape_what_their_format_means():
     table = Table("t", "50 % of a_b", ("name", "x"), (("a|b_c & d", Interval(0.5, 0.25, 0.75)),))
     assert r"a\|b_c & d" in table.markdown()
-    assert r"a|b\_c \& d & 0.500 [0.250, 0.750] \\" in table.latex()
+    assert r"a\textbar{}b\_c \& d & 0.500 [0.250, 0.750] \\" in table.latex()
     assert r"50 \% of a\_b" in table.latex()
     assert table.csv().splitlines() == ["name,x,x lower,x upper", "a|b_c & d,0.5,0.25,0.75"]
 

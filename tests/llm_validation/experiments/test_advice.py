@@ -31,15 +31,24 @@ def told(found, topic):
 def test_every_sentence_has_a_number_and_every_estimate_an_interval(found):
     for one in advice(found):
         assert any(c.isdigit() for c in one.sentence), one.sentence
-        if one.topic not in ("gates", "fairness"):
-            assert "[" in one.sentence, one.sentence
+        assert "[" in one.sentence, one.sentence
 
 
 def test_gates_are_told_by_name_with_what_decided_them(found):
     first, *others = told(found, "gates")
-    assert "1 of 4" in first.sentence
+    assert "1 of 4 finished runs (25 % [4.56, 69.9])" in first.sentence
     assert {"trained", "init only"} == {one.sentence.split("“")[1].split("”")[0] for one in others}
-    assert all("general_none_low_s0 (" in one.sentence for one in others)
+    assert all("1 of 4 (25 % [4.56, 69.9]): general_none_low_s0 (" in o.sentence for o in others)
+
+
+def test_that_all_runs_passed_has_an_interval_too(made_run, made_experiment):
+    (one,) = told(made_experiment([made_run(name, rate=1) for name in "abcd"]), "gates")
+    assert "All 4 finished runs passed every gate (100 % [51, 100])" in one.sentence
+
+
+def test_bbq_s_accuracy_is_told_by_context(found):
+    bbq = told(found, "categories")[1]
+    assert ", ambiguous" in bbq.sentence or ", disambiguated" in bbq.sentence
 
 
 def test_the_safest_at_equal_capability_is_told_only_where_intervals_are_apart(
@@ -108,7 +117,9 @@ def test_only_flips_beyond_noise_are_supported(found, made_run, made_experiment)
     flipped = made_experiment([made_run("a", rate=1, flip=True), made_run("b", rate=1)])
     (one,) = told(flipped, "fairness")
     assert one.supported
-    assert "3 of them" in one.sentence
+    assert "Of 12 biases (dimension, context and run) 3 turned" in one.sentence
+    assert "3 turned their sign (25 % [8.89, 53.2]), 3 of them" in one.sentence
+    assert "away from 0 (25 % [8.89, 53.2] of all)" in one.sentence
     assert "from +0.2 [+0.1, +0.3] to -0.2 [-0.3, -0.1]" in one.sentence
 
 
@@ -142,6 +153,8 @@ def test_no_run_supports_nothing(made_experiment, made_run):
 @pytest.fixture
 def folder(found, tmp_path):
     (tmp_path / "validate.json").write_text(json.dumps(found))
+    prepared = {"model": {"name": "made"}, "sets": {"task.general": {"rows": 4}}}
+    (tmp_path / "prepared.json").write_text(json.dumps(prepared))
     return tmp_path
 
 
@@ -151,6 +164,22 @@ def test_the_page_flags_what_is_behind_a_failed_gate(folder):
     assert "general_none_lora_s0 †" not in page
     assert "What these runs support" in page
     assert "Malware" in page
+
+
+def test_the_page_has_bbq_by_context_and_a_bias_table_a_run(made_run, made_experiment, tmp_path):
+    runs = [made_run("a", rate=1, flip=True, start=0.1), made_run("b", rate=1, failed=("format",))]
+    (tmp_path / "validate.json").write_text(json.dumps(made_experiment(runs)))
+    page = experiment_page(tmp_path)
+    assert "<h2>bbq, ambiguous</h2>" in page
+    assert "<h2>bbq, disambiguated</h2>" in page
+    assert "<h2>bbq</h2>" not in page
+    assert page.count("<details>") == 2
+    assert (
+        "general_none_a_s0: mean |s_AMB| 0.2 in the aligned model, 0.3 at its start, 0.2 at the "
+        "end; 3 of 6 biases turned their sign, 3 beyond noise"
+    ) in page
+    assert "general_none_b_s0 †: mean |s_AMB| 0.2" in page
+    assert "<td>+0.2 [+0.1, +0.3]</td><td>+0.3 [+0.2, +0.4]</td><td>-0.2" in page
 
 
 def test_the_page_escapes_every_string(found, tmp_path):
