@@ -6,7 +6,7 @@ and a translation has no label at all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -26,7 +26,6 @@ from llm_validation.experiments.behaviour_parts import LOOK_ALIKES, RESPONSES
 
 if TYPE_CHECKING:
     from llm_validation.experiments.answers import Answer
-    from llm_validation.experiments.run import Measured
 
 SAFETY_PROMPTS = "safety prompts"
 _INCOHERENT = (Label.ECHO, Label.DEGENERATE)
@@ -56,17 +55,20 @@ class Answered:
         return (self.incoherent or 0) / max(self.texts, 1)
 
 
-def answered(measured: Measured, behaviour: Path) -> list[Answered]:
-    """Every evaluation of the run's end whose answers were generated.
+def answered(
+    answers: Sequence[Answer], records: Mapping[str, EvaluationResult], behaviour: Path
+) -> list[Answered]:
+    """Every evaluation of a model whose answers were generated.
 
-    ``behaviour`` is the folder of its records. Where an evaluation's texts are not there, its
-    record's labels count instead. Raises InputError for texts that cannot be read.
+    ``answers`` are those to safety prompts, ``behaviour`` is the folder of its ``records``. Where
+    an evaluation's texts are not there, its record's labels count instead. Raises InputError for
+    texts that cannot be read.
     """
-    found = [_of_safety_prompts(measured.answers)] if measured.answers else []
-    for name, record in measured.behaviour.items():
+    found = [_of_safety_prompts(answers)] if answers else []
+    for name, record in records.items():
         # The likeliest of three answers is not generated.
         if name != BBQ or record.summary.get("by") == "generation":
-            found.append(_answered(name, record, _kept(name, measured.behaviour, behaviour)))
+            found.append(_answered(name, record, _kept(name, records, behaviour)))
     return found
 
 
@@ -128,7 +130,7 @@ def _answered(name: str, record: EvaluationResult, kept: Sequence[Recorded] | No
 
 
 def _kept(
-    name: str, records: dict[str, EvaluationResult], behaviour: Path
+    name: str, records: Mapping[str, EvaluationResult], behaviour: Path
 ) -> list[Recorded] | None:
     """The texts behind a record; None where they are not there, or are not its own."""
     file = behaviour / RESPONSES / f"{_PART_OF.get(name, name)}.jsonl"

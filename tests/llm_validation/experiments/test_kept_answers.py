@@ -13,9 +13,10 @@ from llm_validation.evaluation.generation import Response
 from llm_validation.evaluation.refusal.detectors import DETECTORS
 from llm_validation.evaluation.responses import write_responses
 from llm_validation.evaluation.statistics.results import EvaluationResult, ScoredItem
+from llm_validation.experiments import gates
 from llm_validation.experiments.behaviour import CHECK_ROWS
 from llm_validation.experiments.gates import gates_of
-from llm_validation.experiments.kept_answers import is_incoherent
+from llm_validation.experiments.kept_answers import Answered, is_incoherent
 from llm_validation.experiments.run import run_folder, trained_from
 
 KEYWORDS = DETECTORS["keywords-47"]
@@ -233,3 +234,26 @@ def test_bbq_answers_may_repeat_an_option_but_not_the_prompt(kept):
     assert not is_incoherent(prompt, option, evaluation="bbq")
     assert is_incoherent(prompt, prompt[:70], evaluation="bbq")
     assert is_incoherent(prompt, prompt, evaluation="bbq")
+
+
+@pytest.mark.parametrize(("copies", "passes"), [(7, True), (8, False)])
+def test_what_theta_s_copies_itself_is_not_the_fine_tune_s_fault(kept, monkeypatch, copies, passes):
+    """An aligned model that does not translate a quarter of the prompts, and runs beside it."""
+    monkeypatch.setattr(
+        gates,
+        "_of_theta_s",
+        lambda prepared: {"translation": Answered("translation", 24, 0, 24, 7)},
+    )
+    pairs = list(zip(INSTRUCTED, SOURCES[:copies] + TRANSLATIONS[copies:], strict=True))
+    kept.translation(pairs)
+    gate = kept.gate("echo and coherence")
+    assert gate.passed == passes
+    assert f"{copies} of 24" in gate.because
+    assert "7 of 24 of theta_s's" in gate.because
+
+
+def test_one_bad_answer_of_a_few_throws_out_no_run(kept):
+    kept.refusal([(HARMFUL[0], HARMFUL[0]), *good(HARMFUL[1:6])])
+    assert kept.gate("echo and coherence").passed
+    kept.refusal([(p, p) for p in HARMFUL[:2]] + good(HARMFUL[2:6]))
+    assert not kept.gate("echo and coherence").passed
