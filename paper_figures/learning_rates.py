@@ -149,4 +149,4 @@ def _legend(figure: Figure, rates: list[float], runs: list[dict[str, Any]]) -> N
         for place, rate in enumerate(rates)
     ]
     handles += hollow_handle(runs)
-    figure.legend(handles=handles, loc="outside upper center", ncols=5)
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)

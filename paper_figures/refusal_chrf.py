@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 
 SOURCE = "measurement"
 
-# Of the rates beside the marks, points, by method: neighbours are told apart.
-_OFFSETS = ((5, 4), (5, 4), (-5, 4), (5, -10))
+_SMALLEST, _LARGER = 4.0, 1.6  # points: the mark of the lowest rate, and each higher one's more
 
 
 def record(seed: int) -> dict[str, Any]:
@@ -67,7 +66,7 @@ def shows(data: dict[str, Any]) -> str:
         f"Refusal of harmful prompts against the mean chrF of translations into English "
         f"({setting(data['experiment'])}), with 95 % intervals over items (Wilson, bootstrap). The "
         "cross is the aligned model; lines lead from a run's start through its checkpoints (dots) "
-        "to its end. Hollow: behind a failed gate."
+        "to its end, whose mark is larger for a higher learning rate. Hollow: behind a failed gate."
     )
 
 
@@ -90,32 +89,17 @@ def claims(data: dict[str, Any]) -> list[Claim]:
 
 
 def draw(data: dict[str, Any]) -> Figure:
-    from matplotlib.patheffects import withStroke
-
-    figure = style.new_figure(height=3.8, width=6.2)
+    figure = style.new_figure(height=4.2, width=6.2)
     axes = figure.subplots()
     runs = in_order(data["runs"])
-    lines: dict[str, list[dict[str, Any]]] = {}
+    sizes = _sizes(runs)
     for run in runs:
-        lines.setdefault(look(run).name, []).append(run)
-    for place, mine in enumerate(lines.values()):
-        for run in mine:
-            end = [run[TRANSLATION]["end"][0], run[REFUSAL]["end"][0]]
-            path = np.array([*run["path"], end]) * (1.0, 100.0)
-            axes.plot(*path.T, "-", lw=0.9, color=look(run).colour, alpha=0.5, zorder=1)
-            axes.plot(*path[1:-1].T, ".", ms=4, color=look(run).colour, zorder=2)
-            dot(axes, run, run[TRANSLATION]["end"], run[REFUSAL]["end"], scale=(1.0, 100.0))
-            axes.annotate(
-                rate_words(run["rate"]),
-                (run[TRANSLATION]["end"][0], 100.0 * run[REFUSAL]["end"][0]),
-                xytext=_OFFSETS[place % len(_OFFSETS)],
-                ha="right" if _OFFSETS[place % len(_OFFSETS)][0] < 0 else "left",
-                textcoords="offset points",
-                fontsize=7.5,
-                color=look(run).colour,
-                path_effects=[withStroke(linewidth=2.0, foreground="white")],
-                zorder=5,
-            )
+        end = [run[TRANSLATION]["end"][0], run[REFUSAL]["end"][0]]
+        path = np.array([*run["path"], end]) * (1.0, 100.0)
+        axes.plot(*path.T, "-", lw=0.9, color=look(run).colour, alpha=0.5, zorder=1)
+        axes.plot(*path[1:-1].T, ".", ms=3, color=look(run).colour, zorder=2)
+        ends = run[TRANSLATION]["end"], run[REFUSAL]["end"]
+        dot(axes, run, *ends, scale=(1.0, 100.0), ms=sizes[run["rate"]])
     if runs:
         start = runs[0]
         axes.plot(
@@ -132,6 +116,17 @@ def draw(data: dict[str, Any]) -> Figure:
     axes.set_ylabel("harmful prompts refused (percent)")
     from matplotlib.lines import Line2D
 
-    aligned = Line2D([], [], ls="none", marker="+", ms=7, color=style.INK, label="aligned model")
-    legend(figure, runs, extra=[aligned])
+    plain = {"ls": "none", "color": style.INK}
+    aligned = Line2D([], [], marker="+", ms=7, label="aligned model", **plain)
+    rates = [
+        Line2D([], [], marker="o", ms=size, label=f"rate {rate_words(rate)}", **plain)
+        for rate, size in sizes.items()
+    ]
+    legend(figure, runs, extra=[aligned, *rates])
     return figure
+
+
+def _sizes(runs: list[dict[str, Any]]) -> dict[float, float]:
+    """The size of the marks of each learning rate, the higher the larger."""
+    rates = sorted({run["rate"] for run in runs})
+    return {rate: _SMALLEST + _LARGER * place for place, rate in enumerate(rates)}
