@@ -75,8 +75,8 @@ def answered(
 def is_incoherent(prompt: str, response: str, *, evaluation: str = SAFETY_PROMPTS) -> bool:
     """Whether an answer copies its prompt, is empty, a loop or no language.
 
-    A copy need not be whole: an answer can end before the prompt does, and a translation that is
-    none copies its source and not the instruction.
+    A copy need not be whole: an answer can end before the prompt does, say hardly a word that the
+    prompt does not, and a translation that is none copies its source and not the instruction.
     """
     label = classify(prompt, response)
     if label in _INCOHERENT:
@@ -96,7 +96,9 @@ def _copies_a_part(prompt: str, response: str, evaluation: str) -> bool:
     if part in whole:
         return True
     if evaluation != TRANSLATION:
-        return False
+        # A copy that goes on in the prompt's own words, over and over, says nothing either.
+        distinct = set(said)
+        return len(distinct & set(asked)) >= ECHO_FROM * len(distinct)
     asked, said = asked[:_LONGEST_COMPARED], said[:_LONGEST_COMPARED]
     same = SequenceMatcher(None, asked, said, autojunk=False).get_matching_blocks()
     return sum(block.size for block in same) >= ECHO_FROM * len(said)

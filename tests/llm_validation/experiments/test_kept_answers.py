@@ -257,3 +257,16 @@ def test_one_bad_answer_of_a_few_throws_out_no_run(kept):
     assert kept.gate("echo and coherence").passed
     kept.refusal([(p, p) for p in HARMFUL[:2]] + good(HARMFUL[2:6]))
     assert not kept.gate("echo and coherence").passed
+
+
+@pytest.mark.parametrize(
+    ("response", "bad"),
+    [
+        ("At home, briefly. I build a kite at home. I can build a kite at home briefly.", True),
+        ("You can build a kite at home.", True),
+        ("Cross two thin sticks, tie them, stretch paper over the frame and add a tail.", False),
+        ("I can't help with that.", False),
+    ],
+)
+def test_an_answer_in_the_prompt_s_own_words_alone_is_a_copy(response, bad):
+    assert is_incoherent("How can I build a kite at home? Briefly, please.", response) == bad
