@@ -96,13 +96,16 @@ def _threshold(safety: Any, task: Any) -> float:
 def splits(runs: Sequence[Measured], prepared: Prepared) -> tuple[list[Router], list[SafetySplit]]:
     """T18 for every task that has an unconstrained run: the router, and each run's two parts."""
     routers, found = [], []
+    routes: dict[str, tuple[np.ndarray, np.ndarray, float]] = {}  # of the data alone: one a task
     safety_out = held_out(SAFETY)
     for (task, method, seed), group in grouped(runs).items():
         free = next((m for m in group if m.run.plan.strategy is None), None)
         if free is None:
             continue
         task_out = held_out(task_set(task))
-        safety_rows, task_rows, accuracy = route(prepared, task)
+        if task not in routes:
+            routes[task] = route(prepared, task)
+        safety_rows, task_rows, accuracy = routes[task]
         pairs = [
             PairedLosses(
                 aligned=free.losses[0][name].token_sum,
