@@ -28,7 +28,11 @@ def thrice(dataset: Dataset, rows: int) -> Dataset:
     return Dataset.of([e for e in dataset.examples[:rows] for _ in range(3)], name=dataset.name)
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
+# A step of all weights moves the losses further than one of an adapter.
+RATES = {"full": (1e-4, 1e-5), "lora": (4e-4, 1e-4)}
+
+
+@pytest.mark.parametrize("method", RATES)
 @pytest.mark.parametrize("lam", [0.0, 0.7])
 def test_small_steps_are_forecast_to_first_order(method, lam, theta, datasets, small_plan):
     theta.model.double()
@@ -37,7 +41,7 @@ def test_small_steps_are_forecast_to_first_order(method, lam, theta, datasets, s
     sets = {name: thrice(datasets[name], rows) for name in ("safety", "task", "other")}
     world = World(theta, sets["safety"], sets["task"], sets["other"] if lam else None)
     errors = []
-    for rate in (1e-4, 1e-5):
+    for rate in RATES[method]:
         plan = small_plan(
             strategy=strategy,
             steps=steps,
@@ -61,8 +65,8 @@ def test_small_steps_are_forecast_to_first_order(method, lam, theta, datasets, s
         assert abs(real["safety"]) > 1e-9
         assert said.details["displacement"] == pytest.approx(path.displacements[-1], rel=0.05)
         errors.append([abs(getattr(said, f"{r}_change") - real[r]) / abs(real[r]) for r in SIDES])
-    # The relative error is of the order of the step: ten times smaller steps, ten times smaller.
-    # (Not for much smaller ones: the model's norms compute in float32.)
+    # The relative error is of the order of the step: several times smaller steps, as much smaller.
+    # (Not for much smaller ones: the model's norms compute in float32, and how well is the CPU's.)
     assert max(errors[1]) < 0.05
     assert max(errors[1]) < 0.5 * max(errors[0])
 

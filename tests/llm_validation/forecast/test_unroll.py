@@ -51,7 +51,8 @@ def test_the_loop_is_the_trainers(name, world_of, small_plan, theta, tmp_path):
         expected = run.steps["task_loss"]
         if proxy is not None:
             expected = expected + run.steps["lam"] * run.steps["proxy_loss"]
-        np.testing.assert_allclose(path.objective, expected, rtol=1e-6)
+        # Float32, and lambda rises with what came before: a CPU's kernels move the sixth digit.
+        np.testing.assert_allclose(path.objective, expected, rtol=5e-6)
     theirs = dict(run.model.model.named_parameters())
     for key, value in mine.items():
         np.testing.assert_allclose(theirs[key].detach(), value, atol=2e-6)
