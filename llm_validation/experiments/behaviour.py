@@ -184,6 +184,8 @@ def _evaluate(
     progress: Progress,
 ) -> None:
     """Every evaluation that ``folder`` lacks; the record named as its part is written last."""
+    from llm_validation.models.loading import on_device
+
     settings = prepared.experiment.behaviour
     todo = [
         part
@@ -192,7 +194,7 @@ def _evaluate(
     ]
     if not todo:
         return
-    asked = AskedModel(_placed(loaded), prepared, settings, folder, label, progress)
+    asked = AskedModel(on_device(loaded), prepared, settings, folder, label, progress)
     shared = {"check_loss": _check_loss(asked.loaded, prepared), **(about or {})}
     made_from = {"aligned": prepared.aligned_sha256, "model": loaded.sha256}
     for part in todo:
@@ -219,14 +221,6 @@ def write_part(
         )
         for result in sorted(results, key=lambda r: r.evaluation == part)
     ]
-
-
-def _placed(loaded: LoadedModel) -> LoadedModel:
-    """On the GPU where there is one; a model that trained there is there already."""
-    from llm_validation.experiments.prepare import on_device
-
-    is_on_cpu = next(loaded.model.parameters()).device.type == "cpu"
-    return on_device(loaded) if is_on_cpu else loaded
 
 
 def _check_loss(loaded: LoadedModel, prepared: Prepared) -> float:
