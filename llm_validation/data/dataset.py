@@ -19,6 +19,11 @@ class Example:
     before it (what the chat template reads). ``rejected`` is set only in preference data,
     ``category`` (a hazard category or another label) only when the source has one. ``origin``
     is the file and the row (from 1) that it was read from: for errors, no part of the content.
+
+    What only the chat template reads: ``tools`` is the JSON list of the tools on offer,
+    ``turn_fields`` holds ``(turn, JSON object)`` of what a turn has beside role and content
+    (``tool_calls``, ``reasoning_content``), ``len(messages)`` being the answer's turn.
+    ``unlearnt`` are the earlier assistant turns that the source marks as not to be learnt.
     """
 
     prompt: str
@@ -27,6 +32,9 @@ class Example:
     rejected: str | None = None
     category: str | None = None
     origin: tuple[str, int] | None = field(default=None, compare=False, repr=False)
+    tools: str | None = None
+    turn_fields: tuple[tuple[int, str], ...] = ()
+    unlearnt: tuple[int, ...] = ()
 
     @classmethod
     def single_turn(cls, prompt: str, response: str, *, category: str | None = None) -> Example:
@@ -35,27 +43,57 @@ class Example:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Rows of a file (from 1) that are in no example, and the ``reason`` in a few words."""
+
+    reason: str
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a source was read: a person should see all of it.
+
+    ``left_out`` are the rows that became no example, by reason. ``unread_columns`` were in the
+    file and are in no example. ``notes`` are whole sentences on anything else worth knowing.
+    """
+
+    left_out: tuple[LeftOut, ...] = ()
+    unread_columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+READ_WHOLE = Reading()
+
+
+@dataclass(frozen=True)
 class Dataset:
     """An ordered set of examples; ``sha256`` is that of the content, order included.
 
     ``source`` says where the content came from: a path, ``builtin:...``, ``hf:...`` or
-    ``memory``.
+    ``memory``; ``reading`` how it was read, which is no part of the content.
     """
 
     name: str
     examples: tuple[Example, ...]
     sha256: str
     source: str
+    reading: Reading = field(default=READ_WHOLE, compare=False, repr=False)
 
     @classmethod
     def of(
-        cls, pairs: Iterable[tuple[str, str] | Example], *, name: str, source: str = "memory"
+        cls,
+        pairs: Iterable[tuple[str, str] | Example],
+        *,
+        name: str,
+        source: str = "memory",
+        reading: Reading = READ_WHOLE,
     ) -> Dataset:
         """A dataset of ``(prompt, response)`` pairs, of examples, or of both, with its hash."""
         examples = tuple(
             pair if isinstance(pair, Example) else Example.single_turn(*pair) for pair in pairs
         )
-        return cls(name, examples, content_sha256(examples), source)
+        return cls(name, examples, content_sha256(examples), source, reading)
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -80,7 +118,10 @@ class Dataset:
             raise ValueError(f"cannot take {n} of the {len(self)} examples of {self.name}")
         drawn = np.sort(np.random.default_rng(seed).permutation(len(self))[:n])
         return Dataset.of(
-            (self.examples[index] for index in drawn), name=self.name, source=self.source
+            (self.examples[index] for index in drawn),
+            name=self.name,
+            source=self.source,
+            reading=self.reading,
         )
 
 
@@ -99,5 +140,9 @@ def content_sha256(examples: Iterable[Example]) -> str:
             example.rejected,
             example.category,
         )
+        # Only where there are any: the hashes of plain rows stay what they were.
+        more = (example.tools, example.turn_fields, example.unlearnt)
+        if any(more):
+            fields += more
         digest.update(json.dumps(fields).encode() + b"\n")
     return digest.hexdigest()
