@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from finebound.output import bounds_table
+from finebound.output import bounds_table, printable
 from theory.bound import Direction, Quantity, bound
 
 
@@ -17,3 +17,14 @@ def test_a_narrow_terminal_folds_and_cuts_nothing():
     assert "…" not in printed
     cells = [line.split("│")[5].strip() for line in printed.splitlines() if line.startswith("│")]
     assert "".join(cells).replace(" ", "") == f"T1({form})".replace(" ", "")
+
+
+def test_a_text_from_a_file_steers_no_terminal():
+    assert printable("red \x1b[31mtext\x1b[0m, \x1b]0;a title\x07gone\x9b2J") == "red text, gone"
+    assert printable("over\rwritten\x08\x00 \u202egnol") == "overwritten gnol"
+    assert printable("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\") == "link"
+    # What is not ended hides nothing.
+    assert printable("before \x1b]0;after") == "before 0;after"
+    assert printable("half \ud800 pair").encode() == "half \ufffd pair".encode()
+    plain = "Żółw\tund\nमेरा 👩‍👧"
+    assert printable(plain) == plain
