@@ -15,8 +15,8 @@ from torch import Tensor
 from finebound.errors import InputError
 from finebound.records import to_json
 from llm_validation.defences.weights import open_safetensors, read_json
+from llm_validation.models.adapter_folder import CONFIG, WEIGHTS, adapter_files
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _KEY = re.compile(r"(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
 _PREFIX = "base_model.model."
 # Settings under which an update is more or something else than scaling * B A.
@@ -136,20 +136,9 @@ def read_adapter(folder: str | Path) -> LoraAdapter:
     and when the whole update is zero.
     """
     folder = Path(folder)
-    if not folder.is_dir() or not (folder / CONFIG).is_file():
-        raise InputError(
-            f"There is no adapter here: {CONFIG} is missing.",
-            remedy="Give the folder that a fine-tune wrote its LoRA to (PEFT's save_pretrained).",
-            file=folder,
-        )
+    adapter_files(folder)
     config = read_json(folder / CONFIG, "the adapter")
     _refuse_other_methods(config, folder)
-    if not (folder / WEIGHTS).is_file():
-        raise InputError(
-            f"There is no adapter here: {WEIGHTS} is missing, and only safetensors are read.",
-            remedy="Save it again with PEFT's save_pretrained(folder, safe_serialization=True).",
-            file=folder,
-        )
     sides: dict[str, dict[str, Tensor]] = {}
     with open_safetensors(folder / WEIGHTS) as file:
         for key in file.keys():  # noqa: SIM118 - not a mapping

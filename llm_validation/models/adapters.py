@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from finebound.errors import InputError
+from llm_validation.models.adapter_folder import adapter_files
 from llm_validation.models.quantisation import check_note
 
 if TYPE_CHECKING:
@@ -195,14 +196,7 @@ def load_adapter(
 
 def require_adapter(folder: Path) -> tuple[Path, Path]:
     """The configuration and the weights of a saved adapter. Raises InputError without them."""
-    files = (folder / "adapter_config.json", folder / "adapter_model.safetensors")
-    if absent := [file.name for file in files if not file.is_file()]:
-        raise InputError(
-            f"there is no adapter here: {' and '.join(absent)} missing.",
-            remedy="Give the folder that a fine-tune wrote its adapter to.",
-            file=folder,
-        )
-    return files
+    return adapter_files(folder)
 
 
 def _read(folder: Path) -> tuple[PeftConfig, dict[str, Tensor]]:

@@ -157,16 +157,16 @@ def test_one_module_of_zeros_is_no_reason_to_refuse(write_adapter):
 
 
 def test_folders_without_an_adapter(write_adapter, tmp_path):
-    with pytest.raises(InputError, match=r"adapter_config\.json is missing"):
+    with pytest.raises(InputError, match="no such folder"):
         read_adapter(tmp_path / "nowhere")
     folder = write_adapter()
     (folder / "adapter_model.safetensors").write_bytes(b"\x00" * 40)
     with pytest.raises(InputError, match="cannot be read"):
         read_adapter(folder)
-    (folder / "adapter_model.safetensors").unlink()
-    with pytest.raises(InputError, match="only safetensors"):
-        read_adapter(folder)
     (folder / "adapter_config.json").write_text("[")
     with pytest.raises(InputError, match="not readable JSON"):
+        read_adapter(folder)
+    (folder / "adapter_model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"adapter_model\.safetensors missing"):
         read_adapter(folder)
     assert json.dumps(sorted(p.name for p in folder.iterdir())) == '["adapter_config.json"]'
