@@ -14,15 +14,17 @@ import numpy as np
 class Example:
     """One supervised row.
 
-    ``prompt`` is the text of every turn before the answer, joined by newlines (what the text
-    measures read); ``response`` the supervised answer; ``messages`` the ``(role, content)`` turns
+    ``prompt`` is the text of the tools on offer and of every turn before the answer, joined by
+    newlines (what the text measures read); ``response`` the supervised answer; ``messages`` the ``(role, content)`` turns
     before it (what the chat template reads). ``rejected`` is set only in preference data,
     ``category`` (a hazard category or another label) only when the source has one. ``origin``
     is the file and the row (from 1) that it was read from: for errors, no part of the content.
 
     What only the chat template reads: ``tools`` is the JSON list of the tools on offer,
     ``turn_fields`` holds ``(turn, JSON object)`` of what a turn has beside role and content
-    (``tool_calls``, ``reasoning_content``), ``len(messages)`` being the answer's turn.
+    (``tool_calls``, ``reasoning_content``), ``len(messages)`` being the answer's turn. A "content"
+    in it is what the template gets as content: the ``response`` of an answer that is calls alone
+    is their JSON, and its content "". Roles are system, user, assistant and tool.
     ``unlearnt`` are the earlier assistant turns that the source marks as not to be learnt.
     """
 
