@@ -101,6 +101,8 @@ def _table(title: str, columns: Sequence[str], numbers: Sequence[str] = ()) -> T
 
 def _print_aligned(console: Console, found: Validation) -> None:
     aligned = found.prepared.document["aligned"]
+    if aligned.get("as_it_is"):
+        return _print_as_it_is(console, found)
     lines = [
         f"Aligned model: safety loss {_from_to(aligned['safety_loss'])} nats/token on its training "
         f"rows, {_from_to(aligned['held_out_safety_loss'])} on held-out ones."
@@ -114,6 +116,22 @@ def _print_aligned(console: Console, found: Validation) -> None:
             f"It refuses {_share(refusal[1])} held-out harmful prompts (before: "
             f"{_share(refusal[0])}) and {_share(over[1])} harmless look-alikes (before: "
             f"{_share(over[0])})."
+        )
+    console.print(" ".join(lines), markup=False)
+
+
+def _print_as_it_is(console: Console, found: Validation) -> None:
+    """The aligned model is the user's own: nothing was before it."""
+    document = found.prepared.document
+    aligned, name = document["aligned"], document["model"]["name"]
+    lines = [
+        f"Aligned model: {name} as it is, safety loss {aligned['safety_loss'][1]:.2f} nats/token "
+        f"on the safety rows, {aligned['held_out_safety_loss'][1]:.2f} on held-out ones."
+    ]
+    if answers := aligned["answers"]["after"]:
+        lines.append(
+            f"It refuses {_share(answers['refusal'])} held-out harmful prompts and "
+            f"{_share(answers['over_refusal'])} harmless look-alikes."
         )
     console.print(" ".join(lines), markup=False)
 

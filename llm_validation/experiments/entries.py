@@ -216,7 +216,12 @@ class Experiment(_Strict):
 
     A task is a dataset, or benign rows of which a share is harmful.
     ``alignment`` and ``training`` are training plans without strategy, method (of ``training``)
-    and seed. ``minutes`` stops the grid from starting further runs; the next start goes on.
+    and seed. ``alignment`` null takes the model as it is for the aligned model: nothing is trained
+    on the safety rows first. ``adapter`` is a folder or hub id of the model's own LoRA or IA3,
+    which is merged into it before anything else.
+    ``minutes`` stops the grid from starting further runs; the next start goes on.
+    ``fit_minutes`` are what the whole experiment may take: rows and steps become fewer on a machine
+    whose measured step is too slow for it (``experiments.sizing``).
     ``landscape`` null leaves out the bounds that need measured constants, ``forecast`` null the
     forecasts, ``generations`` null refusal rates and the gates that need answers. ``behaviour``
     asks for hazards, BBQ, translation and more of theta_s and of every run.
@@ -225,12 +230,13 @@ class Experiment(_Strict):
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*$", max_length=60)]
     description: str = ""
     model: str = "packaged"
+    adapter: str | None = None
     safety: str
     tasks: dict[Name, Task]
     proxies: dict[Role, str | SelfGenerated] = {}
     methods: dict[Name, Method] = {"lora": Method()}
     rows: Rows = Rows()
-    alignment: Plan = {}
+    alignment: Plan | None = {}
     training: Plan = {}
     grid: tuple[Block, ...]
     landscape: Landscape | None = Landscape()
@@ -238,8 +244,9 @@ class Experiment(_Strict):
     generations: Generations | None = Generations()
     behaviour: Behaviour | None = None
     minutes: Positive | None = None
+    fit_minutes: Positive | None = None
     seed: Annotated[int, Field(ge=0)] = 0
 
 
 ORIGINAL = "safety"
-"""As the data of the proxy ``original``: the very rows that theta_s was trained on."""
+"""As the data of the proxy ``original``: the very safety rows of the experiment."""

@@ -101,8 +101,10 @@ def plan_of(runs: Sequence[RunConfig]) -> list[dict[str, Any]]:
     ]
 
 
-def alignment_plan(experiment: Experiment) -> TrainingPlan:
-    """The plan that makes theta_s."""
+def alignment_plan(experiment: Experiment) -> TrainingPlan | None:
+    """The plan that makes theta_s; None where the model as it is is theta_s."""
+    if experiment.alignment is None:
+        return None
     settings = dict(experiment.alignment)
     _refuse(settings, ("strategy", "seed", "max_length"), "alignment")
     return plan_from_dict(
@@ -134,6 +136,7 @@ def _run(
         }
     )
     _checkpoints_are_measured(experiment, plan)
+    _alignment_is_there(experiment, plan)
     middle = [part for part in (proxy, method) if part is not None]
     name = "_".join([task, _strategy_id(strategy), *middle, f"s{seed}"])
     content = experiment.model_dump(mode="json")
@@ -148,6 +151,8 @@ def _run(
         # An unconstrained run is measured on every proxy's rows at its end.
         "measured_proxies": content["proxies"] if strategy["kind"] == "none" else None,
         "plan": plan.as_dict(),
+        # Absent without one: older runs know nothing of it.
+        **({} if experiment.adapter is None else {"adapter": content["adapter"]}),
     }
     digest = hashlib.sha256(to_json(_numbers_alike(about)).encode()).hexdigest()
     return RunConfig(name, task, proxy, method, seed, plan, digest)
@@ -163,6 +168,17 @@ def _checkpoints_are_measured(experiment: Experiment, plan: TrainingPlan) -> Non
                 "there.",
                 remedy="Name it in training.evaluate_at too.",
             )
+
+
+def _alignment_is_there(experiment: Experiment, plan: TrainingPlan) -> None:
+    """Raises InputError for a strategy that compares the models before and after the alignment."""
+    if plan.needs_alignment and experiment.alignment is None and experiment.adapter is None:
+        raise InputError(
+            "asft penalises what lies outside of the alignment, and this experiment starts from "
+            "the model as it is: the model before its alignment is not known.",
+            remedy="Give the base as model and the aligned model's adapter as adapter, or leave "
+            "asft out.",
+        )
 
 
 def _numbers_alike(value: Any) -> Any:

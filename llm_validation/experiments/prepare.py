@@ -1,8 +1,9 @@
-"""What all runs of a grid share: their rows, theta_s, the self-generated proxy."""
+"""What all runs of a grid share: their rows, the aligned model, the self-generated proxy."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,11 +33,14 @@ from llm_validation.experiments.datasets import (
 )
 from llm_validation.experiments.self_generated import answer_with
 from llm_validation.measure.losses import Losses, measure_losses
-from llm_validation.models.loading import LoadedModel, load_model, on_device
+from llm_validation.models.loading import LoadedModel, load_model, on_device, source_folder
+from llm_validation.models.tuned import adapter_sha256
 from llm_validation.training.evaluation import TOKENS_PER_BATCH, write_evaluation
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from llm_validation.training.alignment import AlignedModel
 
 PREPARED, DATA, START = "prepared.json", "data", "start"
 
@@ -84,16 +88,19 @@ def prepare(
 ) -> Prepared:
     """Draw the rows, align the model (or read it from the cache), answer the proxy's prompts.
 
-    Everything is written into ``out``, and made only once. Raises InputError when ``out`` holds
+    With ``alignment`` null nothing is trained: the model as it is, with its adapter merged if it
+    has one, is theta_s. Everything is written into ``out``, and made only once. Raises InputError when ``out`` holds
     an experiment with another model, other rows or another alignment.
     """
     from llm_validation.training.alignment import align
 
-    base = load_model(experiment.model, progress=progress)
+    plan = alignment_plan(experiment)
+    start_from = _load_start(experiment, cache=cache, progress=progress)
+    base = start_from.model
     sets = draw_sets(experiment, base)
     identity = {
         "model": base.sha256,
-        "alignment": alignment_plan(experiment).as_dict(),
+        "alignment": None if plan is None else plan.as_dict(),
         "sets": {name: dataset.sha256 for name, dataset in sorted(sets.items())},
         "generated": {
             role: proxy.model_dump()
@@ -104,19 +111,20 @@ def prepare(
     known = _known(out, identity)
     if known is not None:
         return read_prepared(experiment, out)
-    monitors = {held_out(SAFETY): sets[held_out(SAFETY)]}
-    # Before the alignment, which trains the model in place.
-    _answer(on_device(base), experiment, sets, out / BASE, progress)
-    aligned = align(
-        base,
-        sets[SAFETY],
-        alignment_plan(experiment),
-        cache=cache,
-        monitors=monitors,
-        progress=progress,
-    )
+    aligned = None
+    if plan is not None:
+        # Before the alignment, which trains the model in place.
+        _answer(on_device(base), experiment, sets, out / BASE, progress)
+        aligned = align(
+            base,
+            sets[SAFETY],
+            plan,
+            cache=cache,
+            monitors={held_out(SAFETY): sets[held_out(SAFETY)]},
+            progress=progress,
+        )
     sources = dict(sets)
-    theta_s = on_device(aligned.model)
+    theta_s = on_device(base if aligned is None else aligned.model)
     for role, proxy in experiment.proxies.items():
         if isinstance(proxy, SelfGenerated):
             answered = answer_with(
@@ -139,14 +147,12 @@ def prepare(
     write_evaluation(out / START, 0, start)
     document = {
         "identity": identity,
-        "model": {"name": base.name, "sha256": base.sha256},
+        "model": start_from.named,
         "aligned": {
-            "folder": str(aligned.folder),
-            "sha256": aligned.model.sha256,
-            "safety_loss": [aligned.safety_loss_before, aligned.safety_loss_after],
-            "held_out_safety_loss": aligned.held_out[held_out(SAFETY)],
-            "gradient_norm": aligned.gradient_norm,
-            "gradient_norm_upper": aligned.gradient_norm_upper,
+            "as_it_is": aligned is None,
+            "folder": str(start_from.folder if aligned is None else aligned.folder),
+            "sha256": theta_s.sha256,
+            **_losses_of_alignment(aligned, start),
             "answers": {
                 when: rates(read_answers(out / file))
                 for when, file in (("before", BASE), ("after", ALIGNED))
@@ -166,6 +172,49 @@ def prepare(
     }
     write_atomically(out / PREPARED, to_json(document) + "\n")
     return _of(experiment, out, sets, document)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """The model that an experiment begins with, where it is, and what the record calls it."""
+
+    model: LoadedModel
+    folder: Path
+    named: dict[str, Any]
+
+
+def _load_start(experiment: Experiment, *, cache: Path | None, progress: Progress) -> _Start:
+    """The configured model, with its own adapter merged where it has one."""
+    from llm_validation.training.alignment import merge_adapter
+
+    model = load_model(experiment.model, progress=progress)
+    named = {"name": model.name, "sha256": model.sha256}
+    if experiment.adapter is None:
+        folder = source_folder(experiment.model, progress=progress)
+        return _Start(model, folder.absolute(), named)
+    adapter = source_folder(experiment.adapter, progress=progress)
+    merged, folder = merge_adapter(model, adapter, cache=cache)
+    return _Start(merged, folder, {**named, "adapter_sha256": adapter_sha256(adapter)})
+
+
+def _losses_of_alignment(
+    aligned: AlignedModel | None, start: Mapping[str, Losses]
+) -> dict[str, Any]:
+    """What the alignment stage changed; of a model as it is its losses twice and no gradient."""
+    if aligned is None:
+        now = {name: start[name].per_token for name in (SAFETY, held_out(SAFETY))}
+        return {
+            "safety_loss": [now[SAFETY]] * 2,
+            "held_out_safety_loss": [now[held_out(SAFETY)]] * 2,
+            "gradient_norm": None,
+            "gradient_norm_upper": None,
+        }
+    return {
+        "safety_loss": [aligned.safety_loss_before, aligned.safety_loss_after],
+        "held_out_safety_loss": aligned.held_out[held_out(SAFETY)],
+        "gradient_norm": aligned.gradient_norm,
+        "gradient_norm_upper": aligned.gradient_norm_upper,
+    }
 
 
 def read_prepared(experiment: Experiment, out: Path) -> Prepared:

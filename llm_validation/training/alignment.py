@@ -2,7 +2,7 @@
 
 Every gap of a study is measured from theta_s, and the theorems take it for a minimiser of the
 safety loss. So it is made once, kept by the hash of what made it, and the norm of the gradient
-that is left says how stationary it is.
+that is left says how stationary it is. A model that is aligned already needs no such stage.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ from finebound.records import cannot_write, staged_folder, to_json, write_atomic
 from llm_validation.data.dataset import Dataset
 from llm_validation.measure.coordinates import all_weights
 from llm_validation.measure.gradients import loss_and_gradient
+from llm_validation.models.adapters import is_prompt_learning
 from llm_validation.models.loading import LoadedModel, load_model
 from llm_validation.models.packaged import cache_folder, without_bars
+from llm_validation.models.quantisation import read_note
+from llm_validation.models.tuned import with_adapter
 from llm_validation.training.checks import encode_checked
 from llm_validation.training.finetune import finetune
 from llm_validation.training.plan import TrainingPlan
@@ -96,6 +99,34 @@ def align(
         if not (folder / _RECORD).is_file():
             _align_into(folder, model, safety, plan, dict(monitors or {}), progress)
     return _read(folder, f"{model.name} aligned on {safety.name}")
+
+
+def merge_adapter(
+    model: LoadedModel, adapter: Path, *, cache: str | Path | None = None
+) -> tuple[LoadedModel, Path]:
+    """``model``, changed in place, with its own adapter merged into its weights; where that is.
+
+    The merged model is kept in ``cache`` (finebound's own unless given) under the hash of both.
+    Raises InputError for an adapter that does not fit the model, and for one that no plain model
+    can hold: virtual tokens, or a base in 4 bits.
+    """
+    how = read_note(adapter)
+    together = with_adapter(model, adapter)
+    if how is not None or is_prompt_learning(together.model):
+        what = "is on a base in 4 bits" if how is not None else "consists of virtual tokens"
+        raise InputError(
+            f"the adapter {what}, and cannot be merged into the model's weights.",
+            remedy="Start from a LoRA or IA3 on the exact base, or from a whole model.",
+            file=adapter,
+        )
+    folder = Path(cache or cache_folder() / "aligned").expanduser() / f"merged-{together.sha256}"
+    merged = together.model.merge_and_unload()
+    with _alone(folder):
+        if not (folder / _MODEL / "config.json").is_file():
+            with staged_folder(folder / _MODEL) as stage, without_bars():
+                merged.save_pretrained(stage)
+                together.tokenizer.save_pretrained(stage)
+    return replace(load_model(folder / _MODEL), name=together.name), folder / _MODEL
 
 
 def _align_into(
