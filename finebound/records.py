@@ -1,4 +1,4 @@
-"""What a run leaves behind: written whole or not at all, with a manifest that can make it again."""
+"""What a run leaves behind: JSON, hashes, seeds, and a manifest that can make it again."""
 
 from __future__ import annotations
 
@@ -7,94 +7,26 @@ import json
 import math
 import os
 import platform
-import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from finebound.errors import InputError
+from finebound.writing import cannot_write, require_folder, staged_folder, write_atomically
+
+__all__ = [
+    "cannot_write",
+    "file_sha256",
+    "manifest",
+    "require_folder",
+    "spawn_seed",
+    "staged_folder",
+    "to_json",
+    "write_atomically",
+]
 
 _VERSIONS = ("finebound", "numpy", "scipy", "scikit-learn", "torch", "transformers", "peft", "jax")
-
-
-def write_atomically(path: str | Path, content: str | bytes) -> Path:
-    """Write ``content`` under a temporary name, flush it to disk, rename it to ``path``.
-
-    Raises InputError when the folder cannot be written or the disk is full; ``path`` then holds
-    what it held before.
-    """
-    path = Path(path)
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise cannot_write(path, error) from error
-    return path
-
-
-def require_folder(out: str | Path) -> None:
-    """Raises InputError where results cannot be written to ``out``: call it before long work."""
-    out = Path(out)
-    there = next(path for path in (out, *out.absolute().parents) if os.path.exists(path))
-    if not there.is_dir():
-        raise InputError(
-            "is a file, and the results need a folder.",
-            remedy="Give another folder with --out.",
-            file=there,
-        )
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(
-            "cannot be written to.", remedy="Give another folder with --out.", file=there
-        )
-
-
-@contextmanager
-def staged_folder(out: str | Path) -> Iterator[Path]:
-    """A temporary folder whose files move into ``out`` only if all went well.
-
-    On any error nothing of it is left and ``out`` is as it was. Raises InputError when the disk
-    is full or the folder cannot be written.
-    """
-    out = Path(out)
-    require_folder(out)
-    stage = None
-    try:
-        # Inside a folder that exists: it may be a mount, and no file is renamed across those.
-        place = out if os.path.exists(out) else out.parent
-        place.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=place))
-        yield stage
-        out.mkdir(exist_ok=True)
-        for file in sorted(stage.iterdir()):
-            os.replace(file, out / file.name)
-    except OSError as error:
-        raise cannot_write(out, error) from error
-    finally:
-        if stage is not None:
-            shutil.rmtree(stage, ignore_errors=True)
-
-
-def cannot_write(path: Path, error: OSError) -> InputError:
-    """The refusal for a full disk or a folder that cannot be written."""
-    return InputError(
-        f"cannot be written: {error.strerror or error}.",
-        remedy="Free some space or choose another folder; nothing is left half-written.",
-        file=path,
-    )
 
 
 def to_json(value: Any, *, indent: int | None = 2) -> str:

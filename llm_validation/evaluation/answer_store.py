@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from finebound.records import cannot_write
+from finebound.writing import open_to_append
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class AnswerStore:
         lines = [json.dumps({"key": key, **asdict(answer)}) for key, answer in answers.items()]
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as stream:
+            with open_to_append(self.path) as stream:
                 if stream.tell() == 0:
                     lines.insert(0, json.dumps(self.settings))
                 # The line feed at the front ends a line that a kill tore.

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from finebound.errors import InputError
-from finebound.records import cannot_write, to_json, write_atomically
+from finebound.records import to_json, write_atomically
+from finebound.writing import open_lock
 
 ATTEMPTS = "attempts.json"
 RUNNING, DONE, FAILED, KILLED = "running", "done", "failed", "killed"
@@ -60,12 +61,7 @@ def locked(folder: Path, *, wait: bool) -> Iterator[None]:
 
     Raises InputError when another has it and this one is not to ``wait``.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        stream = (folder / ".lock").open("w")
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    with stream:
+    with open_lock(folder / ".lock") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from finebound.errors import InputError
 from finebound.progress import Progress, silent
+from finebound.writing import open_to_append
 from llm_validation.experiments.attempts import locked, mark_killed, read_attempts
 from llm_validation.experiments.config import RunConfig
 from llm_validation.experiments.prepare import Prepared
@@ -162,7 +163,7 @@ def _tried(
     folder.mkdir(parents=True, exist_ok=True)
     error = None
     for _ in range(MOST_ATTEMPTS):
-        with (folder / _LOG).open("ab") as log:
+        with open_to_append(folder / _LOG) as log:
             code = subprocess.run(
                 command(prepared.out, run.id), stdout=log, stderr=log, env=environment, check=False
             ).returncode

@@ -21,7 +21,8 @@ from peft import PeftModel
 
 from finebound.errors import InputError
 from finebound.progress import Progress, silent
-from finebound.records import cannot_write, staged_folder, to_json, write_atomically
+from finebound.records import staged_folder, to_json, write_atomically
+from finebound.writing import open_lock, remove_abandoned
 from llm_validation.data.dataset import Dataset
 from llm_validation.measure.coordinates import all_weights
 from llm_validation.measure.gradients import loss_and_gradient
@@ -192,13 +193,10 @@ def _read(folder: Path, name: str) -> AlignedModel:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Only one process of this machine at a time; the lock goes with a killed one."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        stream = (folder.parent / f".{folder.name}.lock").open("w")
-    except OSError as error:
-        raise cannot_write(folder.parent, error) from error
-    with stream:
+    with open_lock(folder.parent / f".{folder.name}.lock") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
+        # A killed process may have left a whole model.
+        remove_abandoned(folder)
         try:
             yield
         finally:

@@ -151,6 +151,16 @@ def test_two_processes_do_not_share_a_folder(prepared, runs):
         run_grid(prepared, runs)
 
 
+def test_the_lock_follows_no_link_out_of_the_folder(prepared, tmp_path):
+    target = tmp_path / "precious"
+    target.write_text("mine")
+    (prepared.out / ".lock").unlink(missing_ok=True)
+    (prepared.out / ".lock").symlink_to(target)
+    with pytest.raises(InputError, match="symbolic link"), locked(prepared.out, wait=False):
+        pass
+    assert target.read_text() == "mine"
+
+
 def test_a_run_that_an_orphan_of_a_killed_grid_finishes_is_not_run_twice(
     prepared, runs, tmp_path, monkeypatch
 ):
