@@ -15,10 +15,11 @@ class Example:
     """One supervised row.
 
     ``prompt`` is the text of the tools on offer and of every turn before the answer, joined by
-    newlines (what the text measures read); ``response`` the supervised answer; ``messages`` the ``(role, content)`` turns
-    before it (what the chat template reads). ``rejected`` is set only in preference data,
-    ``category`` (a hazard category or another label) only when the source has one. ``origin``
-    is the file and the row (from 1) that it was read from: for errors, no part of the content.
+    newlines (what the text measures read); ``response`` the supervised answer; ``messages`` the
+    ``(role, content)`` turns before it (what the chat template reads). ``rejected`` is set only in
+    preference data, ``category`` (a hazard category or another label) only when the source has
+    one. ``origin`` is the file and the row (from 1) that it was read from: for errors, no part of
+    the content.
 
     What only the chat template reads: ``tools`` is the JSON list of the tools on offer,
     ``turn_fields`` holds ``(turn, JSON object)`` of what a turn has beside role and content

@@ -9,19 +9,25 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from finebound.errors import InputError
-from llm_validation.data.layouts import KNOWN_COLUMNS
+from llm_validation.data.columns import KNOWN_COLUMNS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 EXTENSIONS = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
 _LFS_POINTER = b"version https://git-lfs"
 _LONGEST_CELL = 2**31 - 1
 _AS_UTF8 = "Save the file again as UTF-8."
+_LIST_START = re.compile(r'\s*(?:\{\s*"data"\s*:\s*)?\[\s*')
+_LIST_END = re.compile(r"\s*\]\s*\Z")
+_COMMA = re.compile(r"\s*,\s*")
 
 
 def data_extension(path: Path) -> str | None:
@@ -34,13 +40,18 @@ def data_extension(path: Path) -> str | None:
 
 
 def read_rows(
-    path: Path, *, only: Collection[str] | None = None
+    path: Path,
+    *,
+    vectors: bool = True,
+    rows_of: Callable[[dict[str, Any]], list[Any] | None] | None = None,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a file in their order, each with its 1-based number.
 
     The number of a JSON Lines row is its line; elsewhere records are counted, a CSV header not.
-    Of Parquet's columns, those not in ``only`` (where it is given) keep their name alone: decoding
-    them may be slow. Raises InputError for a file that cannot be read whole; nothing is skipped.
+    Without ``vectors``, Parquet's columns of lists of numbers keep their name alone: decoding
+    embeddings is slow. ``rows_of`` finds the rows in a JSON file that is one object (default: those
+    under ``data``). Raises InputError for a file that cannot be read whole, and for a JSON object
+    with one key twice; nothing is skipped.
     """
     extension = data_extension(path)
     if extension is None:
@@ -51,9 +62,9 @@ def read_rows(
             file=path,
         )
     readers = {
-        ".json": _read_json,
+        ".json": partial(_read_json, rows_of=rows_of),
         ".csv": _read_csv,
-        ".parquet": partial(_read_parquet, only=only),
+        ".parquet": partial(_read_parquet, vectors=vectors),
     }
     with _opened(path) as stream:
         yield from readers.get(extension, _read_jsonl)(stream, path)
@@ -102,8 +113,26 @@ def _not_utf8(error: UnicodeDecodeError, path: Path, row: int | None) -> InputEr
     )
 
 
+class _KeyTwiceError(ValueError):
+    """One JSON object names a key twice, of which parsers keep the last without a word."""
+
+
+def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _KeyTwiceError(next(name for name in names if names.count(name) > 1))
+    return found
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_keys_once)
+
+
 def _malformed(error: Exception, path: Path, row: int | None, text: str) -> InputError:
-    if "\0" in text:
+    if isinstance(error, _KeyTwiceError):
+        what = f"one JSON object has the key {str(error)[:60]!r} twice"
+        remedy = "Give each key once: it cannot be told which value is meant."
+    elif "\0" in text:
         what, remedy = "contains a NUL character", "Remove it: the file may be damaged."
     else:
         what, remedy = f"malformed JSON: {error}", "Correct or remove the row."
@@ -126,7 +155,7 @@ def _read_jsonl(stream: IO[bytes], path: Path) -> Iterator[tuple[int, dict[str, 
     try:
         for row, line in enumerate(lines, 1):
             if line and not line.isspace():
-                yield row, _as_object(json.loads(line), path, row)
+                yield row, _as_object(_JSON.decode(line), path, row)
     except UnicodeDecodeError as error:
         raise _not_utf8(error, path, row + 1) from error
     except (ValueError, RecursionError) as error:
@@ -140,20 +169,30 @@ def _read_jsonl(stream: IO[bytes], path: Path) -> Iterator[tuple[int, dict[str, 
         raise _malformed(error, path, row, line) from error
 
 
-def _read_json(stream: IO[bytes], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _read_json(
+    stream: IO[bytes],
+    path: Path,
+    *,
+    rows_of: Callable[[dict[str, Any]], list[Any] | None] | None = None,
+) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         text = stream.read().removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         raise _not_utf8(error, path, None) from error
+    if text.lstrip()[:1] == "[":
+        yield from _elements(text, path)
+        return
     try:
-        content = json.loads(text)
+        content = _JSON.decode(text)
     except (ValueError, RecursionError) as error:
         if str(error).startswith("Extra data") and text.lstrip().startswith("{"):
             # Many hubs call JSON Lines ".json".
-            yield from _read_jsonl(io.BytesIO(text.encode()), path)
+            yield from _read_jsonl(io.BytesIO(text.encode("utf-8", "surrogatepass")), path)
             return
         raise _malformed(error, path, _broken_element(text), text) from error
-    rows = content.get("data") if isinstance(content, dict) else content
+    rows = None
+    if isinstance(content, dict):
+        rows = content.get("data") if rows_of is None else rows_of(content)
     if not isinstance(rows, list):
         found = f"a JSON {type(content).__name__}"
         if isinstance(content, dict):
@@ -167,20 +206,40 @@ def _read_json(stream: IO[bytes], path: Path) -> Iterator[tuple[int, dict[str, A
         yield row, _as_object(value, path, row)
 
 
-def _broken_element(text: str) -> int | None:
-    """The 1-based element of a JSON list at which parsing stops; None when not in a list."""
-    opening = re.match(r'\s*(?:\{\s*"data"\s*:\s*)?\[\s*', text)
-    if opening is None:
-        return None
-    decoder, place, row = json.JSONDecoder(), opening.end(), 0
-    separator = re.compile(r"\s*,\s*")
+def _elements(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The elements of a JSON list, decoded one by one: a long list is never held whole."""
+    place, row = _LIST_START.match(text).end(), 0
+    if _LIST_END.match(text, place):
+        return
     while True:
         row += 1
         try:
-            _, place = decoder.raw_decode(text, place)
+            value, place = _JSON.raw_decode(text, place)
+        except (ValueError, RecursionError) as error:
+            raise _malformed(error, path, row, text) from error
+        yield row, _as_object(value, path, row)
+        comma = _COMMA.match(text, place)
+        if comma is None:
+            break
+        place = comma.end()
+    if not _LIST_END.match(text, place):
+        error = json.JSONDecodeError("Expecting ',' or the list's end", text, place)
+        raise _malformed(error, path, row, text)
+
+
+def _broken_element(text: str) -> int | None:
+    """The 1-based element of the list in ``{"data": [...`` at which parsing stops, or None."""
+    opening = _LIST_START.match(text)
+    if opening is None:
+        return None
+    place, row = opening.end(), 0
+    while True:
+        row += 1
+        try:
+            _, place = _JSON.raw_decode(text, place)
         except (ValueError, RecursionError):
             return row
-        comma = separator.match(text, place)
+        comma = _COMMA.match(text, place)
         if comma is None:
             return row
         place = comma.end()
@@ -239,7 +298,7 @@ def _checked_header(cells: list[str], path: Path) -> list[str]:
 
 
 def _read_parquet(
-    stream: IO[bytes], path: Path, *, only: Collection[str] | None
+    stream: IO[bytes], path: Path, *, vectors: bool
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -248,9 +307,10 @@ def _read_parquet(
     try:
         source = pa.BufferReader(stream.read()) if path.suffix.lower() == ".gz" else stream
         file = pq.ParquetFile(source)
-        names = file.schema_arrow.names
-        needed = [name for name in names if only is None or name in only]
-        # The others keep their name, for errors list it.
+        schema = file.schema_arrow
+        names = schema.names
+        needed = [field.name for field in schema if vectors or not _is_vector(field.type)]
+        # The others keep their name, for errors and readings list it.
         blank = dict.fromkeys(names)
         for batch in file.iter_batches(batch_size=1024, columns=needed):
             for values in batch.to_pylist():
@@ -258,10 +318,24 @@ def _read_parquet(
                 yield row, {**blank, **values}
     except UnicodeDecodeError as error:
         raise _not_utf8(error, path, row + 1) from error
-    except (pa.ArrowException, OSError) as error:
+    except InputError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise InputError(
-            f"not a readable Parquet file: {error}.",
+            f"not a readable Parquet file: {' '.join(str(error).split())[:300]}.",
             remedy="Write or download it again.",
             file=path,
             row=row + 1 if row else None,
         ) from error
+
+
+def _is_vector(kind: pa.DataType) -> bool:
+    """Whether values are lists of numbers, of any depth."""
+    import pyarrow as pa
+
+    depth = 0
+    while (
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    ):
+        kind, depth = kind.value_type, depth + 1
+    return depth > 0 and pa.types.is_primitive(kind)

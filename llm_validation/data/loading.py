@@ -7,7 +7,7 @@ from pathlib import Path
 
 from finebound.errors import InputError
 from llm_validation.data.dataset import Dataset, Example
-from llm_validation.data.layouts import KNOWN_COLUMNS, read_examples
+from llm_validation.data.layouts import read_examples
 from llm_validation.data.mt_pref import is_released, x_to_english
 from llm_validation.data.references import did_you_mean, find_table
 
@@ -66,7 +66,7 @@ def _load(ref: str | Path, drop: bool) -> Dataset:
     table = find_table(ref, with_answers=True)
     examples: list[Example] = []
     left_out: Counter[str] = Counter()
-    for file, rows in table.parts(only=KNOWN_COLUMNS):
+    for file, rows in table.parts(vectors=False):
         some, unusable = read_examples(rows, file=file, drop_unusable=drop or table.drop_unusable)
         examples += some
         left_out += unusable

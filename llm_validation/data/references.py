@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,14 +32,12 @@ class Table:
     rows: tuple[str, NumberedRows] | None = None
     drop_unusable: bool = False
 
-    def parts(
-        self, *, only: Collection[str] | None = None
-    ) -> Iterator[tuple[str | Path, NumberedRows]]:
-        """Each file and its numbered rows; ``only`` is that of ``read_rows``."""
+    def parts(self, *, vectors: bool = True) -> Iterator[tuple[str | Path, NumberedRows]]:
+        """Each file and its numbered rows; ``vectors`` is that of ``read_rows``."""
         if self.rows is not None:
             yield self.rows
         for file in self.files:
-            yield file, read_rows(file, only=only)
+            yield file, read_rows(file, vectors=vectors)
 
 
 def find_table(ref: str | Path, *, with_answers: bool = False) -> Table:
