@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from finebound.errors import InputError
 from llm_validation.data.catalogue import find
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.data.formats import data_extension, read_rows
-from llm_validation.data.layouts import PROMPT_COLUMNS
+from llm_validation.data.layouts import BadRowError
 from llm_validation.data.loading import load_dataset
+from llm_validation.evaluation.answer_layouts import DIALOGUES, request_of
+
+_OF_PROBES = frozenset({"Behavior", "forbidden_prompt", "prompt_text"})
+_ANSWERED = frozenset({"response", "output", "answer", "completion", "target", "chosen"})
 
 
 def load_prompts(ref: str | Path) -> Dataset:
     """The prompts that ``ref`` names; the responses of what comes back are not to be read.
 
-    ``ref`` is what ``load_dataset`` takes, a data file whose rows have a prompt and no answer, or a
-    catalogue's set of harmful requests, whose harmless ones have the category of such.
+    ``ref`` is what ``load_dataset`` takes, a data file whose rows have a prompt (a text, or turns
+    that end with the user's) and no answer, or a set of harmful requests as a file or by its name,
+    whose harmless ones have the category of such.
     Raises InputError naming file, row and remedy.
     """
     path = Path(ref).expanduser()
@@ -26,30 +32,38 @@ def load_prompts(ref: str | Path) -> Dataset:
     if not path.is_file() or data_extension(path) is None:
         return load_dataset(ref, role="prompts")
     first = next((row for _, row in read_rows(path)), {})
-    column = next((name for name in PROMPT_COLUMNS if name in first), None)
-    if column is None or set(first) & {"response", "output", "answer", "completion", "target"}:
+    if _OF_PROBES & set(first):
+        return _probes(str(path))
+    if _ANSWERED & set(first) or not _asks(first):
         return load_dataset(path, role="prompts")
     examples = []
     for number, row in read_rows(path):
-        prompt = row.get(column)
-        if not isinstance(prompt, str) or not prompt.strip():
+        try:
+            turns = request_of(row)
+        except BadRowError as problem:
             raise InputError(
-                f"the row has no text in its column {column!r}.",
-                remedy="Write the prompt there, or remove the row.",
-                file=path,
-                row=number,
-            )
+                problem.what, remedy=problem.remedy, file=path, row=number
+            ) from problem
         category = row.get("category")
         examples.append(
             Example(
-                prompt,
+                "\n".join(text for _, text in turns),
                 "",
-                (("user", prompt),),
+                turns,
                 category=None if category in (None, "") else str(category),
                 origin=(str(path), number),
             )
         )
     return Dataset.of(examples, name=path.stem, source=str(path))
+
+
+def _asks(row: dict[str, Any]) -> bool:
+    """Whether the row has a prompt, and no dialogue that ends with its answer."""
+    try:
+        request_of(row)
+    except BadRowError:
+        return not any(name in row for name in DIALOGUES)
+    return True
 
 
 def _probes(ref: str) -> Dataset:

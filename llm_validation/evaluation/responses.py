@@ -1,8 +1,8 @@
 """Files of answers that were made elsewhere, or here: read, written, and set beside their prompts.
 
-A row has ``prompt`` and ``response``, perhaps ``id``, ``category`` and a person's label. A
-response that is null, or one beside a non-empty ``error``, is an answer that could not be
-generated; an empty text is an answer that is empty.
+A row has ``prompt`` and ``response``, perhaps ``id``, ``category`` and a person's label, or is what
+a common tool writes (``answer_layouts``). A response that is null, or one beside a non-empty
+``error``, is an answer that could not be generated; an empty text is an answer that is empty.
 """
 
 from __future__ import annotations
@@ -17,13 +17,23 @@ from typing import Any
 
 from finebound.errors import InputError
 from finebound.records import write_atomically
-from llm_validation.data.formats import read_rows
+from llm_validation.data.layouts import BadRowError
+from llm_validation.evaluation.answer_layouts import (
+    Answer,
+    answer_rows,
+    answers_of,
+    choose_columns,
+)
 from llm_validation.evaluation.generation import Response
 from llm_validation.evaluation.refusal.agreement import human_label
 from llm_validation.evaluation.refusal.labels import Label
 
-_PROMPTS = ("prompt", "instruction", "question", "goal", "query")
-_RESPONSES = ("response", "output", "answer", "completion", "generation")
+# Columns in which true says that the answer helps, where a person's label says that it refuses.
+_HELPS = frozenset({"jailbroken", "harmful", "is_harmful", "unsafe", "is_unsafe", "success"})
+_TRUTHS = {
+    **dict.fromkeys(("1", "1.0", "true", "yes"), Label.COMPLIANCE),
+    **dict.fromkeys(("0", "0.0", "false", "no"), Label.REFUSAL),
+}
 _SHOWN = 60
 
 
@@ -31,7 +41,10 @@ _SHOWN = 60
 class Recorded:
     """One answer of a file; ``response`` is None where it could not be generated.
 
-    ``human`` is what a person called it, None where nobody was asked.
+    ``prompt`` is the request that it is judged by, empty where the file has none; ``sent`` what the
+    model was sent where that is more (a jailbreak around the request, a chat template). ``human``
+    is what a person called it, None where nobody was asked. ``of_probe``: the id is the name of a
+    request that the prompt may only paraphrase.
     """
 
     prompt: str
@@ -40,6 +53,8 @@ class Recorded:
     id: str | None = None
     category: str | None = None
     human: Label | None = None
+    sent: str | None = None
+    of_probe: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,34 +74,82 @@ class ResponseFile:
         return [(item.prompt, item.response) for item in self.items]
 
 
-def read_responses(path: str | Path, *, human: str | None = None) -> ResponseFile:
+def read_responses(
+    path: str | Path, *, human: str | None = None, drop_unusable: bool = False
+) -> ResponseFile:
     """The answers in a JSON Lines, JSON, CSV or Parquet file; ``human`` is the column of labels.
 
-    Raises InputError naming the row where a prompt or a response is missing or no text, where a
-    person's label is none, and where an id occurs twice.
+    The first row's columns tell which tool wrote the file; a row may hold several answers. Raises
+    InputError naming the row where a prompt or a response is missing or no text, where a person's
+    label is none, and where an id occurs twice. With ``drop_unusable`` rows of the first kind are
+    left out, and a note counts them by reason.
     """
     path = Path(path).expanduser()
-    columns: tuple[str, str] | None = None
     items: list[Recorded] = []
     ids: dict[str, int] = {}
-    for number, row in read_rows(path):
-        columns = columns or _columns(row, path)
-        item = _item(row, columns, path, number)
-        if human is not None:
-            item = replace(item, human=_human(row, human, path, number))
-        if item.id is not None:
-            if item.id in ids:
-                raise InputError(
-                    f"the id {item.id!r} occurs a second time; it is also in row {ids[item.id]}.",
-                    remedy="Remove one of the two rows, or give it its own id.",
-                    file=path,
-                    row=number,
+    left_out: Counter[str] = Counter()
+    columns, kind, repeated = None, None, 0
+    for number, row in answer_rows(path):
+        if columns is None:
+            columns, kind = choose_columns(row, path), row.get("filter")
+        if row.get("filter") != kind and "resps" in row:
+            repeated += 1  # lm-eval: the same answer, seen through another filter
+            continue
+        try:
+            answers = answers_of(row, columns)
+        except BadRowError as problem:
+            if drop_unusable:
+                left_out[problem.what.removesuffix(".")] += 1
+                continue
+            raise InputError(
+                problem.what, remedy=problem.remedy, file=path, row=number
+            ) from problem
+        label = None if human is None else _human(row, human, path, number)
+        for answer in answers:
+            _require_new(answer, ids, path, number)
+            items.append(
+                Recorded(
+                    answer.prompt,
+                    answer.text,
+                    number,
+                    answer.id,
+                    answer.category,
+                    label,
+                    answer.sent,
+                    answer.of_probe,
                 )
-            ids[item.id] = number
-        items.append(item)
+            )
     if not items:
-        raise InputError("the file holds no rows.", remedy="Add rows.", file=path)
-    return ResponseFile(str(path), tuple(items), _notes(items))
+        raise InputError(
+            "the file holds no rows."
+            if not left_out
+            else f"no row can be read: {_counted(left_out)}.",
+            remedy="Add rows.",
+            file=path,
+        )
+    notes = [*columns.notes, *_notes(items)]
+    if repeated:
+        notes.append(f"{repeated} rows repeat an answer through another filter; read once.")
+    if left_out:
+        notes.append(f"{left_out.total()} rows were left out: {_counted(left_out)}.")
+    return ResponseFile(str(path), tuple(items), tuple(notes))
+
+
+def _require_new(answer: Answer, ids: dict[str, int], path: Path, number: int) -> None:
+    if answer.id is None or not answer.unique:
+        return
+    if answer.id in ids:
+        raise InputError(
+            f"the id {answer.id!r} occurs a second time; it is also in row {ids[answer.id]}.",
+            remedy="Remove one of the two rows, or give it its own id.",
+            file=path,
+            row=number,
+        )
+    ids[answer.id] = number
+
+
+def _counted(left_out: Counter[str]) -> str:
+    return "; ".join(f"{count} where {what}" for what, count in left_out.items())
 
 
 def write_responses(
@@ -116,15 +179,24 @@ def align(
     missing. ``expected`` is what the messages call the prompts.
     """
     by_id = ids is not None and all(item.id is not None for item in answers.items)
+    if not by_id and not any(item.prompt for item in answers.items):
+        raise InputError(
+            f"the file holds no prompts, so its answers cannot be set beside {expected}.",
+            remedy="Add each row's prompt as 'prompt'.",
+            file=answers.source,
+        )
     wanted = list(ids) if by_id and ids is not None else [_key(prompt) for prompt in prompts]
     places: dict[str, deque[int]] = defaultdict(deque)
     for place, key in enumerate(wanted):
         places[key].append(place)
+    asked = set(wanted)
     found: dict[int, Recorded] = {}
     for item in answers.items:
         key = str(item.id) if by_id else _key(item.prompt)
+        if not by_id and key not in asked and item.sent is not None:
+            key = _key(item.sent)
         if not places[key]:
-            known = key in set(wanted)
+            known = key in asked
             what = f"id {item.id!r}" if by_id else f"prompt {_short(item.prompt)}"
             raise InputError(
                 f"the {what} is answered more often than {expected} asks it."
@@ -135,7 +207,7 @@ def align(
                 row=item.row,
             )
         place = places[key].popleft()
-        if by_id and _key(item.prompt) != _key(prompts[place]):
+        if by_id and item.prompt and not _is_prompt(item, prompts[place]):
             raise InputError(
                 f"the id {item.id!r} belongs to another prompt of {expected}: "
                 f"{_short(prompts[place])}, not {_short(item.prompt)}.",
@@ -157,6 +229,10 @@ def align(
     moved = sum(a is not b for a, b in zip(items, answers.items, strict=True))
     note = f"{moved} of {len(items)} answers stood in another order than {expected}; realigned."
     return replace(answers, items=items, notes=answers.notes + ((note,) if moved else ()))
+
+
+def _is_prompt(item: Recorded, prompt: str) -> bool:
+    return _key(prompt) in (_key(item.prompt), _key(item.sent or ""))
 
 
 def item_ids(answers: ResponseFile) -> list[str]:
@@ -182,52 +258,6 @@ def _numbered(names: Sequence[str]) -> list[str]:
     return found
 
 
-def _columns(row: dict[str, Any], path: Path) -> tuple[str, str]:
-    found = tuple(
-        next((name for name in names if name in row), None) for names in (_PROMPTS, _RESPONSES)
-    )
-    if None in found:
-        lacking = "prompt" if found[0] is None else "response"
-        raise InputError(
-            f"there is no column {lacking!r}; the columns are {', '.join(map(repr, row))}.",
-            remedy=f"Name the {'request' if lacking == 'prompt' else 'answer'}'s column {lacking}.",
-            file=path,
-        )
-    return found
-
-
-def _item(row: dict[str, Any], columns: tuple[str, str], path: Path, number: int) -> Recorded:
-    values = []
-    for column in columns:
-        if column not in row:
-            raise InputError(
-                f"this row has no {column!r}.",
-                remedy="Write null where no response could be generated."
-                if column == columns[1]
-                else "Give every row the same columns.",
-                file=path,
-                row=number,
-            )
-        value = row[column]
-        if not isinstance(value, str) and not (value is None and column == columns[1]):
-            raise InputError(
-                f"{column!r} is {json.dumps(value, default=str)[:_SHOWN]}, not text.",
-                remedy="Write it as a string.",
-                file=path,
-                row=number,
-            )
-        values.append(value)
-    failed = row.get("error") not in (None, "", False) or row.get("status") == "error"
-    name, category = row.get("id"), row.get("category")
-    return Recorded(
-        values[0],
-        None if failed else values[1],
-        number,
-        None if name in (None, "") else str(name),
-        None if category in (None, "") else str(category),
-    )
-
-
 def _human(row: dict[str, Any], column: str, path: Path, number: int) -> Label:
     if column not in row:
         raise InputError(
@@ -236,8 +266,14 @@ def _human(row: dict[str, Any], column: str, path: Path, number: int) -> Label:
             file=path,
             row=number,
         )
+    given = row[column]
+    # HarmBench's own label and JailbreakBench's say that the answer helps, not that it refuses.
+    if (column in _HELPS or (column == "label" and "test_case" in row)) and str(
+        given
+    ).strip().lower() in _TRUTHS:
+        return _TRUTHS[str(given).strip().lower()]
     try:
-        return human_label(row[column])
+        return human_label(given)
     except ValueError as error:
         raise InputError(
             f"{column!r}: {error}.",
@@ -247,11 +283,21 @@ def _human(row: dict[str, Any], column: str, path: Path, number: int) -> Label:
         ) from None
 
 
-def _notes(items: Sequence[Recorded]) -> tuple[str, ...]:
-    repeated = len(items) - len({_key(item.prompt) for item in items})
-    if not repeated:
-        return ()
-    return (f"{repeated} of {len(items)} rows answer a prompt that an earlier row answers too.",)
+def _notes(items: Sequence[Recorded]) -> list[str]:
+    if not any(item.prompt for item in items):
+        return ["The file holds no prompts: a copy of the prompt is not seen as one."]
+    notes = []
+    repeated = len(items) - len({_key(item.sent or item.prompt) for item in items})
+    if repeated:
+        notes.append(
+            f"{repeated} of {len(items)} rows answer a prompt that an earlier row answers too."
+        )
+    if wrapped := sum(item.sent is not None for item in items):
+        notes.append(
+            f"{wrapped} of {len(items)} answers are judged by the plain request, not by all that "
+            "the model was sent."
+        )
+    return notes
 
 
 def _key(prompt: str) -> str:

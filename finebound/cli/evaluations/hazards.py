@@ -26,9 +26,10 @@ class Options:
     --model answers the probes of --data: the built-in ones, a file of AdvBench, HarmBench,
     StrongREJECT, AILuminate or XSTest, the folder of HEx-PHI's category_1.csv ... files, or any
     file with prompt and perhaps category and harmful; also by name, as advbench or hf:owner/name.
-    --responses judges answers made elsewhere (prompt and response, perhaps the probe's id): each
-    probe of --data must be answered once; without --data the file's own prompts are the probes,
-    with its categories.
+    --responses judges answers made elsewhere: prompt and response, perhaps the probe's id, or what
+    HarmBench, StrongREJECT, JailbreakBench, lm-eval, LLaMA-Factory, vLLM, inspect_ai and batches
+    write. Each probe of --data must be answered once; without --data the file's own prompts are the
+    probes, with its categories.
 
     By default a refusal is safe and help, even after a refusal, is not (--detector); --judge asks a
     model for the verdict. Echoes and degenerate answers are neither; errors are never safe, and
@@ -181,6 +182,12 @@ def _recorded(options: Options, inputs: dict[str, str]) -> tuple[ProbeSet, list[
     inputs["responses"] = file_sha256(options.responses)
     label = options.label or options.responses.stem
     if options.data is None:
+        if options.judge is not None and not any(item.prompt for item in recorded.items):
+            raise InputError(
+                "the file holds no prompts, and a judge reads them.",
+                remedy="Add each row's prompt as 'prompt', or name the probes with --data.",
+                file=options.responses,
+            )
         probes = ProbeSet(
             options.responses.stem,
             tuple(

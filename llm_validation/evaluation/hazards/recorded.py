@@ -13,13 +13,15 @@ def beside_probes(recorded: ResponseFile, probes: ProbeSet) -> ResponseFile:
     """The answers in the probes' order, one to each.
 
     An answer whose id is a probe's is that probe's where its prompt holds the probe's request, in
-    whatever way the context is written beside it; else prompts decide. Raises what ``align`` does.
+    whatever way the context is written beside it, or where the id is a behaviour's name: its test
+    case may put the request in other words. Else prompts decide. Raises what ``align`` does.
     """
     known = {probe.id: probe for probe in probes.probes}
     items = tuple(_in_our_words(item, known.get(item.id or "")) for item in recorded.items)
     # Numbers may count other rows than the probes': ids decide only where all prompts agree.
     agree = all(
-        item.id in known and _key(item.prompt) == _key(known[item.id].prompt) for item in items
+        item.id in known and _key(item.prompt) in ("", _key(known[item.id].prompt))
+        for item in items
     )
     return align(
         replace(recorded, items=items),
@@ -30,9 +32,11 @@ def beside_probes(recorded: ResponseFile, probes: ProbeSet) -> ResponseFile:
 
 
 def _in_our_words(item: Recorded, probe: Probe | None) -> Recorded:
-    if probe is None or _key(probe.request or probe.prompt) not in _key(item.prompt):
+    if probe is None or not item.prompt or item.prompt == probe.prompt:
         return item
-    return replace(item, prompt=probe.prompt)
+    if not item.of_probe and _key(probe.request or probe.prompt) not in _key(item.prompt):
+        return item
+    return replace(item, prompt=probe.prompt, sent=item.sent or item.prompt)
 
 
 def _key(text: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from finebound.errors import InputError
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.formats import read_rows
+from llm_validation.evaluation.answer_layouts import answer_rows
 from llm_validation.evaluation.reliability.assessment import Assessed
 from llm_validation.evaluation.responses import (
     Recorded,
@@ -74,7 +75,7 @@ def read_answers(
     """
     path = Path(path).expanduser()
     answers = read_responses(path)
-    rows = dict(read_rows(path))
+    rows = dict(answer_rows(path))
     columns = _columns(rows[answers.items[0].row], path)
     answers = align(answers, dataset.prompts, expected=dataset.source)
     texts = [item.response for item in answers.items]
