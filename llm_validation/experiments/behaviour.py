@@ -143,6 +143,7 @@ def start_folder(prepared: Prepared, run: RunConfig) -> Path | None:
 def start_of(run: RunConfig, loaded: LoadedModel) -> LoadedModel:
     """The model of a run before its first step; ``loaded`` is theta_s and is changed in place."""
     from llm_validation.training.methods import attach
+    from llm_validation.training.precision import resolve_precision
 
     plan = run.plan
     model = attach(
@@ -150,7 +151,7 @@ def start_of(run: RunConfig, loaded: LoadedModel) -> LoadedModel:
         plan.method,
         seed=plan.seed,
         tokenizer=loaded.tokenizer,
-        compute=plan.precision,
+        compute=resolve_precision(plan.precision).used,
     )
     return replace(loaded, model=model.eval(), name=f"{loaded.name} + {plan.method.kind}")
 

@@ -89,8 +89,8 @@ def prepare(
     """Draw the rows, align the model (or read it from the cache), answer the proxy's prompts.
 
     With ``alignment`` null nothing is trained: the model as it is, with its adapter merged if it
-    has one, is theta_s. Everything is written into ``out``, and made only once. Raises InputError when ``out`` holds
-    an experiment with another model, other rows or another alignment.
+    has one, is theta_s. Everything is written into ``out``, and made only once. Raises InputError
+    when ``out`` holds an experiment with another model, other rows or another alignment.
     """
     from llm_validation.training.alignment import align
 

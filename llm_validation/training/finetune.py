@@ -52,6 +52,7 @@ from llm_validation.training.parameter_constraint import (
     fisher_diagonal,
 )
 from llm_validation.training.plan import TrainingPlan
+from llm_validation.training.precision import precision_of
 from llm_validation.training.record import (
     REFERENCE,
     TRAIN_PROXY,
@@ -131,6 +132,7 @@ def finetune(
     run = RunFolder(Path(out), identity, main=int(os.environ.get("RANK", "0")) == 0)
     if run.is_done:
         return finished_run(run, model)
+    precision = precision_of(run.document, plan.precision)
     if not plan.method.starts_at_theta_s and run.is_new and 0 in read_evaluations(run.evaluations):
         raise ValueError(
             f"{run.evaluations} holds losses of step 0, and a {plan.method.kind} run has to "
@@ -146,6 +148,8 @@ def finetune(
         sets[TRAIN_PROXY] = (proxy, encode_checked(proxy, reader, plan, role="proxy"))
     for name, dataset in monitors.items():
         sets[name] = (dataset, encode_checked(dataset, reader, plan, role=f"monitor {name}"))
+    # The identity has what was asked for, so that a run may be resumed on another machine.
+    given, plan = plan.given(), replace(plan, precision=precision.used)
     prepared = attach(
         model.model,
         plan.method,
@@ -155,7 +159,8 @@ def finetune(
     )
     use_cache = prepared.config.use_cache
     with generators_kept(), without_bars():
-        run.begin(model, plan, {name: (data, len(rows)) for name, (data, rows) in sets.items()})
+        used = {name: (data, len(rows)) for name, (data, rows) in sets.items()}
+        run.begin(model, plan, used, given=given, precision=precision)
         work = _Work(prepared, model, plan, run, {n: rows for n, (_, rows) in sets.items()})
         try:
             work.build(alignment, progress, collate)

@@ -86,7 +86,8 @@ class TrainingPlan:
     optimiser step, over all processes; ``gradient_accumulation`` cuts a process's share into so
     many micro-batches and changes nothing but memory. Rows above ``max_length`` tokens are an
     error, or left out with ``drop_long``. ``precision`` "bf16" computes in bfloat16 with float32
-    weights. ``clip`` is the largest gradient norm (None: none). ``epsilon`` of a
+    weights; "auto" does where the machine has the instructions for it (``training.precision``).
+    ``clip`` is the largest gradient norm (None: none). ``epsilon`` of a
     loss constraint is the rise of the proxy's loss above its value at the start, enforced by
     dual ascent: lambda starts at ``dual_start`` and moves by ``dual_rate`` times the violation
     (nats per token) of each step. ``objective`` None is supervised fine-tuning on the task's
@@ -109,7 +110,7 @@ class TrainingPlan:
     momentum: float = 0.0
     weight_decay: float = 0.0
     clip: float | None = 1.0
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
     gradient_checkpointing: bool = False
     seed: int = 0
     early_stopping: EarlyStopping | None = None
@@ -330,7 +331,7 @@ class TrainingPlan:
 _CHOICES = {
     "schedule": ("constant", "linear", "cosine"),
     "optimizer": ("adamw", "sgd"),
-    "precision": ("fp32", "bf16"),
+    "precision": ("fp32", "bf16", "auto"),
     "training_sets_at": ("ends", "all"),
 }
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from llm_validation.models.loading import LoadedModel
 from llm_validation.training.evaluation import read_evaluations
 from llm_validation.training.methods import base_of
 from llm_validation.training.plan import TrainingPlan, plan_from_dict
+from llm_validation.training.precision import Precision
 from llm_validation.training.terms import AlignmentPair
 
 RUN, STEPS, EVALUATIONS, CHECKPOINTS = "run.json", "steps.json", "evaluations", "checkpoints"
@@ -99,11 +100,18 @@ def read_run(folder: str | Path) -> FinetuneRun:
     steps = {name: np.array(values, dtype=np.float64) for name, values in columns.items()}
     return FinetuneRun(
         folder=folder,
-        plan=plan_from_dict(document["identity"]["plan"]),
+        plan=_plan_used(document),
         document=document,
         steps=steps,
         evaluations=read_evaluations(folder / EVALUATIONS),
     )
+
+
+def _plan_used(document: Mapping[str, Any]) -> TrainingPlan:
+    """The run's plan, with the precision that "auto" stood for where it was made."""
+    asked = plan_from_dict(document["identity"]["plan"])
+    used = document.get("precision", {}).get("used", asked.precision)
+    return replace(asked, precision=used)
 
 
 def identity_of(
@@ -166,11 +174,18 @@ class RunFolder:
         model: LoadedModel,
         plan: TrainingPlan,
         data: Mapping[str, tuple[Dataset, int]],
+        *,
+        given: Mapping[str, Any],
+        precision: Precision,
     ) -> None:
-        """Write what the run is going to do. ``data``: each set and how many rows it uses."""
+        """Write what the run is going to do. ``data``: each set and how many rows it uses.
+
+        ``given`` are the settings that were asked for, ``plan`` has the ``precision`` that is used.
+        """
         template = model.tokenizer.get_chat_template().encode("utf-8", "surrogatepass")
         self.document |= {
             "sha256": sha256_of(self.identity),
+            "precision": asdict(precision),
             "model": {
                 "name": model.name,
                 "sha256": model.sha256,
@@ -188,7 +203,7 @@ class RunFolder:
                 for name, (dataset, used) in data.items()
             },
             "manifest": manifest(
-                given=plan.given(),
+                given=given,
                 inputs={name: dataset.sha256 for name, (dataset, _) in data.items()},
                 seed=plan.seed,
             ),
