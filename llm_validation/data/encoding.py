@@ -5,26 +5,30 @@ Every measure and every fine-tune encodes here, so that all losses are of the sa
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from finebound.errors import InputError
-from llm_validation.data.dataset import Dataset
+from llm_validation.data.answer_spans import Unfound
+from llm_validation.data.conversations import SupervisedTurns, rendered_answers, turns_of
+from llm_validation.data.dataset import Dataset, Example
+from llm_validation.data.encoding_notes import Seen
+from llm_validation.data.rendering import Request, TemplateFault, render
+from llm_validation.data.token_spans import token_spans
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
 IGNORED_LABEL = -100
-# Llama 3's templates write today's date into the prompt unless they are given one; this is their
-# own default. Templates without a date ignore it.
-TEMPLATE_DATE = "26 Jul 2024"
-_GENERATION_BLOCK = re.compile(r"\{%-?\s*generation\s*-?%\}")
+OnLong = Literal["error", "drop", "truncate"]
+_ROWS = 1024  # encoded together
+_NAMED = 8
+_Place = tuple[str, int]  # file and row, for errors
 
 
 @dataclass(frozen=True)
@@ -32,16 +36,30 @@ class Encoded:
     """One row of tokens.
 
     ``input_ids`` int32 ``[t]``; ``supervised`` bool ``[t]``, True where the token is part of the
-    loss: the answer and its end-of-turn token. Never the first token: nothing predicts it.
-    ``row`` is the 1-based row of the dataset it came from.
+    loss: the answers and their end-of-turn tokens. Never the first token: nothing predicts it.
+    ``row`` is the 1-based row of the dataset it came from; ``cut`` says that its end is missing.
     """
 
     input_ids: np.ndarray
     supervised: np.ndarray
     row: int = 0
+    cut: bool = False
 
     def __len__(self) -> int:
         return len(self.input_ids)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Encoded rows, the numbers of those that were too long, and what a person should know.
+
+    ``dropped`` and ``cut`` are 1-based rows of the dataset; ``notes`` are whole sentences.
+    """
+
+    rows: list[Encoded]
+    dropped: tuple[int, ...]
+    cut: tuple[int, ...]
+    notes: tuple[str, ...]
 
 
 def encode(
@@ -49,76 +67,110 @@ def encode(
     tokenizer: PreTrainedTokenizerBase,
     *,
     max_length: int,
-    on_long: Literal["error", "drop"] = "error",
+    on_long: OnLong = "error",
+    turns: SupervisedTurns = "all",
 ) -> list[Encoded]:
+    """The rows of ``encode_noted``; rows that were left out or cut are a warning."""
+    found = encode_noted(dataset, tokenizer, max_length=max_length, on_long=on_long, turns=turns)
+    for rows, what in ((found.dropped, "dropped"), (found.cut, "cut")):
+        if rows:
+            warnings.warn(
+                f"{_where(dataset)}: {what} {len(rows)} of {len(dataset)} rows with more than "
+                f"{max_length} tokens.",
+                stacklevel=2,
+            )
+    return found.rows
+
+
+def encode_noted(
+    dataset: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int,
+    on_long: OnLong = "error",
+    turns: SupervisedTurns = "all",
+) -> Encoding:
     """Tokenise every example with its answer, by the tokenizer's chat template.
 
     Where the template marks its answers (``{% generation %}``), its mark says what is supervised.
     Elsewhere it is what follows the generation prompt, up to and with the end-of-turn token.
+    ``turns`` "all" supervises every assistant turn, as TRL, LLaMA-Factory and axolotl do, but for
+    those that the source marks as not to be learnt; "last" the answer alone. Of a row with a
+    rejected answer it is always the answer alone.
 
-    Rows longer than ``max_length`` tokens raise InputError; with ``on_long="drop"`` they are left
-    out and a warning tells how many. InputError too for a row that the template refuses or that
-    has no supervised token.
+    Rows longer than ``max_length`` tokens raise InputError, which names them; with ``on_long``
+    "drop" they are left out, with "truncate" their first ``max_length`` tokens stay, and rows
+    without a supervised token among these are left out. InputError too for a row that the template
+    refuses, that has tools or tool calls which it does not write, or that has no supervised token.
     """
-    where = dataset.name if dataset.source == "memory" else dataset.source
     # A sample's rows are named as in the file that they come from.
     places = [
-        example.origin or (where, row) for row, example in enumerate(dataset.examples, start=1)
+        example.origin or (_where(dataset), row)
+        for row, example in enumerate(dataset.examples, start=1)
     ]
     _check_text(dataset, places)
-    conversations = [
-        (_turns(example.messages), {"role": "assistant", "content": example.response})
-        for example in dataset.examples
-    ]
-    by_mark = tokenizer.is_fast and _GENERATION_BLOCK.search(tokenizer.get_chat_template())
-    ids, masks = (_by_mark if by_mark else _by_prefix)(conversations, tokenizer, places)
-
-    encoded = []
-    too_long = 0
-    for row, (row_ids, mask) in enumerate(zip(ids, masks, strict=True), start=1):
-        file, file_row = places[row - 1]
-        if len(row_ids) > max_length:
-            if on_long == "drop":
-                too_long += 1
-                continue
-            raise InputError(
-                f"The row has {len(row_ids)} tokens, and the limit is {max_length}.",
-                remedy="Raise --max-length (as far as the model's context goes), or shorten or "
-                "drop the row.",
-                file=file,
-                row=file_row,
-            )
-        mask[:1] = False
-        if not mask.any():
-            raise InputError(
-                "The row has no supervised token: its answer is empty, or the chat template marks "
-                "none of it.",
-                remedy="Write an answer, or drop the row.",
-                file=file,
-                row=file_row,
-            )
-        encoded.append(Encoded(np.asarray(row_ids, dtype=np.int32), mask, row))
-    if too_long == len(dataset) > 0:
+    encoded: list[Encoded] = []
+    long: dict[int, int] = {}
+    dropped: list[int] = []
+    seen = Seen()
+    for start in range(0, len(dataset), _ROWS):
+        some = slice(start, start + _ROWS)
+        rows = _encode_rows(dataset.examples[some], tokenizer, places[some], turns, seen)
+        for row, (ids, mask) in enumerate(rows, start=start + 1):
+            mask[:1] = False
+            if not mask.any():
+                file, file_row = places[row - 1]
+                raise InputError(
+                    "The row has no supervised token: its answer is empty, or the chat template "
+                    "marks none of it.",
+                    remedy="Write an answer, or drop the row.",
+                    file=file,
+                    row=file_row,
+                )
+            if len(ids) > max_length:
+                long[row] = len(ids)
+                if on_long != "truncate" or not mask[:max_length].any():
+                    dropped.append(row)
+                    continue
+            kept = np.asarray(ids[:max_length], dtype=np.int32)
+            encoded.append(Encoded(kept, mask[:max_length], row, row in long))
+    if long and on_long == "error":
+        raise _too_long(long, places, max_length, len(dataset))
+    if len(dropped) == len(dataset) > 0:
+        no_answer = ", and no answer begins before" if on_long == "truncate" else ""
         raise InputError(
-            f"Every one of the {too_long} rows has more than {max_length} tokens.",
+            f"Every one of the {len(dataset)} rows has more than {max_length} tokens{no_answer}.",
             remedy="Raise --max-length, or shorten the rows.",
-            file=where,
+            file=_where(dataset),
         )
-    if too_long:
-        warnings.warn(
-            f"{where}: dropped {too_long} of {len(dataset)} rows with more than {max_length} "
-            "tokens.",
-            stacklevel=2,
-        )
-    return encoded
+    cut = tuple(row.row for row in encoded if row.cut)
+    more = []
+    if cut:
+        more.append(f"{len(cut)} of {len(dataset)} rows are cut to {max_length} tokens.")
+    if dropped:
+        more.append(f"{len(dropped)} of {len(dataset)} rows are left out as too long.")
+    return Encoding(encoded, tuple(dropped), cut, (*seen.notes(turns), *more))
 
 
 def prompt_text(messages: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerBase) -> str:
     """The templated text that a model answers: ``(role, content)`` turns and generation prompt.
 
-    Tokenise it with ``add_special_tokens=False``: the template has written them already.
+    Tokenise it with ``add_special_tokens=False``: the template has written them already. Raises
+    InputError as ``encode``.
     """
-    return _render(_turns(messages), tokenizer, add_generation_prompt=True)
+    return prompt_texts([messages], tokenizer)[0]
+
+
+def prompt_texts(
+    conversations: Sequence[Sequence[tuple[str, str]]], tokenizer: PreTrainedTokenizerBase
+) -> list[str]:
+    """``prompt_text`` of many conversations; an error names the row by its number from 1."""
+    requests = [Request(turns_of(messages), True) for messages in conversations]
+    found = render(requests, tokenizer)
+    for row, text in enumerate(found, start=1):
+        if isinstance(text, TemplateFault):
+            raise text.error(row=row if len(found) > 1 else None)
+    return [text.text for text in found]
 
 
 def collate(encoded: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
@@ -163,134 +215,89 @@ def token_budget_batches(encoded: Sequence[Sized], *, tokens: int) -> list[list[
     return batches
 
 
-_Message = dict[str, str]
-_Conversations = list[tuple[list[_Message], _Message]]
-_Place = tuple[str, int]  # file and row, for errors
-_IdsAndMasks = tuple[list[list[int]], list[np.ndarray]]
+def _encode_rows(
+    examples: Sequence[Example],
+    tokenizer: PreTrainedTokenizerBase,
+    places: Sequence[_Place],
+    turns: SupervisedTurns,
+    seen: Seen,
+) -> list[tuple[list[int], np.ndarray]]:
+    """Ids ``[t]`` and which of them are supervised ``[t]``, of every example."""
+    found = rendered_answers(examples, tokenizer, turns)
+    for (file, row), answers in zip(places, found, strict=True):
+        if isinstance(answers, TemplateFault):
+            raise answers.error(file, row)
+        if isinstance(answers, Unfound):
+            raise _unfound(answers, file, row)
+        _require_whole_characters(answers.text, file, row)
+    encoded = token_spans([a.text for a in found], [a.spans for a in found], tokenizer)
+    asked = [place for place, answers in enumerate(found) if answers.prompt is not None]
+    prompts = token_spans([found[i].prompt or "" for i in asked], [()] * len(asked), tokenizer)
+    as_asked = {place: prompt.ids for place, prompt in zip(asked, prompts, strict=True)}
+    for place, (answers, row) in enumerate(zip(found, encoded, strict=True)):
+        letters = next((text for text in row.merged if text.strip()), None)
+        if letters is not None and answers.prompt is not None:
+            why = f"{letters!r} beside it and letters of it are one token"
+            raise _unfound(Unfound(why), *places[place])
+        seen.add(examples[place], answers, row, as_asked.get(place))
+    return [(row.ids, row.mask) for row in encoded]
 
 
-def _by_mark(
-    conversations: _Conversations, tokenizer: PreTrainedTokenizerBase, places: list[_Place]
-) -> _IdsAndMasks:
-    """Supervise the last run of tokens that the template marks; earlier answers are context."""
-    all_ids, masks = [], []
-    for place, (turns, answer) in zip(places, conversations, strict=True):
-        with_mask = _apply(
-            [*turns, answer],
-            tokenizer,
-            place,
-            tokenize=True,
-            return_dict=True,
-            return_assistant_tokens_mask=True,
+def _unfound(reason: Unfound, file: str, row: int) -> InputError:
+    if reason.unwritten:
+        return InputError(
+            f"The chat template does not write {reason.why} of the row, so a part of it would be "
+            "left out silently.",
+            remedy="Use a model whose template has tools, or take them out of the data.",
+            file=file,
+            row=row,
         )
-        marked = np.asarray(with_mask["assistant_masks"], dtype=bool)
-        mask = np.zeros_like(marked)
-        if marked.any():
-            end = int(np.flatnonzero(marked)[-1]) + 1
-            before = np.flatnonzero(~marked[:end])
-            mask[int(before[-1]) + 1 if before.size else 0 : end] = True
-        all_ids.append(with_mask["input_ids"])
-        masks.append(mask)
-    return all_ids, masks
-
-
-def _by_prefix(
-    conversations: _Conversations, tokenizer: PreTrainedTokenizerBase, places: list[_Place]
-) -> _IdsAndMasks:
-    """Supervise what follows the generation prompt, to the first special token after the answer."""
-    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
-    special.update(tokenizer.all_special_tokens)
-    end_of_turn = re.compile("|".join(map(re.escape, sorted(special, key=len, reverse=True))))
-    prompts, ends, texts = [], [], []
-    for place, (turns, answer) in zip(places, conversations, strict=True):
-        prompt = _render(turns, tokenizer, place, add_generation_prompt=True)
-        text = _render([*turns, answer], tokenizer, place)
-        start = text.find(answer["content"].strip(), len(prompt))
-        if not text.startswith(prompt) or start < 0:
-            raise _not_a_prefix(place)
-        end = start + len(answer["content"].strip())
-        closing = end_of_turn.search(text, end) if special else None
-        prompts.append(prompt)
-        ends.append(text[: closing.end()] if closing else text)
-        texts.append(text)
-
-    prompt_ids, end_ids, ids = (_tokenise(part, tokenizer) for part in (prompts, ends, texts))
-    masks = []
-    for place, before, upto, whole in zip(places, prompt_ids, end_ids, ids, strict=True):
-        if whole[: len(before)] != before or whole[: len(upto)] != upto:
-            raise _not_a_prefix(place)
-        mask = np.zeros(len(whole), dtype=bool)
-        mask[len(before) : len(upto)] = True
-        masks.append(mask)
-    return ids, masks
-
-
-def _check_text(dataset: Dataset, places: list[_Place]) -> None:
-    """Raise InputError for half a surrogate pair, which no tokenizer reads."""
-    for (file, row), example in zip(places, dataset.examples, strict=True):
-        try:
-            "".join([example.response, *(text for _, text in example.messages)]).encode()
-        except UnicodeEncodeError as error:
-            raise InputError(
-                f"The row holds a broken character ({error.object[error.start]!a}).",
-                remedy="Save the file as valid UTF-8, or drop the row.",
-                file=file,
-                row=row,
-            ) from error
-
-
-def _not_a_prefix(place: _Place) -> InputError:
-    file, row = place
     return InputError(
-        "It cannot be told where the answer begins: the chat template's prompt is not a prefix of "
-        "the prompt with its answer.",
-        remedy="Remove white space at the answer's beginning; if every row fails, use a chat "
-        "template that marks its answers with {% generation %}.",
+        f"It cannot be told where the answer begins and ends: {reason.why}.",
+        remedy="Use a chat template that marks its answers with {% generation %}, or whose "
+        "generation prompt is what it writes before an answer.",
         file=file,
         row=row,
     )
 
 
-def _tokenise(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
-    # verbose=False: the tokenizer's own length warning knows nothing of max_length.
-    if not texts:
-        return []
-    return tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
-
-
-def _turns(messages: Sequence[tuple[str, str]]) -> list[_Message]:
-    return [{"role": role, "content": content} for role, content in messages]
-
-
-def _render(
-    turns: list[_Message],
-    tokenizer: PreTrainedTokenizerBase,
-    place: _Place | None = None,
-    *,
-    add_generation_prompt: bool = False,
-) -> str:
-    return _apply(
-        turns, tokenizer, place, tokenize=False, add_generation_prompt=add_generation_prompt
+def _too_long(long: dict[int, int], places: list[_Place], limit: int, rows: int) -> InputError:
+    (row, length), *more = long.items()
+    file, file_row = places[row - 1]
+    also = ""
+    if more:
+        named = ", ".join(str(places[other - 1][1]) for other in list(long)[:_NAMED])
+        also = (
+            f" So it is with {len(long)} of the {rows} rows: {named}"
+            f"{', ...' if len(long) > _NAMED else ''}; the longest has {max(long.values())}."
+        )
+    return InputError(
+        f"The row has {length} tokens, and the limit is {limit}.{also}",
+        remedy="Raise --max-length (as far as the model's context goes), leave long rows out "
+        "(--drop-long) or cut them (--truncate), or shorten them.",
+        file=file,
+        row=file_row,
     )
 
 
-def _apply(
-    turns: list[_Message],
-    tokenizer: PreTrainedTokenizerBase,
-    place: _Place | None,
-    **options: Any,
-) -> Any:
-    """``apply_chat_template``, whose refusals name the row."""
-    from jinja2 import TemplateError
+def _check_text(dataset: Dataset, places: list[_Place]) -> None:
+    """Raise InputError for half a surrogate pair, which no tokenizer reads."""
+    for (file, row), example in zip(places, dataset.examples, strict=True):
+        text = "".join([example.response, *(text for _, text in example.messages)])
+        _require_whole_characters(text, file, row)
 
+
+def _require_whole_characters(text: str, file: str, row: int) -> None:
     try:
-        return tokenizer.apply_chat_template(turns, date_string=TEMPLATE_DATE, **options)
-    except (TemplateError, ValueError) as error:
-        file, row = place or (None, None)
+        text.encode()
+    except UnicodeEncodeError as error:
         raise InputError(
-            f"The model's chat template refuses the conversation: {str(error).rstrip('.')}.",
-            remedy="Check the roles and their order (an optional system turn, then user and "
-            "assistant in turn), or use another model.",
+            f"The row holds a broken character ({error.object[error.start]!a}).",
+            remedy="Save the file as valid UTF-8, or drop the row.",
             file=file,
             row=row,
         ) from error
+
+
+def _where(dataset: Dataset) -> str:
+    return dataset.name if dataset.source == "memory" else dataset.source

@@ -149,7 +149,7 @@ def answer_uncertainty(
 
 def encodable(dataset: Dataset, loaded: LoadedModel) -> list[Encoded]:
     """The rows that fit into the context, each with its number in ``dataset``; perhaps none."""
-    rows = encode(dataset, loaded.tokenizer, max_length=sys.maxsize)
+    rows = encode(dataset, loaded.tokenizer, max_length=sys.maxsize, turns="last")
     return [row for row in rows if len(row) <= loaded.context_length]
 
 

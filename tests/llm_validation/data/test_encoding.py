@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finebound.errors import InputError
+from llm_validation.data.conversations import last_answers
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.data.encoding import (
     Encoded,
     collate,
     encode,
+    encode_noted,
     prompt_text,
     token_budget_batches,
 )
@@ -70,8 +72,7 @@ class TestSupervised:
         turns = [{"role": role, "content": text} for role, text in messages]
         turns.append({"role": "assistant", "content": "Gone."})
         assert row.input_ids.tolist() == tokenizer.apply_chat_template(turns)["input_ids"]
-        # An earlier answer is context.
-        assert supervised_text(row, tokenizer) == "Gone.<|im_end|>"
+        assert supervised_text(row, tokenizer) == "Yes?<|im_end|>Gone.<|im_end|>"
 
     def test_the_context_is_the_generation_prompt(self, tokenizer) -> None:
         (row,) = encode(Dataset.of(PAIRS[:1], name="d"), tokenizer, max_length=512)
@@ -154,19 +155,67 @@ class TestGenerationMark:
         )
         assert supervised_text(row, tokenizer) == "I can."
 
-    def test_earlier_answers_are_context(self, tokenizer) -> None:
-        example = Example("Hi", "Gone.", (("user", "Hi"), ("assistant", "Yes?"), ("user", "go")))
-        (row,) = encode(
-            Dataset.of([example], name="d"),
-            with_template(tokenizer, MARKED_TEMPLATE),
-            max_length=512,
-        )
-        assert supervised_text(row, tokenizer) == "Gone.<|im_end|>"
-
     def test_a_row_where_nothing_is_marked(self, tokenizer) -> None:
         never = MARKED_TEMPLATE.replace("== 'assistant'", "== 'nobody'")
         with pytest.raises(InputError, match="row 1: The row has no supervised token"):
             encode(Dataset.of(PAIRS, name="d"), with_template(tokenizer, never), max_length=512)
+
+
+TALK = (
+    ("user", "Hi"),
+    ("assistant", "Yes?"),
+    ("user", "go"),
+    ("assistant", "Where?"),
+    ("user", "home"),
+)
+
+
+class TestTurns:
+    """Which assistant turns of a conversation are supervised."""
+
+    @pytest.fixture(params=["by prompt", "by mark"])
+    def talking(self, tokenizer, request: pytest.FixtureRequest):
+        marked = request.param == "by mark"
+        return with_template(tokenizer, MARKED_TEMPLATE) if marked else tokenizer
+
+    @pytest.mark.parametrize(
+        ("more", "turns", "expected"),
+        [
+            ({}, "all", "Yes?<|im_end|>Where?<|im_end|>Gone.<|im_end|>"),
+            ({}, "last", "Gone.<|im_end|>"),
+            ({"unlearnt": (1,)}, "all", "Where?<|im_end|>Gone.<|im_end|>"),
+            ({"unlearnt": (3,)}, "all", "Yes?<|im_end|>Gone.<|im_end|>"),
+            ({"unlearnt": (1, 3)}, "all", "Gone.<|im_end|>"),
+            ({"rejected": "No."}, "all", "Gone.<|im_end|>"),
+        ],
+    )
+    def test_supervised(self, talking, more, turns, expected) -> None:
+        rows = Dataset.of([Example("Hi", "Gone.", TALK, **more)], name="d")
+        (row,) = encode(rows, talking, max_length=512, turns=turns)
+        assert supervised_text(row, talking) == expected
+
+    def test_each_follows_its_generation_prompt(self, tokenizer) -> None:
+        (row,) = encode(
+            Dataset.of([Example("Hi", "Gone.", TALK)], name="d"), tokenizer, max_length=512
+        )
+        edges = np.diff(row.supervised.astype(int), prepend=0)
+        for turn, start in zip((1, 3, 5), np.flatnonzero(edges == 1), strict=True):
+            prompt = prompt_text(TALK[:turn], tokenizer)
+            assert tokenizer.decode(row.input_ids[:start]) == prompt
+
+    def test_last_answers_are_those_of_turns_last(self, tokenizer) -> None:
+        rows = Dataset.of([Example("Hi", "Gone.", TALK)], name="d")
+        (one,) = encode(rows, tokenizer, max_length=512, turns="last")
+        (other,) = encode(last_answers(rows), tokenizer, max_length=512)
+        np.testing.assert_array_equal(one.supervised, other.supervised)
+
+    def test_are_told(self, tokenizer) -> None:
+        rows = Dataset.of([PAIRS[0], Example("Hi", "Gone.", TALK)], name="d")
+        (note,) = encode_noted(rows, tokenizer, max_length=512).notes
+        assert note.startswith("1 of 2 rows have earlier assistant turns; every assistant turn")
+        (note,) = encode_noted(rows, tokenizer, max_length=512, turns="last").notes
+        assert "only the last assistant turn is counted" in note
+        assert encode_noted(Dataset.of(PAIRS, name="d"), tokenizer, max_length=512).notes == ()
 
 
 class TestSpecialTokens:
@@ -233,14 +282,38 @@ class TestLongRows:
         with pytest.raises(InputError, match="Every one of the 4 rows"):
             encode(self.ROWS, tokenizer, max_length=5, on_long="drop")
 
+    def test_are_named_together(self, tokenizer) -> None:
+        with pytest.raises(InputError, match=r"with 2 of the 4 rows: 2, 4; the longest has \d+\."):
+            encode(self.ROWS, tokenizer, max_length=60)
+        many = Dataset.of([("a", "b")] + [("a", "xy" * 40)] * 30, name="rows")
+        with pytest.raises(InputError, match=r"30 of the 31 rows: 2, 3, 4, 5, 6, 7, 8, 9, \.\.\.;"):
+            encode(many, tokenizer, max_length=60)
+
+    def test_can_be_cut_to_their_first_tokens(self, tokenizer) -> None:
+        whole = encode(self.ROWS, tokenizer, max_length=512)
+        with pytest.warns(UserWarning, match="cut 2 of 4 rows with more than 60 tokens"):
+            cut = encode(self.ROWS, tokenizer, max_length=60, on_long="truncate")
+        assert [row.row for row in cut] == [1, 2, 3, 4]
+        assert [row.cut for row in cut] == [False, True, False, True]
+        for short, long in zip(cut, whole, strict=True):
+            np.testing.assert_array_equal(short.input_ids, long.input_ids[:60])
+            np.testing.assert_array_equal(short.supervised, long.supervised[:60])
+
+    def test_cut_before_the_answer_are_left_out_and_counted(self, tokenizer) -> None:
+        rows = Dataset.of([("a", "b"), ("xy" * 60, "z")], name="rows")
+        found = encode_noted(rows, tokenizer, max_length=60, on_long="truncate")
+        assert [row.row for row in found.rows] == [1]
+        assert (found.dropped, found.cut) == ((2,), ())
+        assert "1 of 2 rows are left out as too long." in found.notes
+
 
 class TestRefused:
-    def test_a_prompt_that_is_no_prefix_of_the_text(self, tokenizer) -> None:
-        rewriting = tokenizer.chat_template.replace(
-            "assistant\n", "assistant\n<think>"
-        )  # only in the generation prompt
+    def test_a_template_that_writes_something_else_for_the_answer(self, tokenizer) -> None:
+        hiding = tokenizer.chat_template.replace(
+            "message['content']", "(message['content'] if message['role'] == 'user' else '***')"
+        )
         with pytest.raises(InputError, match="row 1: It cannot be told where the answer begins"):
-            encode(Dataset.of(PAIRS, name="d"), with_template(tokenizer, rewriting), max_length=512)
+            encode(Dataset.of(PAIRS, name="d"), with_template(tokenizer, hiding), max_length=512)
 
     def test_an_answer_whose_first_letters_merge_with_the_prompt(self, tokenizer) -> None:
         merging = tokenizer.chat_template.replace("'<|im_start|>assistant\n'", "'t'").replace(
