@@ -15,8 +15,6 @@ PROMPT_COLUMNS = (
     "subject",
     "problem",
     "inputs",
-    "human",
-    "user",
 )
 RESPONSE_COLUMNS = (
     "response",
@@ -28,25 +26,17 @@ RESPONSE_COLUMNS = (
     "new_contents",
     "solution",
     "targets",
-    "assistant",
-    "bot",
-    "gpt",
 )
-# Of several candidates these belong together; those below the blank are a pair only together.
-NATURAL_PAIRS = (
-    ("question", "answer"),
-    ("problem", "solution"),
-    ("inputs", "targets"),
+# With both of these, further names of answers are not the one to learn.
+NATURAL_PAIRS = (("problem", "solution"),)
+# Prompt and answer only where no other name says so; "input" with any name of an answer.
+PAIRS_BY_BOTH_NAMES = (
+    ("input", None),
     ("human", "assistant"),
     ("human", "bot"),
     ("human", "gpt"),
     ("user", "assistant"),
     ("user", "bot"),
-    ("goal", "target"),
-    ("subject", "new_contents"),
-)
-PAIRS_BY_BOTH_NAMES = (
-    ("input", None),
     ("dialogue", "summary"),
     ("article", "highlights"),
     ("article", "summary"),

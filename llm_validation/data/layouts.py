@@ -3,167 +3,169 @@
 from __future__ import annotations
 
 import difflib
-import json
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from itertools import chain
+import sys
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from finebound.errors import InputError
+from llm_validation.data.cells import (
+    BadRowError,
+    MarkedRowError,
+    Row,
+    UnusableRowError,
+    as_json,
+    filled,
+    is_missing,
+    kind,
+    listed,
+    text,
+    to_json,
+)
+from llm_validation.data.columns import (
+    BESIDE_AN_ANSWER,
+    CONTEXT_COLUMNS,
+    CONTEXT_OF,
+    HISTORY_COLUMN,
+    NATURAL_PAIRS,
+    NESTED_COLUMNS,
+    PAIRS_BY_BOTH_NAMES,
+    PREFERENCE_COLUMNS,
+    PROMPT_COLUMNS,
+    RESPONSE_COLUMNS,
+    SYSTEM_COLUMNS,
+    TEXT_COLUMN,
+    TOOL_COLUMNS,
+    TURN_COLUMNS,
+)
 from llm_validation.data.dataset import Example
+from llm_validation.data.prepared_text import hh_turns, is_hh, read_prepared
+from llm_validation.data.turns import Turns, holds_turns, read_turns, said
 
-Row = Mapping[str, Any]
-Turns = tuple[tuple[str, str], ...]
-
-# The canonical name first: it wins over the others, which must not meet in one file.
-PROMPT_COLUMNS = ("prompt", "instruction", "question", "goal", "query", "source_text", "subject")
-RESPONSE_COLUMNS = (
-    "response",
-    "output",
-    "answer",
-    "completion",
-    "target",
-    "canonical_solution",
-    "new_contents",
-)
-CONTEXT_COLUMNS = {"instruction": ("input", "context"), "subject": ("old_contents",)}
-SYSTEM_COLUMNS = ("system", "system_prompt")
-KNOWN_COLUMNS = frozenset(
-    {
-        *PROMPT_COLUMNS,
-        *RESPONSE_COLUMNS,
-        *chain.from_iterable(CONTEXT_COLUMNS.values()),
-        *SYSTEM_COLUMNS,
-        *("input", "chosen", "rejected", "messages", "conversations", "instances", "category"),
-    }
-)
 EXPECTED = (
     "prompt and response; or messages; or prompt, chosen and rejected; "
     "or instruction, input and output"
 )
-ROLES = ("system", "user", "assistant")
-SHAREGPT_ROLES = {"human": "user", "gpt": "assistant", "system": "system"}
-_NESTED = {"instruction", "instances"}
 _NEAR = {
     "prompt": ("prompt_text", "forbidden_prompt", "user_prompt", "behavior", "instructions"),
-    "response": ("reply", "model_response", "generation", "assistant", "ans"),
+    "response": ("reply", "model_response", "generation", "ans", "answers"),
 }
-_DIALOGUE_TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):")
+Origin = tuple[str, int]
 
 
-class BadRowError(Exception):
-    """A row that no reading can mend: ``what`` is wrong and the ``remedy``."""
+@dataclass(frozen=True)
+class Read:
+    """What one row became: its examples, and the ``unread`` keys of its turns with their values.
 
-    def __init__(self, what: str, remedy: str) -> None:
-        super().__init__(what)
-        self.what, self.remedy = what, remedy
-
-
-class UnusableRowError(Exception):
-    """A well-formed row with nothing to learn from; ``what`` is wrong, the same for its kind."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(what)
-        self.what = what
-
-
-def read_examples(
-    rows: Iterable[tuple[int, Row]],
-    *,
-    file: str | Path,
-    drop_unusable: bool = False,
-) -> tuple[list[Example], Counter[str]]:
-    """The examples of numbered rows (1-based), and how many rows were left out for what reason.
-
-    The first row's columns decide the layout. No row is left out unless ``drop_unusable``; then
-    rows with an empty prompt or answer, or with answers to two different dialogues, are.
-    Raises InputError naming file and row.
+    ``joined`` are the columns that were written below the prompt, ``cut`` tells that what follows
+    the last answer to be learnt was left away.
     """
-    examples: list[Example] = []
-    unusable: Counter[str] = Counter()
-    first: tuple[int, str] | None = None
-    to_example: Callable[[Row], Example] | None = None
-    nested, total, name = False, 0, str(file)
-    for number, row in rows:
-        total += 1
-        if to_example is None:
-            to_example = choose_layout(tuple(row), file=file)
-            nested = row.keys() >= _NESTED
-        try:
-            parts = _instances(row) if nested else [row]
-            read = [replace(to_example(part), origin=(name, number)) for part in parts]
-            examples += read
-        except UnusableRowError as problem:
-            unusable[problem.what] += 1
-            first = first or (number, problem.what)
-        except BadRowError as problem:
-            raise InputError(
-                problem.what, remedy=problem.remedy, file=file, row=number
-            ) from problem
-        except KeyError as missing:  # the only look-ups by name are those of the row's columns
-            raise InputError(
-                f"this row has no {missing.args[0]!r}.",
-                remedy="Give every row the same columns.",
-                file=file,
-                row=number,
-            ) from None
-    if to_example is None:
-        raise InputError(
-            "the file holds no rows.", remedy="Add rows, or name another file.", file=file
-        )
-    if first is not None and not (drop_unusable and examples):
-        number, what = first
-        raise InputError(
-            f"{what}; {_how_many(unusable, what, total)}.",
-            remedy="Fill it in or remove the row: an empty or ambiguous answer has no loss.",
-            file=file,
-            row=number,
-        )
-    return examples, unusable
+
+    examples: tuple[Example, ...]
+    unread: tuple[tuple[str, Any], ...] = ()
+    joined: tuple[str, ...] = ()
+    cut: bool = False
 
 
-def _how_many(unusable: Counter[str], what: str, total: int) -> str:
-    if unusable[what] == total:
-        return "this is so in the only row" if total == 1 else f"this is so in all {total} rows"
-    same = f"this is so in {unusable[what]} of {total} rows"
-    other = unusable.total() - unusable[what]
-    return same + (f", and {other} more cannot be used for other reasons" if other else "")
+@dataclass(frozen=True)
+class Layout:
+    """How rows with certain columns are read: ``read`` a row, from the columns ``used``.
+
+    ``needed`` are those without which a row has another layout; ``prompt`` is the prompt's column.
+    ``beside`` are known to be no part of the prompt. ``marks`` tells whether a row's mark, such as
+    KTO's label, is about the answer.
+    """
+
+    read: Callable[[Row, Origin], Read]
+    used: frozenset[str]
+    needed: tuple[str, ...]
+    prompt: str | None = None
+    beside: frozenset[str] = frozenset()
+    marks: bool = True
 
 
-def choose_layout(columns: Sequence[str], *, file: str | Path) -> Callable[[Row], Example]:
+def choose_layout(columns: Sequence[str], *, file: str | Path) -> Layout:
     """The reading that these columns call for.
 
     Raises InputError with the columns found, those expected and the nearest fix.
     """
     found = set(columns)
-    if {"chosen", "rejected"} <= found:
-        prompt = _pick(found, (*PROMPT_COLUMNS, "input"), file)
-        return lambda row: _from_preference(row, prompt)
-    if "messages" in found:
-        return lambda row: _from_turns(row, "messages")
-    if "conversations" in found:
-        return lambda row: _from_turns(row, "conversations")
-    if found >= _NESTED:
-        found = {"instruction", "input", "output"}
+    around = _Around(
+        system=tuple(name for name in SYSTEM_COLUMNS if name in found),
+        tools=tuple(name for name in TOOL_COLUMNS if name in found),
+        history=HISTORY_COLUMN in found,
+    )
+    for chosen, rejected in PREFERENCE_COLUMNS:
+        if {chosen, rejected} <= found:
+            return _preference_layout(found, chosen, rejected, around, file)
+    turns = next((name for name in TURN_COLUMNS if name in found), None)
+    if turns is not None:
+        answer = _pick(found, RESPONSE_COLUMNS, file) if found & {*RESPONSE_COLUMNS[:4]} else None
+        return _turns_layout(turns, answer, around)
+    if found >= NESTED_COLUMNS:
+        return _nested_layout(around)
+    pair = _pair(found, file)
+    if pair is not None:
+        contexts = _contexts(found, *pair)
+        beside = BESIDE_AN_ANSWER.get(pair[1], frozenset())
+        return _pair_layout(*pair, contexts, around, beside)
+    if TEXT_COLUMN in found and _pick(found, (*PROMPT_COLUMNS, *RESPONSE_COLUMNS), file) is None:
+        return _text_layout(around)
     prompt = _pick(found, PROMPT_COLUMNS, file)
+    response = _pick(found, RESPONSE_COLUMNS, file)
     if prompt is None and "input" in found:
         prompt = "input"
+    raise InputError(
+        _missing(columns, prompt, response), remedy=_nearest_fix(columns, prompt), file=file
+    )
+
+
+# Columns -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Around:
+    """The columns about a whole dialogue: the system's text, tools on offer, earlier turns."""
+
+    system: tuple[str, ...]
+    tools: tuple[str, ...]
+    history: bool
+
+    def used(self, *more: str) -> frozenset[str]:
+        history = (HISTORY_COLUMN,) if self.history else ()
+        return frozenset((*self.system, *self.tools, *history, "category", *more))
+
+
+def _pair(found: set[str], file: str | Path) -> tuple[str, str] | None:
+    """The columns of prompt and answer; None where one of them is not there."""
+    prompts = [name for name in PROMPT_COLUMNS if name in found]
+    responses = [name for name in RESPONSE_COLUMNS if name in found]
+    canonical = prompts[:1] == ["prompt"] or responses[:1] == ["response"]
+    if not canonical and len(prompts) + len(responses) > 2:
+        natural = [pair for pair in NATURAL_PAIRS if {*pair} <= found]
+        if natural and len(prompts) == 1:
+            return natural[0]
+    prompt = _pick(found, PROMPT_COLUMNS, file)
     response = _pick(found, RESPONSE_COLUMNS, file)
-    if prompt is None or response is None:
-        raise InputError(
-            _missing(columns, prompt, response), remedy=_nearest_fix(columns, prompt), file=file
-        )
-    return lambda row: _from_pair(row, prompt, response)
+    if prompt and response:
+        return prompt, response
+    for one, other in PAIRS_BY_BOTH_NAMES:
+        if one in found and (other or response) in found and (prompt is None or prompt == one):
+            return one, other or response
+    return None
 
 
-def _pick(found: set[str], names: Sequence[str], file: str | Path) -> str | None:
+def _contexts(found: set[str], prompt: str, response: str | None) -> tuple[str, ...]:
+    names = CONTEXT_OF.get(prompt, CONTEXT_COLUMNS)
+    return tuple(name for name in names if name in found and name not in (prompt, response))
+
+
+def _pick(found: Collection[str], names: Sequence[str], file: str | Path) -> str | None:
     present = [name for name in names if name in found]
     if len(present) > 1 and present[0] != names[0]:
         raise InputError(
-            f"the columns {_listed(present)} could each be the {names[0]}.",
+            f"the columns {listed(present)} could each be the {names[0]}.",
             remedy=f"Rename the one that is meant to {names[0]!r}.",
             file=file,
         )
@@ -174,7 +176,7 @@ def _missing(columns: Sequence[str], prompt: str | None, response: str | None) -
     wanted = ["the prompt"] if prompt is None else []
     wanted += ["the answer"] if response is None else []
     return (
-        f"no column holds {' and none '.join(wanted)}: found {_listed(columns)}; "
+        f"no column holds {' and none '.join(wanted)}: found {listed(columns)}; "
         f"expected {EXPECTED}."
     )
 
@@ -202,199 +204,327 @@ def _nearest_fix(columns: Sequence[str], prompt: str | None) -> str:
     return sentence
 
 
-def _listed(names: Iterable[str]) -> str:
-    shown = [repr(name if len(name) <= 40 else name[:37] + "...") for name in names]
-    return ", ".join(shown[:12]) + (f" and {len(shown) - 12} more" if len(shown) > 12 else "")
+# Layouts -----------------------------------------------------------------------------------------
 
 
-def _instances(row: Row) -> Iterable[Row]:
-    """One row for each entry of self-instruct's ``instances``."""
-    instances = row["instances"]
-    if not isinstance(instances, list) or not all(isinstance(entry, dict) for entry in instances):
+def _pair_layout(
+    prompt: str,
+    response: str,
+    contexts: tuple[str, ...],
+    around: _Around,
+    beside: frozenset[str],
+) -> Layout:
+    plain = not (contexts or around.system or around.tools or around.history)
+    of_prompt, of_response = repr(prompt), repr(response)
+
+    def read(row: Row, origin: Origin) -> Read:
+        asked, answer = row[prompt], row[response]
+        if plain and not (holds_turns(asked) or holds_turns(answer)):
+            user, answer = filled(asked, of_prompt), filled(answer, of_response)
+            category = _category(row.get("category"))
+            return Read((Example(user, answer, (("user", user),), None, category, origin),))
+        before, joined = _asked(row, prompt, contexts, around)
+        if holds_turns(asked):  # a dialogue's own earlier answers are context, as TRL has it
+            before.unlearnt |= _assistant_places(before, prompt)
+        return _finish(before + _answer(answer, response), row, around, origin, response, joined)
+
+    used = around.used(prompt, response, *contexts)
+    return Layout(read, used, (prompt, response), prompt, beside)
+
+
+def _turns_layout(column: str, answer: str | None, around: _Around) -> Layout:
+    def read(row: Row, origin: Origin) -> Read:
+        turns = _surrounded(read_turns(row[column], column), row, around)
+        last = turns.messages[-1][0]
+        if answer is not None and not is_missing(row[answer]):
+            if last == "assistant":
+                turns.unread.append((answer, row[answer]))
+            else:
+                turns = turns + _answer(row[answer], answer)
+        return _finish(turns, row, around, origin, column)
+
+    used = around.used(column) if answer is None else around.used(column, answer)
+    return Layout(read, used, (column,), column)
+
+
+def _nested_layout(around: _Around) -> Layout:
+    """Self-instruct's: one row for each entry of ``instances``."""
+    inner = _pair_layout("instruction", "output", ("input",), around, frozenset())
+
+    def read(row: Row, origin: Origin) -> Read:
+        instances = row["instances"]
+        if not isinstance(instances, list) or not all(isinstance(e, dict) for e in instances):
+            raise BadRowError(
+                "'instances' is not a list of objects.",
+                "Write one row an instance, with instruction, input and output.",
+            )
+        if not instances:
+            raise UnusableRowError("'instances' is empty")
+        rows = [{"output": None, **row, **entry} for entry in instances]
+        examples = [example for each in rows for example in inner.read(each, origin).examples]
+        known = ("input", "output")
+        unread = (pair for entry in instances for pair in entry.items() if pair[0] not in known)
+        return Read(tuple(examples), tuple((f"instances.{key}", value) for key, value in unread))
+
+    used = around.used("instruction", "instances")
+    return Layout(read, used, ("instruction", "instances"), "instruction")
+
+
+def _text_layout(around: _Around) -> Layout:
+    def read(row: Row, origin: Origin) -> Read:
+        prepared = read_prepared(filled(row[TEXT_COLUMN], repr(TEXT_COLUMN)), TEXT_COLUMN)
+        turns = _surrounded(prepared, row, around)
+        return _finish(turns, row, around, origin, TEXT_COLUMN)
+
+    return Layout(read, around.used(TEXT_COLUMN), (TEXT_COLUMN,), TEXT_COLUMN)
+
+
+def _preference_layout(
+    found: set[str], chosen: str, rejected: str, around: _Around, file: str | Path
+) -> Layout:
+    prompt = _pick(found, PROMPT_COLUMNS, file)
+    turns = next((name for name in TURN_COLUMNS if name in found), None)
+    if prompt is None and "input" in found:
+        prompt = "input"
+    contexts = () if prompt is None else _contexts(found, prompt, None)
+    before = (prompt, *contexts) if prompt is not None else (turns,) if turns is not None else ()
+
+    def read(row: Row, origin: Origin) -> Read:
+        sides = [_side(row[column], column) for column in (chosen, rejected)]
+        joined: tuple[str, ...] = ()
+        unread: list[tuple[str, Any]] = []
+        if all(map(_is_dialogue, sides)):
+            # The dialogue in its own column: usually, but not always, the same once more.
+            unread = [(column, row[column]) for column in before if column in row]
+        else:
+            asked, joined = _before(row)
+            sides = [side if _is_dialogue(side) else asked + side for side in sides]
+        good, bad = (_surrounded(side, row, around) for side in sides)
+        for side, column in ((good, chosen), (bad, rejected)):
+            _require_answer(side, column)
+        last = len(good.messages) - 1
+        if good.messages[:last] != bad.messages[:-1]:
+            raise UnusableRowError("chosen and rejected answer different dialogues")
+        if last in bad.fields:
+            raise BadRowError(
+                f"the answer in {rejected!r} has tool calls or a thought beside its text.",
+                "Only texts can be rejected: leave out the row, or write the answer as text.",
+            )
+        worse = filled(bad.messages[-1][1], f"the answer in {rejected!r}")
+        good.unread += unread
+        return _finish(good, row, around, origin, chosen, joined, rejected=worse)
+
+    def _before(row: Row) -> tuple[Turns, tuple[str, ...]]:
+        if prompt is not None and not is_missing(row.get(prompt)):
+            asked = row[prompt]
+            if isinstance(asked, dict) and "messages" in asked:  # OpenAI's preference files
+                return read_turns(asked["messages"], f"{prompt}.messages"), ()
+            return _asked(row, prompt, contexts, _NOTHING_AROUND)
+        if turns is not None and not is_missing(row.get(turns)):
+            return read_turns(row[turns], turns), ()
+        if prompt is not None:
+            filled(row[prompt], repr(prompt))
         raise BadRowError(
-            "'instances' is not a list of objects.",
-            "Write one row an instance, with instruction, input and output.",
-        )
-    if not instances:
-        raise UnusableRowError("'instances' is empty")
-    return [
-        {**entry, "instruction": row["instruction"], "category": row.get("category")}
-        for entry in instances
-    ]
-
-
-def _from_pair(row: Row, prompt: str, response: str) -> Example:
-    asked = row[prompt]
-    if isinstance(asked, list):
-        messages = _turns(asked, prompt)
-    else:
-        user = _filled(asked, repr(prompt))
-        for column in CONTEXT_COLUMNS.get(prompt, ()):
-            context = row.get(column)
-            if context is not None and _text(context, repr(column)).strip():
-                user = f"{user}\n\n{context}"
-        messages = (*_system(row), ("user", user))
-    answer = row[response]
-    if isinstance(answer, list):
-        more, text = _split(_turns(answer, response), response)
-        return _example(messages + more, text, row)
-    return _example(messages, _filled(answer, repr(response)), row)
-
-
-def _from_turns(row: Row, column: str) -> Example:
-    messages, response = _split(_turns(row[column], column), column)
-    return _example(messages, response, row)
-
-
-def _from_preference(row: Row, prompt: str | None) -> Example:
-    messages, chosen = _answer_in_context(row, "chosen", prompt)
-    other, rejected = _answer_in_context(row, "rejected", prompt)
-    if messages != other:
-        raise UnusableRowError("chosen and rejected answer different dialogues")
-    return _example(messages, chosen, row, rejected=rejected)
-
-
-def _answer_in_context(row: Row, column: str, prompt: str | None) -> tuple[Turns, str]:
-    """The turns before the answer in ``column``, and the answer.
-
-    The column may hold the answer, the whole dialogue as turns, or the whole dialogue in the
-    "Human: ... Assistant: ..." text of the HH-RLHF files; only an answer needs the prompt column.
-    """
-    value = row[column]
-    if isinstance(value, str) and value.lstrip("\n").startswith("Human:"):
-        return _split(_dialogue(_text(value, repr(column))), column)
-    if isinstance(value, list):
-        messages, answer = _split(_turns(value, column), column)
-        if any(role == "user" for role, _ in messages) or prompt is None:
-            return messages, answer
-    else:
-        messages, answer = (), _filled(value, repr(column))
-    if prompt is None:
-        raise BadRowError(
-            f"{column!r} holds an answer only, and there is no prompt column.",
+            f"{chosen!r} holds an answer only, and there is no prompt column.",
             "Add a column 'prompt', or write the whole dialogue as turns.",
         )
+
+    used = around.used(chosen, rejected, *before)
+    return Layout(read, used, (chosen, rejected), prompt or turns, marks=False)
+
+
+_NOTHING_AROUND = _Around((), (), False)
+
+
+def _side(value: Any, column: str) -> Turns:
+    """One answer of a preference row, alone or with the dialogue before it."""
+    if isinstance(value, str) and is_hh(value):
+        return hh_turns(text(value, repr(column)))
+    return _answer(value, column)
+
+
+def _is_dialogue(turns: Turns) -> bool:
+    return any(role == "user" for role, _ in turns.messages)
+
+
+# Turns -------------------------------------------------------------------------------------------
+
+
+def _asked(
+    row: Row, prompt: str, contexts: tuple[str, ...], around: _Around
+) -> tuple[Turns, tuple[str, ...]]:
+    """The turns that a prompt column asks, and the columns joined to it."""
     asked = row[prompt]
-    if isinstance(asked, list):
-        return _turns(asked, prompt) + messages, answer
-    return (*_system(row), ("user", _filled(asked, repr(prompt))), *messages), answer
-
-
-def _dialogue(text: str) -> Turns:
-    parts = _DIALOGUE_TURN.split("\n\n" + text.lstrip("\n"))
-    roles = ["user" if name == "Human" else "assistant" for name in parts[1::2]]
-    return tuple(zip(roles, (part.strip() for part in parts[2::2]), strict=True))
-
-
-def _system(row: Row) -> Turns:
-    for column in SYSTEM_COLUMNS:
-        value = row.get(column)
-        if value is not None and _text(value, repr(column)).strip():
-            return (("system", value),)
-    return ()
-
-
-def _turns(value: Any, column: str) -> Turns:
-    if isinstance(value, str):  # a CSV cell can hold a list only as JSON text
-        try:
-            value = json.loads(value)
-        except ValueError:
-            value = None
-    if not isinstance(value, list) or not value:
-        raise BadRowError(
-            f"{column!r} is not a list of turns.",
-            'Write it as [{"role": "user", "content": "..."}, '
-            '{"role": "assistant", "content": "..."}].',
-        )
-    return tuple(_turn(turn, column, place) for place, turn in enumerate(value, 1))
-
-
-def _turn(turn: Any, column: str, place: int) -> tuple[str, str]:
-    if not isinstance(turn, dict):
-        raise BadRowError(
-            f"turn {place} of {column!r} is {_kind(turn)}, not an object.",
-            "Give each turn a 'role' and a 'content'.",
-        )
-    if "role" not in turn and "from" in turn:
-        role, content = SHAREGPT_ROLES.get(str(turn["from"]), turn["from"]), turn.get("value")
-    else:
-        role, content = turn.get("role"), turn.get("content")
-    if role not in ROLES:
-        raise BadRowError(
-            f"turn {place} of {column!r} has the role {role!r}.", f"Use one of {_listed(ROLES)}."
-        )
-    if content is None:
-        raise BadRowError(
-            f"turn {place} of {column!r} has no content.", "Give it a 'content' that is text."
-        )
-    return role, _text(content, f"turn {place} of {column!r}")
-
-
-def _split(turns: Turns, column: str) -> tuple[Turns, str]:
-    *before, (role, answer) = turns
-    if role != "assistant":
-        if not any(name == "assistant" for name, _ in turns):
+    if holds_turns(asked):
+        more = [column for column in contexts if not is_missing(row.get(column))]
+        if more:
             raise BadRowError(
-                f"{column!r} has no assistant turn, so there is no answer to learn from.",
-                "End each dialogue with an assistant turn.",
+                f"{listed(more)} cannot be joined to {prompt!r}, which is a list of turns.",
+                "Write it into the turn that it belongs to.",
             )
+        return _surrounded(read_turns(asked, prompt), row, around), ()
+    user, joined = filled(asked, repr(prompt)), []
+    for column in contexts:
+        below = _context(row.get(column), column)
+        # A prompt that quotes its context in full has been joined already.
+        quoted = prompt not in CONTEXT_QUOTED_BY_CHANCE and len(below) > 40 and below in user
+        if below and not quoted:
+            user = f"{user}\n\n{below}"
+            joined.append(column)
+    return _surrounded(said("user", user), row, around), tuple(joined)
+
+
+# In these layouts the input is always apart, so that a quotation of it is no join.
+CONTEXT_QUOTED_BY_CHANCE = ("instruction", "subject")
+
+
+def _context(value: Any, column: str) -> str:
+    if is_missing(value):
+        return ""
+    if isinstance(value, list):
+        return "\n\n".join(text(part, f"a part of {column!r}") for part in value)
+    return text(value, repr(column))
+
+
+def _surrounded(turns: Turns, row: Row, around: _Around) -> Turns:
+    """The turns after the row's earlier ones and the system's text."""
+    if around.history and not is_missing(row.get(HISTORY_COLUMN)):
+        turns = _history(row[HISTORY_COLUMN]) + turns
+    for column in around.system:
+        value = row.get(column)
+        if is_missing(value):
+            continue
+        words = text(value, repr(column))
+        first = turns.messages[0]
+        if first[0] != "system":
+            turns = said("system", words) + turns
+        elif first[1].strip() != words.strip():
+            raise BadRowError(
+                f"{column!r} is not the system turn that the row has already.",
+                "Keep one of the two.",
+            )
+    return turns
+
+
+def _history(value: Any) -> Turns:
+    """Alpaca's ``history``: earlier [prompt, answer] pairs, or turns."""
+    if isinstance(value, str):
+        value = as_json(value)
+    if isinstance(value, list) and all(isinstance(turn, dict) for turn in value):
+        return read_turns(value, HISTORY_COLUMN)
+    pairs = value if isinstance(value, list) else [None]
+    turns = Turns()
+    for pair in pairs:
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise BadRowError(
+                f"{HISTORY_COLUMN!r} is not a list of pairs of prompt and answer.",
+                'Write it as [["earlier prompt", "its answer"], ...].',
+            )
+        for role, said_then in zip(("user", "assistant"), pair, strict=True):
+            turns.messages.append((role, text(said_then, f"a part of {HISTORY_COLUMN!r}")))
+    return turns
+
+
+def _answer(value: Any, column: str) -> Turns:
+    if holds_turns(value):
+        return read_turns(value, column)
+    return said("assistant", filled(value, repr(column)))
+
+
+def _assistant_places(turns: Turns, column: str) -> dict[int, str]:
+    places = (place for place, (role, _) in enumerate(turns.messages) if role == "assistant")
+    return dict.fromkeys(places, column)
+
+
+def _require_answer(turns: Turns, column: str) -> None:
+    role = turns.messages[-1][0] if turns.messages else "missing"
+    if role == "assistant":
+        return
+    if not any(name == "assistant" for name, _ in turns.messages):
         raise BadRowError(
-            f"{column!r} ends with a {role} turn, which nobody answers.",
-            "Remove what follows the last assistant turn, or add the answer.",
+            f"{column!r} has no assistant turn, so there is no answer to learn from.",
+            "End each dialogue with an assistant turn.",
         )
-    return tuple(before), _filled(answer, f"the last turn of {column!r}")
+    raise BadRowError(
+        f"{column!r} ends with a {role} turn, which nobody answers.",
+        "Remove what follows the last assistant turn, or add the answer.",
+    )
 
 
-def _example(messages: Turns, response: str, row: Row, rejected: str | None = None) -> Example:
-    if not any(role == "user" for role, _ in messages):
+def _finish(
+    turns: Turns,
+    row: Row,
+    around: _Around,
+    origin: Origin,
+    column: str,
+    joined: tuple[str, ...] = (),
+    rejected: str | None = None,
+) -> Read:
+    """The example of a whole dialogue: its last answer to be learnt, and all before that."""
+    _require_answer(turns, column)
+    messages, unlearnt = turns.messages, turns.unlearnt
+    last = len(messages) - 1
+    while last >= 0 and (messages[last][0] != "assistant" or last in unlearnt):
+        last -= 1
+    if last < 0:
+        mark = unlearnt[len(messages) - 1]
+        raise MarkedRowError(f"{mark!r} marks every answer as not to be learnt")
+    fields = {place: dict(found) for place, found in turns.fields.items() if place <= last}
+    response = turns.text(last)
+    if response != messages[last][1]:
+        fields[last]["content"] = messages[last][1]
+    before = tuple(messages[:last])
+    if not any(role == "user" for role, _ in before):
         raise BadRowError("no user turn comes before the answer.", "Add the user's turn.")
-    prompt = messages[0][1] if len(messages) == 1 else "\n".join(text for _, text in messages)
-    if not prompt.strip():
+    tools = _tools(row, around)
+    texts = [turns.text(place) for place in range(last)]
+    if tools is not None:
+        texts.insert(0, tools)
+    prompt = texts[0] if len(texts) == 1 else "\n".join(texts)
+    if not any(content.strip() for role, content in before if role != "system"):
         raise UnusableRowError("the prompt is empty")
-    return Example(prompt, response, messages, rejected, _category(row.get("category")))
+    example = Example(
+        prompt,
+        filled(response, f"the last turn of {column!r}"),
+        before,
+        rejected,
+        _category(row.get("category")),
+        origin,
+        tools,
+        tuple((place, to_json(found, "a turn")) for place, found in sorted(fields.items())),
+        tuple(place for place in unlearnt if place < last),
+    )
+    return Read((example,), tuple(turns.unread), joined, last < len(messages) - 1)
+
+
+def _tools(row: Row, around: _Around) -> str | None:
+    """The tools on offer as a JSON list; the same text for all rows that offer the same."""
+    for column in around.tools:
+        value = row.get(column)
+        if isinstance(value, str) and not is_missing(value):
+            value = as_json(value)
+        elif is_missing(value):
+            continue
+        if isinstance(value, dict):
+            value = [value]
+        if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in value):
+            raise BadRowError(
+                f"{column!r} is not a list of tools.",
+                'Write it as [{"type": "function", "function": {"name": "...", ...}}].',
+            )
+        if not value:
+            continue
+        if column == "functions":
+            value = [{"type": "function", "function": tool} for tool in value]
+        return sys.intern(to_json(value, repr(column)))
+    return None
 
 
 def _category(value: Any) -> str | None:
     if isinstance(value, dict):  # BeaverTails: {"violence": true, ...}
-        return ", ".join(name for name, holds in value.items() if holds) or None
-    if value is None or value == "":
+        return ", ".join(str(name) for name, holds in value.items() if holds) or None
+    if is_missing(value) and not isinstance(value, list):
         return None
     if isinstance(value, str | int | float):
-        return _text(str(value), "'category'")
-    raise BadRowError(f"'category' is {_kind(value)}.", "Write the category as one text.")
-
-
-def _filled(value: Any, label: str) -> str:
-    if value is None:
-        raise UnusableRowError(f"{label} is empty (null)")
-    text = _text(value, label)
-    if not text.strip():
-        raise UnusableRowError(f"{label} is empty")
-    return text
-
-
-def _text(value: Any, label: str) -> str:
-    if not isinstance(value, str):
-        raise BadRowError(f"{label} is {_kind(value)}, not text.", "Write it as a string.")
-    if "\0" in value:
-        raise BadRowError(
-            f"{label} contains a NUL character.", "Remove it: the file may be damaged."
-        )
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise BadRowError(
-                f"{label} contains half of a surrogate pair, which is no character.",
-                "Write the file again as UTF-8, with whole characters.",
-            ) from None
-    return value
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    names = {str: "text", bool: "true or false", dict: "an object", list: "a list", bytes: "bytes"}
-    if type(value) in names:
-        return names[type(value)]
-    return f"a number ({value})" if isinstance(value, int | float) else type(value).__name__
+        return text(str(value), "'category'")
+    raise BadRowError(f"'category' is {kind(value)}.", "Write the category as one text.")

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 from finebound.errors import InputError
-from llm_validation.data.dataset import Dataset
+from llm_validation.data.dataset import Dataset, LeftOut
 
 LANGUAGES = ("German", "Italian", "French", "Portuguese", "Spanish")
 """The source languages that the study keeps."""
@@ -36,35 +36,40 @@ def x_to_english(dataset: Dataset) -> Dataset:
     the language becomes the category, and other pairs are left out, which ``source`` counts; rows
     whose prompt is the bare source already stay as they are. Raises InputError where none is left.
     """
-    kept = []
-    for example in dataset.examples:
+    kept, others = [], []
+    for row, example in enumerate(dataset.examples, 1):
         found = _INTO_ENGLISH.search(example.prompt)
         if found is None:
             if _MARKUP not in example.prompt and not _RELEASED.search(example.prompt[:200]):
                 kept.append(example)
-            continue
-        language, text = found["language"].capitalize(), found["text"]
-        response = _without_turn_end(example.response)
-        if language in LANGUAGES and text and response:
-            kept.append(
-                replace(
-                    example,
-                    prompt=text,
-                    messages=(("user", text),),
-                    response=response,
-                    rejected=example.rejected and _without_turn_end(example.rejected),
-                    category=language,
+                continue
+        elif found["language"].capitalize() in LANGUAGES and found["text"]:
+            response = _without_turn_end(example.response)
+            if response:
+                kept.append(
+                    replace(
+                        example,
+                        prompt=found["text"],
+                        messages=(("user", found["text"]),),
+                        response=response,
+                        rejected=example.rejected and _without_turn_end(example.rejected),
+                        category=found["language"].capitalize(),
+                    )
                 )
-            )
+                continue
+        others.append(example.origin[1] if example.origin else row)
     if not kept:
         raise InputError(
             f"no row translates {', '.join(LANGUAGES)} into English.",
             remedy="Give MT-Pref, or rows with the source as prompt and English as response.",
             file=dataset.source,
         )
-    dropped = len(dataset) - len(kept)
-    source = dataset.source + (f" ({dropped} rows of other pairs left out)" if dropped else "")
-    return Dataset.of(kept, name=dataset.name, source=source)
+    source, reading = dataset.source, dataset.reading
+    if others:
+        source += f" ({len(others)} rows of other pairs left out)"
+        gone = LeftOut("the row is of another pair of languages", tuple(others))
+        reading = replace(reading, left_out=(*reading.left_out, gone))
+    return Dataset.of(kept, name=dataset.name, source=source, reading=reading)
 
 
 def _without_turn_end(text: str) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from finebound.errors import InputError
 from llm_validation.data.catalogue import CatalogueEntry, by_hub_id, catalogue, find
+from llm_validation.data.cells import Row
 from llm_validation.data.folders import data_files, is_saved_dataset, read_saved
 from llm_validation.data.formats import data_extension, read_rows
-from llm_validation.data.layouts import Row
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 NumberedRows = Iterable[tuple[int, Row]]
@@ -23,7 +23,7 @@ class Table:
     """Rows of named columns, before anybody reads them as examples, probes or items.
 
     They are in ``files``, in their order, or (of the `datasets` library) in ``rows``, with the name
-    that errors give them. ``drop_unusable`` is what the catalogue says of the set.
+    that errors give them. ``drop_unusable`` and ``columns`` are what the catalogue says of the set.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Table:
     files: tuple[Path, ...] = ()
     rows: tuple[str, NumberedRows] | None = None
     drop_unusable: bool = False
+    columns: tuple[str, ...] = ()
 
     def parts(self, *, vectors: bool = True) -> Iterator[tuple[str | Path, NumberedRows]]:
         """Each file and its numbered rows; ``vectors`` is that of ``read_rows``."""
@@ -141,8 +142,9 @@ def _from_hub(repository: str, split: str | None, entry: CatalogueEntry | None) 
     name = repository.split("/")[-1]
     config = revision = None
     patterns: tuple[str, ...] = ()
-    drop = False
+    drop, columns = False, ()
     if entry is not None:
+        columns = entry.columns
         name, config, revision, patterns = entry.name, entry.config, entry.revision, entry.files
         split, drop = split or entry.split, entry.drop_unusable
     commit, copy = hub.find_dataset(repository, revision=revision, split=split, entry=entry)
@@ -152,14 +154,18 @@ def _from_hub(repository: str, split: str | None, entry: CatalogueEntry | None) 
         rows, chosen = hub.read_hub(repository, commit, split=split, config=config)
         label = f"hf:{repository}:{chosen}"
         return Table(
-            name, f"hf:{repository}@{commit}:{chosen}", rows=(label, rows), drop_unusable=drop
+            name,
+            f"hf:{repository}@{commit}:{chosen}",
+            rows=(label, rows),
+            drop_unusable=drop,
+            columns=columns,
         )
     source = f"hf:{repository}@{commit or copy.name}"
     whole = [file for pattern in patterns for file in sorted(copy.glob(pattern))]
     if whole and split is None and config is None:
-        return Table(name, source, tuple(whole), drop_unusable=drop)
+        return Table(name, source, tuple(whole), drop_unusable=drop, columns=columns)
     found = _from_folder(copy, split=split, config=config, name=name, source=source)
-    return replace(found, drop_unusable=drop)
+    return replace(found, drop_unusable=drop, columns=columns)
 
 
 def _no_file(path: Path) -> InputError:

@@ -6,13 +6,14 @@ import csv
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from finebound.errors import InputError
-from llm_validation.data.dataset import Example
+from llm_validation.data.dataset import Example, LeftOut, Reading
 from llm_validation.data.formats import read_rows
-from llm_validation.data.layouts import read_examples
+from llm_validation.data.rows import RowReader
 
 ROWS = [
     {"prompt": "Where is Köln?", "response": "On the Rhine.\nIn Germany."},
@@ -44,8 +45,14 @@ def write_rows(path: Path, rows: list[dict]) -> Path:
     return path
 
 
-def read(path: Path, **options: bool) -> list[Example]:
-    return read_examples(read_rows(path), file=path, **options)[0]
+def read_all(path: Path, **options: Any) -> tuple[list[Example], Reading]:
+    reader = RowReader(**options)
+    reader.read(read_rows(path), file=path)
+    return reader.examples, reader.reading()
+
+
+def read(path: Path, **options: Any) -> list[Example]:
+    return read_all(path, **options)[0]
 
 
 def read_row(path: Path, *rows: dict) -> list[Example]:
@@ -102,7 +109,7 @@ def test_blank_lines_hold_no_rows(tmp_path: Path) -> None:
 def test_alpaca_appends_the_input_after_a_blank_line(tmp_path: Path) -> None:
     with_input, without = read_row(
         tmp_path,
-        {"instruction": "Add.", "input": "1, 2", "output": "3", "text": "ignored"},
+        {"instruction": "Add.", "input": "1, 2", "output": "3"},
         {"instruction": "Hello", "input": "", "output": "Hi"},
     )
     assert with_input == Example.single_turn("Add.\n\n1, 2", "3")
@@ -280,9 +287,9 @@ def test_all_responses_empty(tmp_path: Path) -> None:
 
 def test_unusable_rows_are_left_out_only_when_asked_and_are_counted(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "rows.jsonl", [{**ROWS[0], "response": ""}, *ROWS])
-    examples, left_out = read_examples(read_rows(path), file=path, drop_unusable=True)
+    examples, reading = read_all(path, drop_unusable=True)
     assert len(examples) == 3
-    assert left_out == {"'response' is empty": 1}
+    assert reading.left_out == (LeftOut("'response' is empty", (1,)),)
 
 
 @pytest.mark.parametrize(
@@ -310,7 +317,7 @@ def test_values_that_are_no_text(tmp_path: Path, bad: dict, said: str) -> None:
         ([{"role": "user", "content": "u"}], "no assistant turn"),
         (_turns("u", "a", "u2"), "ends with a user turn"),
         ([{"role": "assistant", "content": "a"}], "no user turn"),
-        ([{"role": "bot", "content": "u"}], "the role 'bot'"),
+        ([{"role": "narrator", "content": "u"}], "the role 'narrator'"),
         ([{"from": ["human"], "value": "u"}], "the role ['human']"),
         ([{"role": "user"}, {"role": "assistant", "content": "a"}], "turn 1 of 'messages' has no"),
         ([{"role": "user", "content": 3}], "turn 1 of 'messages' is a number (3)"),
@@ -381,13 +388,20 @@ def test_deeply_nested_json_is_refused_not_a_crash(tmp_path: Path) -> None:
     assert refused(path).row == 1
 
 
-def test_cells_may_be_long_and_columns_that_no_layout_reads_are_not_decoded(tmp_path: Path) -> None:
-    row = {"prompt": "q" * 300_000, "response": "a", "embedding": "x"}
+def test_cells_may_be_long(tmp_path: Path) -> None:
+    row = {"prompt": "q" * 300_000, "response": "a"}
     for extension in ("csv", "parquet"):
         (example,) = read(write_rows(tmp_path / f"rows.{extension}", [row]))
         assert example == Example.single_turn(row["prompt"], "a")
 
 
-def test_parquet_errors_name_columns_that_are_not_decoded(tmp_path: Path) -> None:
-    path = write_rows(tmp_path / "rows.parquet", [{"text": "q", "score": 1.0}])
-    assert "'text', 'score'" in refused(path).what
+def test_vectors_in_parquet_need_not_be_decoded(tmp_path: Path) -> None:
+    row = {"prompt": "q", "response": "a", "vectors": [[0.5, 1.0]], "tags": ["x"], "score": 1.0}
+    path = write_rows(tmp_path / "rows.parquet", [row])
+    assert list(read_rows(path)) == [(1, row)]
+    assert list(read_rows(path, vectors=False)) == [(1, {**row, "vectors": None})]
+
+
+def test_parquet_errors_name_all_columns(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "rows.parquet", [{"texts": "q", "score": 1.0}])
+    assert "'texts', 'score'" in refused(path).what

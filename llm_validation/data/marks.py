@@ -1,0 +1,57 @@
+"""Marks of a whole row: KTO's label and its like, by which an answer is not to be learnt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llm_validation.data.cells import BadRowError, is_missing, kind
+
+_KTO = ("kto_tag", "desirable", "is_desirable")
+_SWITCHES = ("train", "training", "trainable", "learn")
+_WEIGHTS = ("weight", "loss_weight", "sample_weight")
+MARK_COLUMNS = frozenset(("label", *_KTO, *_SWITCHES, *_WEIGHTS))
+
+_YES = frozenset(("true", "desirable", "chosen", "good", "1", "1.0", "yes", "positive"))
+_NO = frozenset(("false", "undesirable", "rejected", "bad", "0", "0.0", "no", "negative"))
+_WORDS = frozenset(("true", "false", "desirable", "undesirable"))
+
+
+def bad_by(column: str, value: Any) -> bool | None:
+    """Whether a cell marks its row's answer as bad; None where the cell is no such mark.
+
+    ``label`` counts where it is true or false, or says so in words: of other labels a class or a
+    score is as likely. Raises BadRowError for a mark that is not understood.
+    """
+    if is_missing(value):
+        return None
+    if column in _WEIGHTS:
+        return _is_zero(value) if isinstance(value, int | float | str) else None
+    if isinstance(value, bool):
+        return not value
+    word = value.strip().lower() if isinstance(value, str) else str(value)
+    if column in _KTO:
+        if word in _YES | _NO:
+            return word in _NO
+        raise BadRowError(
+            f"{column!r} is {kind(value)} that is neither true nor false.",
+            "Write true (learn the answer) or false (do not).",
+        )
+    if isinstance(value, str) and word in _WORDS:
+        return word in _NO
+    return None
+
+
+def is_binary(value: Any) -> bool:
+    """Whether a label is 0, 1 or -1, by which files write marks as well as classes."""
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, str):
+        return value.strip() in ("0", "1", "-1", "0.0", "1.0", "-1.0")
+    return isinstance(value, int | float) and value in (-1, 0, 1)
+
+
+def _is_zero(value: Any) -> bool | None:
+    try:
+        return float(value) == 0
+    except (ValueError, OverflowError):
+        return None
