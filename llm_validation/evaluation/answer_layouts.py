@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from finebound.errors import InputError
-from llm_validation.data.formats import read_rows
-from llm_validation.data.layouts import (
+from llm_validation.data.cells import BadRowError, as_json, is_missing, listed, objects_in
+from llm_validation.data.columns import (
     CONTEXT_COLUMNS,
+    CONTEXT_OF,
     PROMPT_COLUMNS,
-    BadRowError,
+    SYSTEM_COLUMNS,
+    TURN_COLUMNS,
 )
-from llm_validation.data.layouts import _turns as read_turns
+from llm_validation.data.formats import read_rows
+from llm_validation.data.turns import ROLES, read_turns
 
 Row = Mapping[str, Any]
 Turns = tuple[tuple[str, str], ...]
@@ -32,7 +35,6 @@ _SENT = ("jailbroken_prompt", "adversarial", "test_case", "prompt", "arguments")
 _PROMPTS = ("prompt", *(name for name in PROMPT_COLUMNS if name not in ("prompt", "goal")),
             "test_case", "jailbroken_prompt", "adversarial", "arguments", "input", "request",
             "body", "behavior")  # fmt: skip
-DIALOGUES = ("messages", "conversations", "conversation")
 # What only a model writes comes before what may be a reference.
 _ANSWERS = (
     *("response", "generation", "predict", "prediction", "pred", "model_output", "model_response"),
@@ -97,7 +99,7 @@ def choose_columns(row: Row, path: Path) -> Columns:
     answers = [name for name in _ANSWERS if name in row]
     if "result" in answers and "custom_id" not in row:
         answers.remove("result")
-    dialogue = next((name for name in DIALOGUES if name in row), None)
+    dialogue = next((name for name in TURN_COLUMNS if name in row), None)
     if not answers and dialogue is not None:
         answers = [dialogue]
     request = _first(row, _REQUESTS) or _first(row, _PROMPTS)
@@ -109,7 +111,7 @@ def choose_columns(row: Row, path: Path) -> Columns:
     if not answers or (request is None and "custom_id" not in row):
         raise InputError(_lacking(row, bool(answers)), remedy=_remedy(row, answers), file=path)
     of_id = _first(row, _IDS)
-    if request is not None and dialogue == answers[0] and request not in DIALOGUES:
+    if request is not None and dialogue == answers[0] and request not in TURN_COLUMNS:
         sent = dialogue
     others = [name for name in answers[1:] if name not in ("filtered_resps", "choices")]
     if answers[0] == "response" and not isinstance(row["response"], str):
@@ -117,7 +119,7 @@ def choose_columns(row: Row, path: Path) -> Columns:
     notes = []
     if others:
         notes.append(
-            f"The answers are those in {answers[0]!r}; {_listed(others)} "
+            f"The answers are those in {answers[0]!r}; {listed(others)} "
             f"{'is' if len(others) == 1 else 'are'} not read as answers."
         )
     return Columns(request, sent, answers[0], of_id, _first(row, _CATEGORIES), tuple(notes))
@@ -158,9 +160,9 @@ def request_of(row: Row) -> Turns:
     Raises BadRowError where no column holds any, where there is no text, and where a dialogue ends
     with its answer.
     """
-    column = _first(row, (*_REQUESTS, *_PROMPTS, *DIALOGUES))
+    column = _first(row, (*_REQUESTS, *_PROMPTS, *TURN_COLUMNS))
     if column is None:
-        raise BadRowError(f"no column holds a prompt: found {_listed(row)}.", "Name it 'prompt'.")
+        raise BadRowError(f"no column holds a prompt: found {listed(row)}.", "Name it 'prompt'.")
     turns = _in_context(_prompt_turns(row[column], column), row, column)
     if turns[-1][0] == "assistant":
         raise BadRowError(f"{column!r} ends with its answer.", "Remove that turn.")
@@ -173,10 +175,21 @@ def request_of(row: Row) -> Turns:
 
 
 def _in_context(turns: Turns, row: Row, column: str) -> Turns:
-    for name in CONTEXT_COLUMNS.get(column, ()):
-        if name != column and isinstance(row.get(name), str) and row[name].strip():
-            *before, (role, text) = turns
-            turns = (*before, (role, f"{text}\n\n{row[name]}"))
+    """The turns with the columns that a plain prompt is joined with, and the system's text."""
+    if column in PROMPT_COLUMNS and column not in _REQUESTS and len(turns) == 1:
+        ((role, text),) = turns
+        for name in CONTEXT_OF.get(column, CONTEXT_COLUMNS):
+            value = row.get(name)
+            if isinstance(value, list) and all(isinstance(part, str) for part in value):
+                value = "\n\n".join(value)
+            quoted = isinstance(value, str) and len(value) > 40 and value in text
+            if name != column and isinstance(value, str) and value.strip() and not quoted:
+                text = f"{text}\n\n{value}"
+        turns = ((role, text),)
+    if turns[0][0] != "system":
+        system = _first(row, [name for name in SYSTEM_COLUMNS if not is_missing(row.get(name))])
+        if system is not None and isinstance(row[system], str):
+            turns = (("system", row[system]), *turns)
     return turns
 
 
@@ -233,7 +246,7 @@ def _prompt_turns(value: Any, column: str) -> Turns:
     if column == "arguments":
         value = _first_argument(value)
     while isinstance(value, Mapping):  # of a request: {"body": {"messages": [...]}}
-        inner = _first(value, ("body", *DIALOGUES, "prompt", "input", "content", "text"))
+        inner = _first(value, ("body", *TURN_COLUMNS, "prompt", "input", "content", "text"))
         if inner is None:
             raise BadRowError(f"{column!r} is an object without messages or prompt.", _AS_TEXT)
         value = value[inner]
@@ -244,8 +257,8 @@ def _prompt_turns(value: Any, column: str) -> Turns:
         return _turns(value, column)
     if not isinstance(value, str):
         raise BadRowError(f"{column!r} is {_short(value)}, not text.", _AS_TEXT)
-    if column in DIALOGUES:
-        return read_turns(value, column)
+    if column in TURN_COLUMNS:
+        return tuple(read_turns(value, column).messages)
     return (("user", value),)
 
 
@@ -253,8 +266,8 @@ def _turns(value: list[Any], column: str) -> Turns:
     """A dialogue, whose last turn may have no content: an answer that failed."""
     *before, last = value
     if isinstance(last, dict) and _role(last) == "assistant" and before:
-        return (*read_turns(before, column), ("assistant", ""))
-    return read_turns(value, column)
+        return (*read_turns(before, column).messages, ("assistant", ""))
+    return tuple(read_turns(value, column).messages)
 
 
 def _first_argument(value: Any) -> Any:
@@ -273,12 +286,12 @@ def _texts(value: Any, column: str, *, several: bool = False) -> list[str | None
     several = several or column in _LISTS
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return [None]
-    if several or column in DIALOGUES:
+    if several or column in TURN_COLUMNS:
         value = _decoded(value, ())
     elif isinstance(value, str):
         value = _decoded(value, ("role",))
     if isinstance(value, str):
-        if column in DIALOGUES:
+        if column in TURN_COLUMNS:
             raise BadRowError(f"{column!r} is not a list of turns.", "Write the turns as JSON.")
         return [value]
     if isinstance(value, list) and value:
@@ -329,7 +342,7 @@ def _of_object(value: Mapping[str, Any], column: str) -> list[str | None]:
                 raise BadRowError("the answer is a call of a tool, no text.", "Remove the row.")
             return _texts(inner, column, several=key == "choices")
     raise BadRowError(
-        f"{column!r} is an object without a text: its keys are {_listed(value)}.", _AS_TEXT
+        f"{column!r} is an object without a text: its keys are {listed(value)}.", _AS_TEXT
     )
 
 
@@ -363,7 +376,7 @@ def _role(turn: Any) -> str | None:
     if not isinstance(turn, Mapping):
         return None
     role = turn.get("role", turn.get("from"))
-    return "assistant" if role in ("gpt", "model", "chatgpt", "bot") else role
+    return ROLES.get(role.lower(), role) if isinstance(role, str) else None
 
 
 def _failed(row: Row) -> bool:
@@ -384,18 +397,23 @@ def _decoded(value: Any, marks: Sequence[str]) -> Any:
         return value
     if marks and not any(f'"{m}"' in value or f"'{m}'" in value for m in marks):
         return value
-    for decode in (json.loads, ast.literal_eval):
-        try:
-            found = decode(value.strip())
-        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
-            continue
-        if not marks or (
-            isinstance(found, list)
-            and found
-            and all(isinstance(p, dict) and any(m in p for m in marks) for p in found)
-        ):
-            return found
-    return value
+    found = objects_in(value)
+    if found is None and not marks:
+        found = as_json(value) or _literal(value)
+    if isinstance(found, list) and marks:
+        found = (
+            found
+            if all(isinstance(part, dict) and any(m in part for m in marks) for part in found)
+            else None
+        )
+    return value if found is None else found
+
+
+def _literal(value: str) -> Any:
+    try:
+        return ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+        return None
 
 
 def _rows_of(content: dict[str, Any], path: Path) -> list[Any] | None:
@@ -436,7 +454,7 @@ def _rows_of(content: dict[str, Any], path: Path) -> list[Any] | None:
 
 def _lacking(row: Row, answered: bool) -> str:
     lacking = "prompt" if answered else "response"
-    return f"there is no column {lacking!r}; the columns are {_listed(row)}."
+    return f"there is no column {lacking!r}; the columns are {listed(row)}."
 
 
 def _remedy(row: Row, answers: Sequence[str]) -> str:
@@ -464,9 +482,3 @@ def _label(row: Row, column: str | None) -> str | None:
 
 def _short(value: Any) -> str:
     return json.dumps(value, default=str)[:_SHOWN]
-
-
-def _listed(names: Any) -> str:
-    shown = [repr(str(name)[:_SHOWN]) for name in list(names)[:16]]
-    more = len(list(names)) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")

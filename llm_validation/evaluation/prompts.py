@@ -7,11 +7,12 @@ from typing import Any
 
 from finebound.errors import InputError
 from llm_validation.data.catalogue import find
+from llm_validation.data.cells import BadRowError
+from llm_validation.data.columns import TURN_COLUMNS
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.data.formats import data_extension, read_rows
-from llm_validation.data.layouts import BadRowError
 from llm_validation.data.loading import load_dataset
-from llm_validation.evaluation.answer_layouts import DIALOGUES, request_of
+from llm_validation.evaluation.answer_layouts import request_of
 
 _OF_PROBES = frozenset({"Behavior", "forbidden_prompt", "prompt_text"})
 _ANSWERED = frozenset({"response", "output", "answer", "completion", "target", "chosen"})
@@ -62,7 +63,7 @@ def _asks(row: dict[str, Any]) -> bool:
     try:
         request_of(row)
     except BadRowError:
-        return not any(name in row for name in DIALOGUES)
+        return not any(name in row for name in TURN_COLUMNS)
     return True
 
 

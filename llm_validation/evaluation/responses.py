@@ -17,7 +17,7 @@ from typing import Any
 
 from finebound.errors import InputError
 from finebound.records import write_atomically
-from llm_validation.data.layouts import BadRowError
+from llm_validation.data.cells import BadRowError
 from llm_validation.evaluation.answer_layouts import (
     Answer,
     answer_rows,
