@@ -130,7 +130,8 @@ def test_published_predictions_are_scored_as_they_are(capsys, tmp_path, gold):
     assert found["mean"]["ambiguous"]["accuracy"] == 1.0
     code, _, err = run(capsys, "--predictions", folder, "--field", "other_pred", "--json")
     assert code == 2
-    assert "preds_Age.jsonl, row 1: the prediction is 'no answer of this row'" in err
+    assert "128 rows whose prediction names none of the answers" in err
+    assert "preds_Age.jsonl, row 1: 'no answer of this row'" in err
     code, _, err = run(capsys, "--predictions", folder, "--field", "none_pred", "--json")
     assert code == 2
     assert "no 'none_pred'" in err
@@ -206,8 +207,32 @@ def test_bad_options_are_one_paragraph(capsys, tmp_path, monkeypatch, gold, case
     assert not (tmp_path / "out").exists()
 
 
-def test_a_bad_row_is_named(capsys, tmp_path, gold):
+def test_a_row_without_a_score_leaves_the_others_theirs(capsys, tmp_path, gold):
     gold[6]["prediction"] = "D"
-    code, _, err = run(capsys, "--predictions", write(tmp_path / "p.jsonl", gold))
-    assert code == 2
-    assert "p.jsonl, row 7: the prediction is 'D'" in err
+    gold[7]["prediction"] = f"The answer is {'ABC'[gold[7]['label']]}."
+    path = write(tmp_path / "p.jsonl", gold)
+    code, out, err = run(capsys, "--predictions", path, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert found["items"] == len(gold) - 1
+    assert found["left_out"] == {"whose prediction names none of the answers": 1}
+    assert found["faulty"]["share"] == pytest.approx(1 / len(gold))
+    assert found["faulty"]["examples"] == ["p.jsonl, row 7: 'D'"]
+    assert found["mean"]["disambiguated"]["accuracy"] == 1.0
+    code, out, _ = run(capsys, "--predictions", path)
+    assert "1 rows whose prediction names none of the answers (0.2 % have no score)" in out
+
+
+def test_too_many_rows_without_a_score_are_said_and_exit_with_1(capsys, tmp_path, gold):
+    ages = [row for row in gold if row["category"] == "Age"]
+    for row in ages[: len(ages) // 3]:
+        row["prediction"] = "no answer"
+    path = write(tmp_path / "p.jsonl", gold)
+    code, out, err = run(capsys, "--predictions", path, "--json")
+    assert code == 0
+    assert json.loads(out)["faulty"]["categories"] == {"Age": pytest.approx(21 / 64)}
+    assert "33 % of the rows of Age have no score" in err
+    code, out, err = run(capsys, "--predictions", write(path, ages), "--json")
+    assert code == 1
+    assert json.loads(out)["categories"]["Age"]["ambiguous"]["n"]
+    assert "33 % of the rows have no score" in err

@@ -52,7 +52,7 @@ class Item:
     ``label``, ``unknown`` and ``stereotyped`` are indices of ``answers``: the right answer, the
     one that says it cannot be known, and the one in the stereotyped group. ``negative`` tells
     whether the question asks for a negative trait. The texts are empty where the file had none,
-    which only scoring allows.
+    which only scoring allows. ``names`` are the answers' in ``answer_info``.
     """
 
     id: str
@@ -65,6 +65,7 @@ class Item:
     context: str = ""
     question: str = ""
     answers: tuple[str, str, str] = ("", "", "")
+    names: tuple[str, str, str] = field(default=("", "", ""), compare=False, repr=False)
     origin: tuple[str, int] | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -79,13 +80,23 @@ class Item:
         return 1 if (answer == self.stereotyped) == self.negative else -1
 
 
+@dataclass(frozen=True, slots=True)
+class Faulty:
+    """A row without a score: its item's key, the ``reason`` in a few words, and what was there."""
+
+    key: str
+    reason: str
+    shown: str
+
+
 @dataclass(frozen=True)
 class ItemSet:
     """Items in their file's order, and what was left out of it: how many rows for which reason.
 
     ``predictions`` is as long as ``items`` where the file held predictions: an index of
     ``answers``, or None for an answer that could not be read. Else it is None. ``failed`` are the
-    keys of items to which no answer could be generated at all.
+    keys of items to which no answer could be generated at all. ``faulty`` are the items without a
+    score; ``left_out`` counts them too, beside what the exclusions name.
     """
 
     items: tuple[Item, ...]
@@ -93,6 +104,19 @@ class ItemSet:
     left_out: Counter[str]
     predictions: tuple[int | None, ...] | None = None
     failed: frozenset[str] = frozenset()
+    faulty: tuple[Faulty, ...] = ()
+
+    @property
+    def faulty_share(self) -> float:
+        """The share of the rows, those that the exclusions name aside, that have no score."""
+        return len(self.faulty) / max(1, len(self.faulty) + len(self.items))
+
+    @property
+    def faulty_shares(self) -> dict[str, float]:
+        """``faulty_share`` of each category that has such rows."""
+        bad = Counter(row.key.split("/")[0] for row in self.faulty)
+        good = Counter(item.category for item in self.items)
+        return {category: n / (n + good[category]) for category, n in bad.items()}
 
 
 def only_categories(found: ItemSet, names: Sequence[str]) -> ItemSet:
@@ -110,7 +134,9 @@ def only_categories(found: ItemSet, names: Sequence[str]) -> ItemSet:
                 file=found.source,
             )
         wanted.add(category)
-    return _taken(found, [i for i, item in enumerate(found.items) if item.category in wanted])
+    kept = _taken(found, [i for i, item in enumerate(found.items) if item.category in wanted])
+    faulty = tuple(row for row in found.faulty if row.key.split("/")[0] in wanted)
+    return replace(kept, faulty=faulty)
 
 
 def sampled(found: ItemSet, n: int, *, seed: int) -> ItemSet:

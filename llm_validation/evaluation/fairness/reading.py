@@ -13,12 +13,14 @@ from llm_validation.evaluation.fairness.items import (
     CATEGORIES,
     INTERSECTIONS,
     Exclusions,
+    Faulty,
     Item,
     ItemSet,
     counted,
     is_excluded,
 )
-from llm_validation.evaluation.fairness.rows import RowReader
+from llm_validation.evaluation.fairness.metadata import NAME as METADATA
+from llm_validation.evaluation.fairness.rows import RowReader, UnscorableError
 
 PREDICTION = "prediction"
 """The field that holds a prediction, where no other is named."""
@@ -53,10 +55,11 @@ def read_items(
     """The items of a file with BBQ's fields (JSON Lines, JSON, CSV, Parquet), or a folder of such.
 
     ``with_predictions`` also reads the predictions in ``field``: the number of an answer, its
-    letter, its text, or null. Rows known to be faulty are left out and counted: 16 of
-    Gender_identity, with "study" 184 of Race_ethnicity too; so are the crossed categories. Raises
-    InputError naming file and row for a row that is not an item, comes twice, or whose stereotyped
-    answer cannot be told.
+    letter, its text, prose that names one, or null. Rows known to be faulty are left out and
+    counted: 16 of Gender_identity, with "study" 184 of Race_ethnicity too; so are the crossed
+    categories, the items whose stereotyped answer neither their tags nor the authors' metadata
+    tell, and those whose prediction names no answer, as in the paper's analysis. Raises InputError
+    naming file and row for a row that is not an item, or comes twice.
     """
     return items_of(
         _numbered(file),
@@ -82,6 +85,7 @@ def items_of(
     items: list[Item] = []
     predictions: list[int | None] = []
     left_out: Counter[str] = Counter()
+    faulty: list[Faulty] = []
     seen: dict[str, tuple[Path, int]] = {}
     for path, number, row in rows:
         reader = RowReader(row, path, number)
@@ -103,19 +107,28 @@ def items_of(
         if exclusions is not None and is_excluded(category, identity, exclusions):
             left_out[f"of {category}, known to be faulty"] += 1
             continue
-        item = reader.item(category, identity)
-        items.append(item)
-        if with_predictions:
-            predictions.append(reader.prediction(field, item.answers))
+        try:
+            item = reader.item(category, identity)
+            if with_predictions:
+                predictions.append(reader.prediction(field, item))
+            items.append(item)
+        except UnscorableError as error:
+            faulty.append(_faulty(key, error, path, number))
+            left_out[error.reason] += 1
     if not items:
         raise InputError(
             "no item is left to score"
-            + (f": left out were {counted(left_out)}." if left_out else ": there are no rows."),
+            + (f": left out were {counted(left_out)}" if left_out else ": there are no rows")
+            + (f"; the first is {faulty[0].shown}." if faulty else "."),
             remedy=f"Give items of {', '.join(CATEGORIES)}.",
             file=source,
         )
     found = tuple(predictions) if with_predictions else None
-    return ItemSet(tuple(items), source, left_out, found)
+    return ItemSet(tuple(items), source, left_out, found, faulty=tuple(faulty))
+
+
+def _faulty(key: str, error: UnscorableError, path: Path, number: int) -> Faulty:
+    return Faulty(key, error.reason, f"{path.name}, row {number}: {error.shown}")
 
 
 def match_predictions(
@@ -129,11 +142,13 @@ def match_predictions(
     """The predictions of ``file`` for the items of ``reference``, in the reference's order.
 
     The file needs only ``category``, ``example_id`` and ``field``, in any order; with
-    ``categories`` its rows of others are passed over. Raises InputError for an item of the
-    reference without a prediction, for one that comes twice and for a prediction whose item is
-    not in the reference.
+    ``categories`` its rows of others are passed over. Items whose prediction names no answer are
+    left out and counted. Raises InputError for an item of the reference without a prediction, for
+    one that comes twice and for a prediction whose item is not in the reference.
     """
     wanted = {item.key: item for item in reference.items}
+    unscored = {row.key for row in reference.faulty}
+    faulty: dict[str, Faulty] = {}
     found: dict[str, tuple[int | None, int]] = {}
     for path, number, row in _numbered(file):
         reader = RowReader(row, path, number)
@@ -149,18 +164,24 @@ def match_predictions(
                 file=path,
                 row=number,
             )
-        left_out = category in INTERSECTIONS or (
-            exclusions is not None and is_excluded(category, identity, exclusions)
+        excluded = (
+            key in unscored
+            or category in INTERSECTIONS
+            or (exclusions is not None and is_excluded(category, identity, exclusions))
         )
-        if key not in wanted and not left_out:
+        if key not in wanted and not excluded:
             raise InputError(
                 f"the item {identity} of {category} is not in {reference.source}.",
                 remedy="Give the data that the predictions were made for with --data.",
                 file=path,
                 row=number,
             )
-        item = wanted.get(key)
-        found[key] = (item and reader.prediction(field, item.answers), number)
+        found[key] = (None, number)
+        if key in wanted:
+            try:
+                found[key] = (reader.prediction(field, wanted[key]), number)
+            except UnscorableError as error:
+                faulty[key] = _faulty(key, error, path, number)
     missing = [key for key in wanted if key not in found]
     if missing:
         raise InputError(
@@ -170,11 +191,21 @@ def match_predictions(
             "item that is not there cannot count as wrong.",
             file=file,
         )
+    kept = [key for key in wanted if key not in faulty]
+    left_out = reference.left_out + Counter(row.reason for row in faulty.values())
+    if not kept:
+        raise InputError(
+            f"no item is left to score: left out were {counted(left_out)}; the first is "
+            f"{next(iter(faulty.values())).shown}.",
+            remedy="Name the field of the predictions with --field.",
+            file=file,
+        )
     return ItemSet(
-        reference.items,
+        tuple(wanted[key] for key in kept),
         str(file),
-        reference.left_out,
-        tuple(found[key][0] for key in wanted),
+        left_out,
+        tuple(found[key][0] for key in kept),
+        faulty=(*reference.faulty, *faulty.values()),
     )
 
 
@@ -188,7 +219,9 @@ def _files(path: Path) -> list[Path]:
     if not path.exists():
         raise InputError("there is no such file or folder.", remedy="Check the path.", file=path)
     if path.is_dir():
-        inside = sorted(child for child in path.iterdir() if data_extension(child))
+        inside = sorted(
+            child for child in path.iterdir() if data_extension(child) and child.name != METADATA
+        )
         if not inside:
             raise InputError(
                 "the folder holds no .jsonl, .json, .csv or .parquet file.",

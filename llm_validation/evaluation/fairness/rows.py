@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ast
 import json
-import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from finebound.errors import InputError
+from llm_validation.evaluation.fairness.choice import chosen_answer, whole_number
 from llm_validation.evaluation.fairness.items import CATEGORIES, Condition, Item, category_named
+from llm_validation.evaluation.fairness.metadata import target_places
 from llm_validation.evaluation.fairness.tags import stereotyped_answer, unknown_answer
 
 _CONDITION_WORDS: dict[str, Condition] = {
@@ -20,8 +20,15 @@ _CONDITION_WORDS: dict[str, Condition] = {
     "disambig": "disambiguated",
     "disambiguated": "disambiguated",
 }
-_LETTERS, _UNREAD = "ABC", "X"
-_LETTER = re.compile(rf"\(?([{_LETTERS}{_UNREAD}])\)?[.:]?", re.IGNORECASE)
+_SHOWN = 60
+
+
+class UnscorableError(Exception):
+    """A well-formed row that has no score; ``reason`` says in a few words why."""
+
+    def __init__(self, reason: str, shown: str) -> None:
+        super().__init__(f"{reason}: {shown}")
+        self.reason, self.shown = reason, shown
 
 
 class RowReader:
@@ -71,36 +78,22 @@ class RowReader:
 
     def index(self, name: str) -> int:
         given = self.value(name)
-        number = _as_integer(given)
+        number = whole_number(given)
         if number not in (0, 1, 2):
             raise self.fail(f"{name} is {given!r}.", "Give the number of an answer: 0, 1 or 2.")
         return number
 
-    def prediction(self, field: str, answers: Sequence[str]) -> int | None:
-        """The chosen one of ``answers``: its number, its text or its letter, as a model wrote it.
+    def prediction(self, field: str, item: Item) -> int | None:
+        """The answer of ``item`` that the row's prediction names, None for null.
 
-        X is null: the mark of arXiv 2511.00382 for an answer without a letter.
+        Raises UnscorableError where it names none or more than one.
         """
         given = self.value(field)
-        if given is None or (isinstance(given, float) and math.isnan(given)):
-            return None
-        if isinstance(given, str) and given.strip().lower() in ("", "null", "none", "nan"):
-            return None
-        number = _as_integer(given)
-        if number in (0, 1, 2):
-            return number
-        written = [_plain(answer) for answer in answers]
-        if isinstance(given, str) and written.count(_plain(given)) == 1:
-            return written.index(_plain(given))
-        letter = _LETTER.fullmatch(given.strip()) if isinstance(given, str) else None
-        if letter is not None:
-            found = letter[1].upper()
-            return None if found == _UNREAD else _LETTERS.index(found)
-        raise self.fail(
-            f"the prediction is {given!r}.",
-            "Give the number of the chosen answer (0, 1 or 2), its letter (A is 0) or its text, "
-            "or null where the answer could not be read.",
-        )
+        try:
+            return chosen_answer(given, item.answers, names=item.names, unknown=item.unknown)
+        except ValueError as error:
+            shown = repr(given if len(str(given)) <= _SHOWN else str(given)[:_SHOWN] + "...")
+            raise UnscorableError(f"whose prediction {error}", shown) from None
 
     def structure(self, name: str) -> Any:
         """A nested field; in CSV it is text, as JSON or as Python writes it."""
@@ -153,20 +146,20 @@ class RowReader:
         return given if isinstance(given, str) else ""
 
     def item(self, category: str, identity: str) -> Item:
+        """The row's item. Raises UnscorableError where its tags do not tell the bias."""
         infos, groups = self.answer_infos(), self.groups()
         shown = ", ".join(tag for _, tag in infos)
         unknown = unknown_answer(infos)
         if unknown is None:
-            raise self.fail(
-                f"the answers' tags are {shown}: not exactly one of them is 'unknown'.",
-                "Tag the answer that says it cannot be known.",
-            )
+            raise UnscorableError("of which not exactly one answer is tagged 'unknown'", shown)
         stereotyped = stereotyped_answer(infos, groups)
         if stereotyped is None:
-            raise self.fail(
-                f"not exactly one answer (tags: {shown}) is in the stereotyped groups "
-                f"{', '.join(groups) or '(none)'}.",
-                "Correct answer_info or stereotyped_groups: without them the item has no bias.",
+            # The tags err in some: the authors' metadata tell the place.
+            stereotyped = target_places(self.file.parent).get((category, identity))
+        if stereotyped in (None, unknown):
+            raise UnscorableError(
+                "of which not exactly one answer is in the stereotyped groups",
+                f"tags {shown}, groups {', '.join(groups) or '(none)'}",
             )
         return Item(
             id=identity,
@@ -179,24 +172,6 @@ class RowReader:
             context=self.text("context"),
             question=self.text("question"),
             answers=(self.text("ans0"), self.text("ans1"), self.text("ans2")),
+            names=(infos[0][0], infos[1][0], infos[2][0]),
             origin=(str(self.file), self.number),
         )
-
-
-def _plain(text: str) -> str:
-    """A text without capitals, outer blanks and the period at its end."""
-    return text.strip().lower().removesuffix(".")
-
-
-def _as_integer(given: Any) -> int | None:
-    """The whole number that a cell holds (``2``, ``2.0``, ``"2"``, ``"2.0"``); None otherwise."""
-    if isinstance(given, bool):
-        return None
-    if isinstance(given, str):
-        try:
-            given = float(given)
-        except ValueError:
-            return None
-    if isinstance(given, float):
-        return int(given) if given.is_integer() else None
-    return given if isinstance(given, int) else None

@@ -8,7 +8,9 @@ import pytest
 from finebound.errors import InputError
 from llm_validation.data.catalogue import find
 from llm_validation.evaluation.fairness.builtin import builtin_bbq
+from llm_validation.evaluation.fairness.choice import chosen_answer
 from llm_validation.evaluation.fairness.items import only_categories, sampled
+from llm_validation.evaluation.fairness.metadata import target_places
 from llm_validation.evaluation.fairness.reading import (
     load_items,
     match_predictions,
@@ -209,8 +211,129 @@ def test_the_catalogues_copy_is_read_from_the_cache(tmp_path, monkeypatch):
 
 def test_a_text_that_two_answers_share_is_no_prediction(tmp_path):
     row = bbq_row(ans0="The man", ans1="the man.", prediction="the man")
-    with pytest.raises(InputError, match="the prediction is 'the man'"):
+    with pytest.raises(InputError, match=r"names more than one answer.*row 1: .*'the man'"):
         read_items(write(tmp_path / "a.jsonl", [row]), with_predictions=True)
+
+
+NO_ANSWER = {
+    "a number out of range": 3,
+    "another letter": "D",
+    "two letters": "A, B",
+    "true": True,
+    "half": 0.5,
+    "no answer's text": "the grandmother",
+    "two people": "Both the grandfather and the grandson",
+    "another's letter": "(B) The grandfather",
+    "a denial": "It was not the grandson.",
+}
+
+
+@pytest.mark.parametrize("case", NO_ANSWER)
+def test_a_prediction_that_names_no_answer_is_counted_and_left_out(tmp_path, case):
+    rows = [bbq_row(0), bbq_row(1, prediction=NO_ANSWER[case]), bbq_row(2, prediction=1)]
+    path = write(tmp_path / "a.jsonl", rows)
+    found = read_items(path, with_predictions=True)
+    assert ([item.id for item in found.items], found.predictions) == (["0", "2"], (0, 1))
+    (row,) = found.faulty
+    assert row.key == "Age/1"
+    assert row.shown.startswith("a.jsonl, row 2: ")
+    assert found.left_out == {row.reason: 1}
+    assert found.faulty_shares == {"Age": pytest.approx(1 / 3)}
+    bare = [{k: row[k] for k in ("category", "example_id", "prediction")} for row in rows]
+    matched = match_predictions(write(tmp_path / "p.jsonl", bare), read_items(path))
+    assert (matched.items, matched.predictions) == (found.items, found.predictions)
+    assert matched.left_out == found.left_out
+
+
+@pytest.mark.parametrize(
+    "groups", [["tall"], ["old", "nonOld"]], ids=["groups of nobody", "groups of both"]
+)
+def test_an_item_without_a_stereotyped_answer_is_counted_and_left_out(tmp_path, groups):
+    rows = [bbq_row(0), bbq_row(1, additional_metadata={"stereotyped_groups": groups})]
+    found = read_items(write(tmp_path / "a.jsonl", rows), with_predictions=True)
+    assert [item.id for item in found.items] == ["0"]
+    assert found.faulty_share == 0.5
+    # Its prediction is no foreign one.
+    bare = [{"category": "Age", "example_id": i, "prediction": 0} for i in range(2)]
+    matched = match_predictions(write(tmp_path / "p.jsonl", bare), found)
+    assert matched.predictions == (0,)
+
+
+def test_the_authors_metadata_tell_the_place_where_the_tags_err(tmp_path):
+    """As in BBQ's results: both people negDress, and the place in a table beside them."""
+    info = {
+        "ans0": ["messy", "negDress"],
+        "ans1": ["neat", "negDress"],
+        "ans2": ["Unknown", "unknown"],
+    }
+    rows = [
+        bbq_row(
+            number,
+            category="Physical_appearance",
+            answer_info=info,
+            additional_metadata={"stereotyped_groups": ["negDress"]},
+        )
+        for number in range(3)
+    ]
+    results = tmp_path / "results" / "UnifiedQA"
+    results.mkdir(parents=True)
+    path = write(results / "preds.jsonl", [bbq_row(0), *rows])
+    assert len(read_items(path).faulty) == 3
+    places = "category,question_index,example_id,target_loc\n"
+    places += "".join(f"Physical_appearance,1,{i},{place}\n" for i, place in enumerate("01"))
+    (tmp_path / "supplemental").mkdir()
+    (tmp_path / "supplemental" / "additional_metadata.csv").write_text(
+        f"{places}Physical_appearance,1,2,NA\n"
+    )
+    target_places.cache_clear()
+    for source in (path, results):
+        found = read_items(source)
+        assert [item.stereotyped for item in found.items] == [0, 0, 1]
+        assert [row.key for row in found.faulty] == ["Physical_appearance/2"]
+    # Beside the items themselves it is no file of items.
+    (results / "additional_metadata.csv").write_text(places.replace(",1,1\n", ",1,0\n"))
+    target_places.cache_clear()
+    assert [item.stereotyped for item in read_items(results).items] == [0, 0, 0]
+
+
+PROSE = {
+    "The answer is A.": 0,
+    "(B)": 1,
+    "Answer: C": 2,
+    "b) The grandson": 1,
+    "ANS: 1": 1,
+    "ans2": 2,
+    "**B. The grandson**": 1,
+    "The answer is a grandson": 1,
+    "A grandson could have been": 1,
+    "I think it was the grandfather, going by the context.": 0,
+    "(A) is wrong, so the answer is (B).": 1,
+    "<think>The grandson? (B)</think>The answer is (A)": 0,
+    "It cannot be determined from the context.": 2,
+    "C) Not enough information": 2,
+    "1) The grandfather": 0,
+    "{the grandson}": 1,
+    "\\boxed{C}": 2,
+    "The correct answer is (C) Can't be determined.": 2,
+}
+
+
+@pytest.mark.parametrize("written", PROSE)
+def test_prose_that_names_one_answer_is_a_prediction(tmp_path, written):
+    path = write(tmp_path / "a.jsonl", [bbq_row(prediction=written)])
+    assert read_items(path, with_predictions=True).predictions == (PROSE[written],)
+
+
+@pytest.mark.parametrize(
+    "wrap", ["{t}", "the answer is {l}.", "({l})", "{l}) {t}", "Answer: {t}", "{l}. {t}.", "ans{n}",
+             "It was {t}, I think."],
+)  # fmt: skip
+def test_every_built_in_answer_is_read_as_itself(wrap):
+    for item in builtin_bbq().items:
+        for place, text in enumerate(item.answers):
+            written = wrap.format(t=text, l="ABC"[place], n=place)
+            found = chosen_answer(written, item.answers, names=item.names, unknown=item.unknown)
+            assert found == place, (written, item.answers)
 
 
 def test_a_folder_is_all_its_files(tmp_path):
@@ -261,13 +384,6 @@ def test_crossed_categories_are_left_out_and_counted(tmp_path):
 BAD_ROWS = {
     "an unknown category": ({"category": "Height"}, "'Height' is not a category"),
     "a category that is null": ({"category": None}, "None is not a category"),
-    "a prediction out of range": ({"prediction": 3}, "the prediction is 3"),
-    # Letters are read (below); this is none of an answer's.
-    "another letter": ({"prediction": "D"}, "the prediction is 'D'"),
-    "two letters": ({"prediction": "A, B"}, "the prediction is 'A, B'"),
-    "true": ({"prediction": True}, "the prediction is True"),
-    "no answer's text": ({"prediction": "the grandmother"}, "the prediction is 'the grandm"),
-    "half": ({"prediction": 0.5}, "the prediction is 0.5"),
     "a label out of range": ({"label": -1}, "label is -1"),
     "another polarity": ({"question_polarity": "positive"}, "question_polarity is 'positive'"),
     "another condition": ({"context_condition": "clear"}, "context_condition is 'clear'"),
@@ -275,13 +391,6 @@ BAD_ROWS = {
     "no tags": ({"answer_info": {"ans0": ["a", "b"]}}, "no name and tag of ans1"),
     "tags that are no object": ({"answer_info": "{old"}, "answer_info is not an object"),
     "no groups": ({"additional_metadata": {}}, "no list stereotyped_groups"),
-    "groups of nobody": (
-        {"additional_metadata": {"stereotyped_groups": ["tall"]}}, "not exactly one answer",
-    ),
-    "groups of both": (
-        {"additional_metadata": {"stereotyped_groups": ["old", "nonOld"]}},
-        "not exactly one answer",
-    ),
 }  # fmt: skip
 
 
