@@ -25,7 +25,7 @@ def bad_by(column: str, value: Any) -> bool | None:
     if is_missing(value):
         return None
     if column in _WEIGHTS:
-        return _is_zero(value) if isinstance(value, int | float | str) else None
+        return _is_zero(column, value)
     if isinstance(value, bool):
         return not value
     word = value.strip().lower() if isinstance(value, str) else str(value)
@@ -50,8 +50,14 @@ def is_binary(value: Any) -> bool:
     return isinstance(value, int | float) and value in (-1, 0, 1)
 
 
-def _is_zero(value: Any) -> bool | None:
+def _is_zero(column: str, value: Any) -> bool:
     try:
-        return float(value) == 0
-    except (ValueError, OverflowError):
-        return None
+        weight = float(value)
+    except (TypeError, ValueError, OverflowError):
+        weight = None
+    if weight not in (0, 1):
+        raise BadRowError(
+            f"{column!r} is {kind(value)}, neither 1 (learn the row) nor 0 (do not).",
+            f"Write 1 or 0, or leave the column out with --ignore-columns {column}.",
+        )
+    return weight == 0

@@ -28,6 +28,7 @@ from llm_validation.data.columns import (
 from llm_validation.data.dataset import Example, LeftOut, Reading
 from llm_validation.data.layouts import Layout, Read, choose_layout
 from llm_validation.data.marks import MARK_COLUMNS, bad_by, is_binary
+from llm_validation.data.turns import MEDIA
 from llm_validation.data.unread import UnreadColumns, is_about
 
 _EARLY_LOOK = 1_000
@@ -46,6 +47,7 @@ class _Plan:
 
     layout: Layout | None
     marks: tuple[str, ...] = ()
+    media: tuple[str, ...] = ()
     watched: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
@@ -74,6 +76,7 @@ class RowReader:
         self._plans: dict[tuple[str, ...], _Plan] = {}
         self._first: _Plan | None = None
         self._last: _Plan | None = None
+        self._used: set[str] = set()
         self._used_marks: set[str] = set()
         self._labels: dict[str, tuple[str, int] | None] = {}
         self._watch = UnreadColumns()
@@ -164,7 +167,11 @@ class RowReader:
                 "--ignore-columns.",
                 file=self._files[0],
             )
-        unread = [name for name in self._unread if name not in self._used_marks]
+        unread = [
+            name
+            for name in self._unread
+            if name not in self._used_marks and (name not in self._used or self._watch.holds(name))
+        ]
         unread += [name for name in self.columns if name in self._ignore]
         return Reading(left_out, tuple(dict.fromkeys(unread)), tuple(self._notes(left_out)))
 
@@ -200,6 +207,12 @@ class RowReader:
             self._used_marks.add(column)
             if bad:
                 raise MarkedRowError(f"{column!r} marks the answer as not to be learnt")
+        for column in plan.media:
+            if not is_missing(row[column]):
+                raise BadRowError(
+                    f"the row has {column!r}, which cannot be learnt from: only texts can.",
+                    f"Leave out such rows, or the column with --ignore-columns {column}.",
+                )
         return plan.layout.read(row, origin)
 
     def _take_label(self, column: str, value: Any, origin: tuple[str, int]) -> None:
@@ -255,6 +268,7 @@ class RowReader:
             self._first = plan
         if plan is not self._last:
             self._unread.update(dict.fromkeys(plan.unread))
+            self._used |= plan.layout.used
             self._last = plan
         return plan
 
@@ -273,15 +287,17 @@ class RowReader:
             return _Plan(None, optional=optional, problem=self._by_first(keys, problem))
         marks = tuple(name for name in keys if layout.marks and name in MARK_COLUMNS)
         unread = [name for name in keys if name not in layout.used]
+        media = tuple(name for name in unread if name in MEDIA and name not in self._known)
         watched = (
             name
             for name in unread
             if name not in marks
+            and name not in media
             and name not in self._known
             and name not in layout.beside
             and not is_about(name)
         )
-        return _Plan(layout, marks, tuple(watched), tuple(unread), optional)
+        return _Plan(layout, marks, media, tuple(watched), tuple(unread), optional)
 
     def _by_first(self, keys: tuple[str, ...], problem: InputError) -> InputError:
         """A later row's problem, in the words of the first row's columns where one is missing."""

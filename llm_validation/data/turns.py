@@ -44,8 +44,8 @@ ROLES = {
 }
 _TEMPLATE_ROLES = ("system", "user", "assistant", "tool")
 # Passed on to the template as they are.
-_TEMPLATE_FIELDS = ("reasoning_content", "reasoning", "thinking", "name", "tool_call_id")
-_MEDIA = ("image", "images", "audio", "audios", "video", "videos", "file", "files", "attachments")
+_TEMPLATE_FIELDS = ("reasoning_content", "reasoning", "thinking", "tool_call_id")
+MEDIA = ("image", "images", "audio", "audios", "video", "videos", "file", "files", "attachments")
 # 0 or false: the turn is not to be learnt (OpenAI, axolotl, LLaMA-Factory, ms-swift).
 LEARNT_MARKS = (
     "weight", "loss_weight", "loss", "loss_mask", "train", "training", "train_on_turn", "trainable",
@@ -99,7 +99,7 @@ def read_turns(value: Any, column: str) -> Turns:
     if isinstance(value, str):  # a CSV cell can hold a list only as text
         value = objects_in(value)
     if isinstance(value, dict):
-        value = [value]
+        value = _rows_of_columns(value) or [value]
     if not isinstance(value, list) or not value:
         raise BadRowError(
             f"{column!r} is not a list of turns.",
@@ -110,6 +110,14 @@ def read_turns(value: Any, column: str) -> Turns:
     for place, turn in enumerate(value, 1):
         _add_turn(turns, turn, place, column)
     return turns
+
+
+def _rows_of_columns(value: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The turns of an object of lists, as `datasets` may give a list of objects."""
+    lists = [part for part in value.values() if isinstance(part, list)]
+    if len(lists) != len(value) or len({len(part) for part in lists}) != 1:
+        return None
+    return [dict(zip(value, parts, strict=True)) for parts in zip(*lists, strict=True)]
 
 
 def holds_turns(value: Any) -> bool:
@@ -172,7 +180,7 @@ def _add_rich_turn(
     content, thought = _content(content, label)
     if thought:
         found["reasoning_content"] = thought
-    for key in _TEMPLATE_FIELDS:
+    for key in (*_TEMPLATE_FIELDS, "name") if role == "tool" else _TEMPLATE_FIELDS:
         if not is_missing(turn.get(key)):
             found[key] = text(turn[key], f"{key!r} of {label}")
     if content is None:
@@ -180,9 +188,9 @@ def _add_rich_turn(
             raise BadRowError(f"{label} has no content.", "Give it a 'content' that is text.")
         content = ""
     for key, value in turn.items():
-        if key in _READ_KEYS or is_missing(value):
+        if key in _READ_KEYS or key in found or is_missing(value):
             continue
-        if key in _MEDIA or key in _NOT_UNDERSTOOD:
+        if key in MEDIA or key in _NOT_UNDERSTOOD:
             raise BadRowError(
                 f"{label} has {key!r}, which is not read.",
                 "Remove it, or leave out the row: only texts, tool calls and thoughts are learnt.",

@@ -19,10 +19,12 @@ _PROMPT_LIKE = {
     "premise", "hypothesis", "persona", "dialogue", "dialog", "conversation", "turns", "prefix",
     "suffix", "examples", "few_shot", "demonstrations", "history", "memory", "preamble",
     "constraints", "instructions", "system", "system_prompt", "system_message",
-    "system_instruction", "tools", "functions", "tool_calls", "function_call", "image",
-    "images", "audio", "audios", "video", "videos", "attachments", "reasoning",
-    "reasoning_content", "thinking", "thought", "thoughts", "cot", "chain_of_thought",
-    "rationale", "chat_template_kwargs", "loss_mask",
+    "system_instruction", "tools", "functions", "tool_calls", "function_call", "attachments",
+    "chat_template_kwargs", "loss_mask", "prompt", "instruction", "question", "query",
+}  # fmt: skip
+_ANSWER_LIKE = {
+    "reasoning", "reasoning_content", "thinking", "thought", "thoughts", "cot",
+    "chain_of_thought", "rationale",
 }  # fmt: skip
 # About a row, not of it, however long their texts are.
 _ABOUT = re.compile(
@@ -32,6 +34,7 @@ _ABOUT = re.compile(
     r"|filename|repos?|commit|lang|language|locale|metadata)$",
     re.IGNORECASE,
 )
+_WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '\-][^\W\d_]+){0,3}[.?!]?")
 _FEW_WORDS = 4
 _LONG_TEXT = 100
 _SHARE_OF_TEXTS = 0.2
@@ -51,6 +54,8 @@ class _Seen:
     characters: int = 0
     example: str = ""
     kinds: set[int] = field(default_factory=set)
+    words: int = 0
+    kinds_of_words: set[int] = field(default_factory=set)
     frames: set[int] = field(default_factory=set)
     booleans: list[int] = field(default_factory=lambda: [0, 0])
 
@@ -60,6 +65,7 @@ class UnreadColumns:
 
     def __init__(self) -> None:
         self._seen: dict[str, _Seen] = {}
+        self._prompts: set[int] = set()
 
     def see(self, column: str, value: Any, origin: tuple[str, int], example: Example) -> None:
         """Take note of one cell beside the example that its row became."""
@@ -70,11 +76,18 @@ class UnreadColumns:
             return
         seen = self._of(column, origin)
         seen.filled += 1
+        if len(self._prompts) < _MOST_KEPT:
+            self._prompts.add(hash(example.prompt))
+        named = _plain_name(column)
         parts = [value] if isinstance(value, str) else list(_texts(value))
         texts = [part for part in parts if _is_text(part)]
-        if not texts and not _is_prompt_like(column):
+        if not texts and named not in _PROMPT_LIKE | _ANSWER_LIKE:
+            if len(parts) == 1 and _WORDS.fullmatch(parts[0].strip()):
+                self._take_words(seen, parts[0], origin, example)
             return
-        if parts and all(_within(part.strip(), example) for part in texts or parts):
+        # What is asked may be quoted in the answer, and is not read for that.
+        apart = named in _PROMPT_LIKE and isinstance(value, str)
+        if parts and all(_within(part.strip(), example, apart) for part in texts or parts):
             return
         cell = "\n".join(parts).strip()
         frame = _frame(cell, example)
@@ -86,12 +99,23 @@ class UnreadColumns:
         seen.characters += len(cell)
         if len(seen.kinds) < _MOST_KEPT:
             seen.kinds.add(hash(cell))
-        if not seen.row:
+        if seen.texts == 1:
             seen.row, seen.example = origin[1], cell or repr(value)
+
+    def _take_words(
+        self, seen: _Seen, cell: str, origin: tuple[str, int], example: Example
+    ) -> None:
+        if cell.strip() in example.prompt:
+            return
+        seen.words += 1
+        if len(seen.kinds_of_words) < _MOST_KEPT:
+            seen.kinds_of_words.add(hash(cell))
+        if seen.words == 1 and not seen.texts:
+            seen.row, seen.example = origin[1], cell
 
     def refuse(self) -> None:
         """Raises InputError naming every column seen so far that looks like text of the prompt."""
-        found = [column for column, seen in self._seen.items() if _is_prompt(column, seen)]
+        found = [column for column, seen in self._seen.items() if self._is_prompt(column, seen)]
         if not found:
             return
         first = self._seen[found[0]]
@@ -118,6 +142,23 @@ class UnreadColumns:
                     "which are learnt as the others are."
                 )
 
+    def holds(self, column: str) -> bool:
+        """Whether a cell of this column was filled."""
+        return column in self._seen
+
+    def _is_prompt(self, column: str, seen: _Seen) -> bool:
+        if seen.texts and _plain_name(column) in _PROMPT_LIKE | _ANSWER_LIKE:
+            return True
+        if seen.texts and seen.texts >= _SHARE_OF_TEXTS * seen.filled:
+            if len(seen.kinds) == 1:
+                return seen.filled == 1
+            varied = len(seen.kinds) > _SHARE_OF_KINDS * min(seen.texts, _MOST_KEPT)
+            return varied or seen.characters >= _LONG_TEXT * seen.texts
+        # Words that tell rows apart which ask the same.
+        most = min(seen.filled, _MOST_KEPT)
+        kinds, prompts = len(seen.kinds_of_words), len(self._prompts)
+        return kinds > 2 and kinds >= most / 2 and prompts <= most / 2
+
     def _of(self, column: str, origin: tuple[str, int]) -> _Seen:
         seen = self._seen.get(column)
         if seen is None:
@@ -128,23 +169,6 @@ class UnreadColumns:
 def is_about(column: str) -> bool:
     """Whether a column's name alone says that it is no part of the prompt."""
     return _ABOUT.search(column) is not None
-
-
-def _is_prompt(column: str, seen: _Seen) -> bool:
-    if not seen.texts:
-        return False
-    if _is_prompt_like(column):
-        return True
-    if seen.texts < _SHARE_OF_TEXTS * seen.filled:
-        return False
-    if len(seen.kinds) == 1:
-        return seen.filled == 1
-    varied = len(seen.kinds) > _SHARE_OF_KINDS * min(seen.texts, _MOST_KEPT)
-    return varied or seen.characters >= _LONG_TEXT * seen.texts
-
-
-def _is_prompt_like(column: str) -> bool:
-    return column.rpartition(".")[2].strip().lower() in _PROMPT_LIKE
 
 
 def _is_text(cell: str) -> bool:
@@ -158,12 +182,14 @@ def _is_text(cell: str) -> bool:
     return words >= _FEW_WORDS
 
 
-def _within(cell: str, example: Example) -> bool:
-    return (
-        cell in example.prompt
-        or cell in example.response
-        or (example.rejected is not None and cell in example.rejected)
-    )
+def _within(cell: str, example: Example, in_prompt: bool) -> bool:
+    if cell in example.prompt or in_prompt:
+        return cell in example.prompt
+    return cell in example.response or (example.rejected is not None and cell in example.rejected)
+
+
+def _plain_name(column: str) -> str:
+    return column.rpartition(".")[2].strip().lower()
 
 
 def _frame(cell: str, example: Example) -> str | None:
