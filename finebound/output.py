@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import math
 import re
 from collections.abc import Iterable
@@ -40,15 +41,75 @@ def printable(text: str) -> str:
     return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", _CONTROL.sub("", _SEQUENCE.sub("", text)))
 
 
-def exact_as_json(solution: Exact | None) -> dict[str, float] | None:
-    """The true gaps in nats, or None where no closed form exists."""
+def show(text: str) -> None:
+    """Print a text that may hold names from files or folders."""
+    print(printable(text))
+
+
+_GAPS = ("safety_gap", "proxy_safety_gap", "capability_gap")
+
+
+def exact_as_json(solution: Exact | None) -> dict[str, float | None] | None:
+    """The true gaps in nats, or None where no closed form exists.
+
+    A gap without a digit that holds is None; ``exact_limits_as_json`` has its limits.
+    """
     if solution is None:
         return None
-    return {
-        "safety_gap": float(solution.safety_gap),
-        "proxy_safety_gap": float(solution.proxy_safety_gap),
-        "capability_gap": float(solution.capability_gap),
-    }
+    between = (exact_limits_as_json(solution) or {}).get("between", {})
+    return {n: None if n in between else float(getattr(solution, n)) for n in _GAPS}
+
+
+def exact_limits_as_json(solution: Exact | None) -> dict[str, Any] | None:
+    """How sure the true gaps of a quadratic problem are, nats; None for other problems.
+
+    ``error``: how far each can be off. ``between``: the limits of a gap of which no digit holds.
+    Where several points minimise and their safety gaps differ, ``minimiser`` says whose the gaps
+    are and ``safety_gap_range`` what the others reach.
+    """
+    gaps = None if solution is None else solution.gaps
+    if gaps is None:
+        return None
+    known = dict(zip(_GAPS, (gaps.safety, gaps.safety, gaps.capability), strict=True))
+    told: dict[str, Any] = {"error": {name: float(gap.error) for name, gap in known.items()}}
+    limits = {n: [float(g.lower), float(g.upper)] for n, g in known.items() if not g.resolved}
+    if limits:
+        told["between"] = limits
+    if gaps.which:
+        spread = gaps.safety_range
+        told["minimiser"] = gaps.which
+        told["safety_gap_range"] = [float(spread.lower), float(spread.upper)]
+    return told
+
+
+def exact_in_words(solution: Exact) -> str:
+    """The true gaps for people: only digits that hold, and the range where it is not unique."""
+    limits = exact_limits_as_json(solution) or {}
+    parts = []
+    for name, gap in exact_as_json(solution).items():
+        if gap is None:
+            between = _outwards(*limits["between"][name])
+            parts.append(f"{name} not resolved in double precision (between {between})")
+        else:
+            parts.append(f"{name} {number(gap, limits.get('error', {}).get(name, 0.0))}")
+    words = "exact: " + ", ".join(parts) + " nats"
+    if "minimiser" in limits:
+        others = _outwards(*limits["safety_gap_range"])
+        words += f"; {limits['minimiser']}: others have a safety gap between {others}"
+    return words
+
+
+def _outwards(low: float, high: float) -> str:
+    """``low and high`` in four digits, rounded away from each other."""
+    return f"{_rounded(low, decimal.ROUND_FLOOR)} and {_rounded(high, decimal.ROUND_CEILING)}"
+
+
+def _rounded(value: float, rounding: str) -> str:
+    """Four significant digits that lie on the side given."""
+    if not math.isfinite(value):
+        return number(value)
+    context = decimal.Context(prec=4, rounding=rounding)
+    return number(float(context.create_decimal(decimal.Decimal(value))))
 
 
 def bound_as_json(bound: Bound) -> dict[str, Any]:
@@ -70,6 +131,8 @@ def bound_as_json(bound: Bound) -> dict[str, Any]:
         entry["failed"] = bound.failed
     if bound.scope != "instance":
         entry["scope"] = bound.scope
+    if bound.error and bound.status != "NOT_APPLICABLE":
+        entry["error"] = bound.error
     return entry
 
 
@@ -80,13 +143,27 @@ def strategy_as_json(strategy: Strategy) -> dict[str, float | str]:
     return {"kind": kinds[type(strategy).__name__], **values}
 
 
-def number(value: float) -> str:
-    """A number for people: four significant digits, no noise."""
+def number(value: float, error: float = 0.0) -> str:
+    """A number for people: four significant digits, fewer where ``error`` leaves fewer."""
     if math.isnan(value):
         return "-"
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
-    return "0" if value == 0 else f"{value:.4g}"
+    if value == 0:
+        return "0"
+    for digits in (4, 3, 2, 1):
+        low, high = f"{value - error:.{digits}g}", f"{value + error:.{digits}g}"
+        if low == high:
+            return low
+    return f"{value:.1g} +- {error:.1g}"
+
+
+def _on_its_side(bound: Bound) -> str:
+    """A bound's value in four digits that are no better than it."""
+    if bound.direction == "equality":
+        return number(bound.value, bound.error)
+    upper = bound.direction == "upper"
+    return _rounded(bound.value, decimal.ROUND_CEILING if upper else decimal.ROUND_FLOOR)
 
 
 def bounds_table(bounds: Iterable[Bound], *, title: str):
@@ -112,7 +189,7 @@ def bounds_table(bounds: Iterable[Bound], *, title: str):
         table.add_row(
             QUANTITY_WORDS[bound.quantity],
             _SYMBOL[bound.direction],
-            number(bound.value),
+            _on_its_side(bound),
             bound.unit,
             f"{bound.statement}{form}",
             str(bound.status),

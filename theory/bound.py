@@ -52,7 +52,8 @@ class Bound:
 
     ``terms`` add up to ``value``. ``form`` tells apart several bounds of one statement.
     ``failed`` names the assumption that a NOT_APPLICABLE bound lacks. ``scope`` is "worst case"
-    where the bound is on the supremum over unknown safety data, not on this instance.
+    where the bound is on the supremum over unknown safety data, not on this instance. ``error`` is
+    how far the value of an equality can be off, in its unit.
     Source: part E of docs/theorems.md.
     """
 
@@ -68,6 +69,7 @@ class Bound:
     failure_probability: float = 0.0
     failed: str = ""
     scope: str = "instance"
+    error: float | np.ndarray = 0.0
 
     @property
     def applies(self) -> bool | np.ndarray:
@@ -88,6 +90,7 @@ def bound(
     failed: str = "",
     unit: str = "nats",
     scope: str = "instance",
+    error: float | np.ndarray = 0.0,
 ) -> Bound:
     """A bound whose value is the sum of ``terms`` and whose status follows from what it used.
 
@@ -143,6 +146,7 @@ def bound(
         failure_probability=probability,
         failed="" if applies.all() else failed,
         scope=scope,
+        error=float(error) if scalar else error,
     )
 
 

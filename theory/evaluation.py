@@ -104,6 +104,9 @@ def _joined(bounds: Iterable[Bound]) -> Bound:
             name: np.concatenate([np.broadcast_to(b.terms[name], b.value.shape) for b in bounds])
             for name in first.terms
         },
+        error=0.0
+        if np.ndim(first.error) == 0
+        else np.concatenate([np.broadcast_to(b.error, b.value.shape) for b in bounds]),
         failed=next((b.failed for b in bounds if b.failed), ""),
     )
 
@@ -153,10 +156,14 @@ def best(
         nothing = np.inf if direction is Direction.UPPER else 0.0
         return Best(nothing, None, Status.NOT_APPLICABLE, 0.0)
     sign = 1.0 if direction is Direction.UPPER else -1.0
+
+    def reached(b: Bound) -> float:
+        return b.value + sign * b.error
+
     # Of equal values the best known wins: EXACT before CERTIFIED, and so on.
-    winner = min(candidates, key=lambda b: (sign * b.value, accepted.index(b.status)))
+    winner = min(candidates, key=lambda b: (sign * reached(b), accepted.index(b.status)))
     total = min(sum(b.failure_probability for b in candidates), 1.0)
     status = winner.status
     if status in (Status.EXACT, Status.CERTIFIED) and total > 0:
         total = 0.0  # a certified winner stands whatever the others do
-    return Best(float(winner.value), winner, Status(status), total)
+    return Best(float(reached(winner)), winner, Status(status), total)

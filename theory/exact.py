@@ -10,15 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from theory.divergence import Array, kl_shift, mass_sum
-from theory.problem import Constants, Problem, QuadraticProblem, TabularProblem, quadratic_form
-from theory.strategy import Hybrid, LossConstraint, ParameterConstraint, Strategy
+from theory.problem import Constants, Problem, QuadraticProblem, TabularProblem
+from theory.quadratic import Gaps, solve
+from theory.strategy import LossConstraint, Strategy
 
 # Halvings of a range of 1400 in log(lam): below float64 resolution.
 _BISECTIONS = 64
 # log(lam) as far as float64 goes: disjoint targets on little mass need multipliers of that size.
 _LOG_RANGE = 700.0
-# Of a radius' multiplier: beyond it the step is 0 and the product with a displacement overflows.
-_LARGEST_LOG = 600.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +26,8 @@ class Exact:
 
     ``policy`` is the table ``[..., X, V]`` (tabular) or the parameters ``[..., n]`` (quadratic);
     ``lam`` the multiplier of the proxy loss: given, or the one that meets ``epsilon`` (0 where
-    the constraint is slack, ``inf`` where it leaves no room).
+    the constraint is slack, ``inf`` where it leaves no room). ``gaps`` of a quadratic problem holds
+    how far each number can be off, and the range of the safety gap where several minimise.
     """
 
     policy: Array
@@ -35,6 +35,7 @@ class Exact:
     proxy_safety_gap: Array
     capability_gap: Array
     lam: Array
+    gaps: Gaps | None = None
 
 
 def exact(problem: Problem, strategy: Strategy) -> Exact | None:
@@ -52,15 +53,15 @@ def _solved(problem: TabularProblem | QuadraticProblem, strategy: Strategy) -> E
     if isinstance(problem, TabularProblem) and isinstance(strategy, LossConstraint):
         return _tabular(problem, _tabular_multiplier(problem, strategy))
     if isinstance(problem, QuadraticProblem):
-        match strategy:
-            case LossConstraint(lam=None):
-                return _penalised(problem, _quadratic_multiplier(problem, strategy.epsilon))
-            case LossConstraint():
-                return _penalised(problem, strategy.lam)
-            case ParameterConstraint():
-                return _within_ball(problem, 0.0, strategy.radius)
-            case Hybrid():
-                return _within_ball(problem, strategy.lam, strategy.radius)
+        gaps = solve(problem, strategy)
+        return Exact(
+            policy=problem.theta_s + gaps.step,
+            safety_gap=gaps.safety.value,
+            proxy_safety_gap=gaps.safety.value,
+            capability_gap=gaps.capability.value,
+            lam=gaps.lam.value,
+            gaps=gaps,
+        )
     return None
 
 
@@ -148,13 +149,6 @@ def _tabular_multiplier(problem: TabularProblem, strategy: LossConstraint) -> Ar
     return _multiplier(strategy.epsilon, unconstrained, gap)
 
 
-def _quadratic_multiplier(problem: QuadraticProblem, epsilon: ArrayLike) -> Array:
-    def gap(lam: Array) -> Array:
-        return _penalised(problem, lam).safety_gap
-
-    return _multiplier(epsilon, gap(np.zeros(problem.batch_shape)), gap)
-
-
 def _multiplier(epsilon: ArrayLike, unconstrained: Array, gap: Callable[[Array], Array]) -> Array:
     """The least ``lam`` with ``gap(lam) <= epsilon``, by bisection from the feasible side."""
     epsilon, unconstrained = np.broadcast_arrays(
@@ -167,83 +161,6 @@ def _multiplier(epsilon: ArrayLike, unconstrained: Array, gap: Callable[[Array],
         low, high = np.where(feasible, low, middle), np.where(feasible, middle, high)
     lam = np.where(unconstrained <= epsilon, 0.0, np.exp(high))
     return np.where((epsilon == 0) & (unconstrained > 0), np.inf, lam)
-
-
-def _penalised(problem: QuadraticProblem, lam: ArrayLike) -> Exact:
-    """No radius: ``H_f`` and ``H_s`` made diagonal together, so that every lambda is as accurate.
-
-    In that basis ``step = f d / (f + lam s)``, whatever scales separate ``f`` and ``lam s``.
-    """
-    lam = np.asarray(lam, dtype=np.float64)
-    shape = np.broadcast_shapes(problem.batch_shape, lam.shape)
-    task, safety, basis, d = problem.common_basis
-    weight = np.broadcast_to(lam, shape)[..., None]
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        resist = np.where(safety > 0, weight * safety, 0.0)
-        total = task + resist
-        to_task = np.where(total > 0, task / total, 0.0)
-        to_safety = np.where(np.isinf(total), 1.0, np.where(total > 0, resist / total, 0.0))
-    step, missing = to_task * d, to_safety * d
-    safety_gap = 0.5 * (safety * step**2).sum(axis=-1)
-    return Exact(
-        policy=problem.theta_s + np.einsum("...ij,...j->...i", basis, step),
-        safety_gap=safety_gap,
-        proxy_safety_gap=safety_gap,
-        capability_gap=0.5 * (task * missing**2).sum(axis=-1),
-        lam=np.broadcast_to(lam, shape),
-    )
-
-
-def _within_ball(problem: QuadraticProblem, lam: ArrayLike, radius: ArrayLike) -> Exact:
-    """``(H_f + lam H_s + nu I) step = H_f d`` with ``nu >= 0`` least such that it fits."""
-    lam, radius = np.asarray(lam, dtype=np.float64), np.asarray(radius, dtype=np.float64)
-    shape = np.broadcast_shapes(problem.batch_shape, lam.shape, radius.shape)
-    lam, radius = np.broadcast_to(lam, shape), np.broadcast_to(radius, shape)
-    d = problem.displacement
-    pull = np.einsum("...ij,...j->...i", problem.H_f, d)
-    resist = np.einsum("...ij,...j->...i", problem.H_s, d)
-    weight = lam[..., None]
-    curvature, basis = np.linalg.eigh(problem.H_f + weight[..., None] * problem.H_s)
-    noise = 1e-14 * np.abs(curvature).max(axis=-1, keepdims=True)
-    flat = curvature <= noise
-    curvature = np.where(flat, 0.0, curvature)
-    pull = np.where(
-        flat,
-        0.0,
-        np.einsum("...ji,...j->...i", basis, np.broadcast_to(pull, (*shape, d.shape[-1]))),
-    )
-
-    def step(nu: Array) -> Array:
-        denominator = curvature + nu[..., None]
-        return np.divide(pull, denominator, out=np.zeros_like(pull), where=denominator > 0)
-
-    def too_long(nu: Array) -> np.ndarray:
-        return np.linalg.norm(step(nu), axis=-1) > radius
-
-    free = np.zeros(shape)
-    with np.errstate(divide="ignore"):
-        high = np.minimum(np.log(np.linalg.norm(pull, axis=-1)) - np.log(radius), _LARGEST_LOG)
-        low = np.maximum(high - 300.0, -700.0)
-    for _ in range(_BISECTIONS):
-        middle = 0.5 * (low + high)
-        infeasible = too_long(np.exp(middle))
-        low, high = np.where(infeasible, middle, low), np.where(infeasible, high, middle)
-    nu = np.where(too_long(free), np.exp(high), free)
-    moved = np.einsum("...ij,...j->...i", basis, step(nu))
-    # theta - theta_f from its own equation: accurate where theta almost reaches theta_f.
-    back = -(weight * resist + nu[..., None] * d)
-    back = np.einsum("...ji,...j->...i", basis, back)
-    denominator = curvature + nu[..., None]
-    missing = np.divide(back, denominator, out=np.zeros_like(back), where=denominator > 0)
-    missing = np.einsum("...ij,...j->...i", basis, missing)
-    safety_gap = 0.5 * quadratic_form(problem.H_s, moved)
-    return Exact(
-        policy=problem.theta_s + moved,
-        safety_gap=safety_gap,
-        proxy_safety_gap=safety_gap,
-        capability_gap=0.5 * quadratic_form(problem.H_f, missing),
-        lam=lam,
-    )
 
 
 @dataclass(frozen=True, eq=False)

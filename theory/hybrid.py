@@ -68,7 +68,7 @@ def _of_table(problem: TabularProblem, lam: np.ndarray, radius: np.ndarray) -> l
     slopes = {
         "(A-J)": (np.minimum(reachable, capability), 2.0 * reachable, (LOGITS,)),
         "tabular": (
-            np.minimum(task.gradient * radius, capability),
+            np.minimum(task.gradient.upper * radius, capability),
             2.0 * np.asarray(radius),
             ("centred logits", "f_f is convex in the logits"),
         ),
@@ -120,8 +120,8 @@ def _of_table(problem: TabularProblem, lam: np.ndarray, radius: np.ndarray) -> l
 
 def _of_quadratic(problem: QuadraticProblem, lam: np.ndarray, radius: np.ndarray) -> list[Bound]:
     task = task_landscape(problem)
-    whole = up(task.gap + task.unresolved)
-    gained = np.minimum(up(task.gradient * radius) + task.unresolved, whole)
+    whole = up(task.gap.upper)
+    gained = np.minimum(up(task.gradient.upper * radius), whole)
     failed = "(A-J): a quadratic model has no logits"
     return [
         bound(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +17,7 @@ from theory.problem import (
     QuadraticProblem,
     TabularProblem,
 )
+from theory.quadratic import Enclosure, start
 from theory.strategy import LossConstraint, Strategy
 
 NO_RADIUS = "needs a radius: a loss constraint leaves the parameters free"
@@ -75,18 +77,17 @@ def reach(problem: Problem, strategy: Strategy) -> tuple[Array, tuple[Constant, 
 class Landscape:
     """One loss around the aligned model, ``[...]`` over the batch, nats.
 
-    ``gap``, ``gradient`` (norm) at theta_s; ``smoothness`` everywhere; ``distance`` to its
-    minimisers; ``modulus`` of strong convexity along the way there (0: merely convex).
-    ``unresolved`` bounds what directions of curvature below float resolution contribute to ``gap``
-    beyond ``resolved_gap``.
+    ``gap``, ``gradient`` (norm) at theta_s; ``smoothness`` everywhere, from above; ``distance`` to
+    its minimisers; ``modulus`` of strong convexity along the way there, from below (0: merely
+    convex). ``unresolved`` bounds what directions of curvature below float resolution contribute
+    to the gap; ``distance`` leaves them out.
     """
 
-    gap: Array
-    gradient: Array
+    gap: Enclosure
+    gradient: Enclosure
     smoothness: Array
-    distance: Array
+    distance: Enclosure
     modulus: Array
-    resolved_gap: Array
     unresolved: Array
 
 
@@ -100,14 +101,18 @@ def tabular_landscape(distribution: Distribution, aligned: Array, gap: Array) ->
     off = target - aligned
     gradient = np.sqrt((context**2 * (off**2).sum(axis=-1)).sum(axis=-1))
     return Landscape(
-        gap=gap,
-        gradient=gradient,
+        gap=_exactly(gap),
+        gradient=_exactly(gradient),
         smoothness=0.5 * context.max(axis=-1),
-        distance=_distance_to_targets(context, target, aligned),
+        distance=_exactly(_distance_to_targets(context, target, aligned)),
         modulus=np.zeros_like(gap),
-        resolved_gap=gap,
         unresolved=np.zeros_like(gap),
     )
+
+
+def _exactly(value: Array) -> Enclosure:
+    """Of a formula that keeps its digits: statements allow for its rounding."""
+    return Enclosure(value, value, value)
 
 
 def _distance_to_targets(context: Array, target: Array, aligned: Array) -> Array:
@@ -126,31 +131,38 @@ def _distance_to_targets(context: Array, target: Array, aligned: Array) -> Array
     return np.sqrt(np.where(context > 0, squared, 0.0).sum(axis=-1))
 
 
-def quadratic_landscape(matrix: Array, displacement: Array) -> Landscape:
-    """Of ``1/2 |theta - theta_0|^2_H`` at distance ``displacement`` from theta_0.
+@lru_cache(maxsize=4)
+def quadratic_landscape(problem: QuadraticProblem) -> Landscape:
+    """Of ``f_f`` around theta_s.
 
     Curvatures below 1e-13 of the largest cannot be told from 0; ``modulus`` is the least other
-    one: the nearest minimiser lies in the range of H.
+    one: the nearest minimiser lies in the range of H. How far rounding turns that range is at most
+    the error of a curvature over the least one resolved (Davis and Kahan).
     """
-    curvature, basis = np.linalg.eigh(matrix)
+    curvature, basis = np.linalg.eigh(problem.H_f)
+    displacement = problem.displacement
     n = curvature.shape[-1]
     largest = np.abs(curvature).max(axis=-1)
     noise = 1e-13 * largest
     resolved = curvature > noise[..., None]
-    curvature = np.where(resolved, curvature, 0.0)
-    along = np.einsum("...ji,...j->...i", basis, displacement)
-    inside = np.where(resolved, along, 0.0)
+    along = (displacement[..., None, :] @ basis)[..., 0, :]
+    inside = np.linalg.norm(np.where(resolved, along, 0.0), axis=-1)
+    outside = np.linalg.norm(np.where(resolved, 0.0, along), axis=-1)
     error = 8.0 * n * np.finfo(float).eps * largest
     least = np.where(resolved, curvature, np.inf).min(axis=-1)
-    gap = 0.5 * (curvature * along**2).sum(axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        turned = np.where(resolved.all(axis=-1), 0.0, np.minimum(error / (least - noise), 1.0))
+    turned = np.where(np.isfinite(least), turned, 0.0) + 4.0 * n * np.finfo(float).eps
+    turned = turned * np.linalg.norm(displacement, axis=-1)
+    outside = np.where(resolved.all(axis=-1), 0.0, outside + turned)
+    begin = start(problem)
     return Landscape(
-        gap=gap,
-        gradient=np.linalg.norm(curvature * along, axis=-1),
+        gap=begin.gap,
+        gradient=begin.slope,
         smoothness=largest + error,
-        distance=np.linalg.norm(inside, axis=-1),
+        distance=Enclosure.around(inside, inside - turned, inside + turned),
         modulus=np.where(np.isfinite(least), np.maximum(least - error, 0.0), 0.0),
-        resolved_gap=gap,
-        unresolved=0.5 * noise * np.where(resolved, 0.0, along**2).sum(axis=-1),
+        unresolved=(0.5 * noise + error) * np.square(outside) + error * inside * outside,
     )
 
 
@@ -164,5 +176,5 @@ def isolated_growth(problem: QuadraticProblem) -> Array:
 def task_landscape(problem: TabularProblem | QuadraticProblem) -> Landscape:
     """Of f_f around theta_s."""
     if isinstance(problem, QuadraticProblem):
-        return quadratic_landscape(problem.H_f, problem.displacement)
+        return quadratic_landscape(problem)
     return tabular_landscape(problem.task, problem.aligned, problem.capability_gap_at_aligned)

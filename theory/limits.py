@@ -11,13 +11,12 @@ from scipy.optimize import linprog
 from theory.bound import Bound, Direction, Quantity, bound, not_applicable
 from theory.divergence import Array, mass_sum, tv
 from theory.exact import exact
-from theory.landscape import down, isolated_growth, product, up
+from theory.landscape import down, isolated_growth, product, task_landscape, up
 from theory.problem import Constant, Constants, Problem, QuadraticProblem, TabularProblem
+from theory.quadratic import least_sum, solve, start
 from theory.strategy import LossConstraint, ParameterConstraint, Strategy
 
 LOWER = Direction.LOWER
-# Of lambda, at which T10's front of a quadratic problem is bounded.
-_MULTIPLIERS = tuple(10.0**k for k in range(-12, 13))
 _ENTROPIES = "gaps are relative to the entropies"
 _GROWTH = "(A-QG) of f_s at its only minimiser theta_s"
 _SMOOTH = "f_f is beta_f-smooth everywhere"
@@ -64,7 +63,7 @@ def _weighted(problem: Problem, strategy: Strategy) -> Bound:
     given = None if isinstance(strategy, ParameterConstraint) else strategy.lam
     lam = 1.0 if given is None else given
     if isinstance(problem, QuadraticProblem):
-        capability, safety = _parallel_sum_below(problem, np.asarray(lam, dtype=np.float64))
+        capability, safety = least_sum(problem, lam)
     else:
         solution = exact(_true_proxy(problem), LossConstraint(lam=lam))
         capability, safety = solution.capability_gap, lam * solution.safety_gap
@@ -80,33 +79,6 @@ def _weighted(problem: Problem, strategy: Strategy) -> Bound:
         form=f"G_f + {weight} G_s, any policy",
         assumptions=(_ENTROPIES,) if isinstance(problem, TabularProblem) else (),
     )
-
-
-def _parallel_sum_below(problem: QuadraticProblem, lam: Array) -> tuple[Array, Array]:
-    """``G_f`` and ``lam G_s`` at the minimum ``V(lam)`` of their sum, from below.
-
-    The sum grows with both Hessians, so the lowered common basis gives a lower bound. ``V`` rises
-    and ``V / lam`` falls, so other multipliers give one too, where rounding is worse at ``lam``.
-    """
-    task, safety, low, high = problem.common_basis_below
-    shape = np.broadcast_shapes(problem.batch_shape, lam.shape)
-    best = np.zeros((2, *shape))
-    for factor in _MULTIPLIERS:
-        weight = lam * factor
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            resist = weight[..., None] * safety
-            total = task + resist
-            squared = 0.5 * np.where((task > 0) & (resist > 0), low, high) ** 2
-            left_out = (task == 0) & (resist == 0)
-            shares = np.stack([task * (resist / total) ** 2, resist * (task / total) ** 2])
-            shares = np.where(left_out, 0.0, shares * squared)
-            parts = min(1.0, 1.0 / factor) * shares.sum(axis=-1)
-            sound = ((total > 0) | left_out).all(axis=-1) & np.isfinite(parts.sum(axis=0))
-            better = sound & (parts.sum(axis=0) > best.sum(axis=0))
-        best = np.where(better, parts, best)
-    # What rounding took off may exceed one of the two: then the other makes up for it.
-    capability, safety = np.maximum(best, 0.0) + np.minimum(best, 0.0)[::-1]
-    return capability, safety
 
 
 def disagreement_weighted_overlap(problem: TabularProblem) -> Array:
@@ -171,12 +143,10 @@ def _exchange_rate(problem: Problem) -> tuple[Array, Array, tuple[Constant, ...]
     if isinstance(problem, TabularProblem):
         return _NO_PARAMETRIC
     if isinstance(problem, QuadraticProblem):
-        largest = problem.spectrum_f[..., -1]
+        largest = task_landscape(problem).smoothness
         with np.errstate(divide="ignore", invalid="ignore"):
             rate = np.sqrt(largest / isolated_growth(problem))
-        rate = np.where(np.isnan(rate), np.inf, rate)
-        error = 8.0 * problem.theta_s.shape[-1] * np.finfo(float).eps
-        return problem.capability_gap_at_aligned, rate * (1.0 + error), ()
+        return start(problem).gap.lower, np.where(np.isnan(rate), np.inf, rate), ()
     names = ("capability_gap_at_aligned", "smoothness_task", "quadratic_growth_safety")
     if any(name not in problem for name in names):
         return _PARAMETRIC_NEEDS
@@ -239,6 +209,9 @@ def front_floor(problem: TabularProblem | QuadraticProblem, safety_gap: ArrayLik
     """
     s = np.asarray(safety_gap, dtype=np.float64)
     bounded = np.where(np.isfinite(s), s, 0.0)
+    if isinstance(problem, QuadraticProblem):
+        value = _quadratic_front(problem, bounded[()])
+        return np.where(np.isfinite(s), value, 0.0)
     solution = exact(_true_proxy(problem), LossConstraint(epsilon=bounded))
     # At most rounding of the bisection; where lam = 0 or inf the constraint is met exactly.
     unused = product(
@@ -247,6 +220,16 @@ def front_floor(problem: TabularProblem | QuadraticProblem, safety_gap: ArrayLik
     )
     value = np.maximum(down(solution.capability_gap) - unused, 0.0)
     return np.where(np.isfinite(s), value, 0.0)
+
+
+def _quadratic_front(problem: QuadraticProblem, safety_gap: ArrayLike) -> Array:
+    """``max V(lam) - lam s`` over multipliers near the one that bisection finds, from below."""
+    gaps = solve(problem, LossConstraint(epsilon=safety_gap))
+    known = gaps.capability.lower
+    lam = np.where(np.isfinite(gaps.lam.value) & (gaps.lam.value > 0), gaps.lam.value, 1.0)
+    capability, safety = least_sum(problem, lam[()])
+    supported = down(capability + safety) - up(product(lam, safety_gap))
+    return np.maximum(np.maximum(known, np.where(np.isfinite(supported), supported, 0.0)), 0.0)
 
 
 def best_coupling(problem: TabularProblem, distances: ArrayLike, lipschitz: float) -> Array:

@@ -19,6 +19,7 @@ from theory.loss_constraint.common import (
     trivial_gap,
 )
 from theory.problem import Constant, Constants, Problem, QuadraticProblem, TabularProblem
+from theory.quadratic import start
 from theory.strategy import Hybrid, LossConstraint, Strategy
 
 _EPS = np.finfo(float).eps
@@ -169,11 +170,13 @@ def _logit_distance(policy: Array, other: Array) -> Array:
 
 def _mismatch_of_quadratic(problem: QuadraticProblem, strategy: LossConstraint | Hybrid) -> Bound:
     solution = exact(problem, strategy)
-    gained = _drop(problem.capability_gap_at_aligned, solution.capability_gap)
+    gaps = solution.gaps
+    gained = np.maximum(_drop(start(problem).gap.upper, gaps.capability.lower), 0.0)
     if isinstance(strategy, LossConstraint) and strategy.lam is None:
         value, assumption = {"proxy constraint": strategy.epsilon}, _KEPT
     else:
-        value, assumption = {"value gap / lambda": per_lambda(gained, solution.lam)}, _NO_WORSE
+        value = {"value gap / lambda": up(per_lambda(gained, gaps.lam.lower))}
+        assumption = _NO_WORSE
     return bound(
         "T12",
         _INCREASE,

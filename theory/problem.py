@@ -16,6 +16,8 @@ _SUM_TOLERANCE = 1e-6
 _ROUNDING = 1e-14
 # A curvature this small beside the largest is rounding noise: the direction is flat.
 _FLAT = 1e-13
+# Times the number of coordinates: asymmetry and negative curvature beyond it are no rounding.
+_NOT_ROUNDING = 1e-13
 
 
 def _probabilities(name: str, values: ArrayLike) -> Array:
@@ -208,13 +210,26 @@ class QuadraticProblem:
             matrix = getattr(self, name)
             if matrix.shape != (*self.theta_s.shape, n):
                 raise ValueError(f"{name} has shape {matrix.shape}, expected {n} x {n}.")
-            scale = np.abs(matrix).max()
-            if np.abs(matrix - np.swapaxes(matrix, -1, -2)).max() > 1e-10 * scale:
-                raise ValueError(f"{name} is not symmetric.")
-            smallest = np.linalg.eigvalsh(matrix)[..., 0].min()
-            if smallest < -1e-10 * max(scale, 1e-300):
+            scale = np.abs(matrix).max(axis=(-2, -1))
+            flipped = np.swapaxes(matrix, -1, -2)
+            with np.errstate(over="ignore"):
+                apart = np.abs(matrix - flipped)
+            uneven = apart > n * _NOT_ROUNDING * scale[..., None, None]
+            if uneven.any():
                 raise ValueError(
-                    f"{name} is not positive semi-definite: its least eigenvalue is {smallest:.3g}."
+                    f"{name} is not symmetric: entries {_first(uneven)} and their mirror differ "
+                    f"by {apart.max():.3g}."
+                )
+            if apart.any():
+                object.__setattr__(self, name, 0.5 * matrix + 0.5 * flipped)
+                matrix = getattr(self, name)
+            smallest = np.linalg.eigvalsh(matrix)[..., 0]
+            wrong = smallest < -n * _NOT_ROUNDING * scale
+            if wrong.any():
+                least = np.where(wrong, smallest, 0.0).min()
+                raise ValueError(
+                    f"{name} is not positive semi-definite: its least eigenvalue is {least:.3g}, "
+                    "which is more than the rounding of its numbers."
                 )
 
     @property
@@ -282,15 +297,14 @@ class QuadraticProblem:
         live = sizes > _FLAT * sizes[..., -1:]
         root = np.sqrt(np.where(live, sizes, 1.0))
         white = np.where(live[..., None, :], vectors / root[..., None, :], 0.0)
-        inner = np.einsum("...ki,...kl,...lj->...ij", white, self.H_f, white)
-        task, turn = np.linalg.eigh(inner)
+        task, turn = np.linalg.eigh(np.swapaxes(white, -1, -2) @ self.H_f @ white)
         basis = white @ turn
-        safety = np.einsum("...ki,...kl,...li->...i", basis, self.H_s, basis)
+        safety = (basis * (self.H_s @ basis)).sum(axis=-2)
         # White directions make H_f / |H_f| + H_s / |H_s| the identity: both shares are at most 1.
         task = np.where(task > _FLAT * scales[0][..., 0], task, 0.0)
         safety = np.where(safety > _FLAT * scales[1][..., 0], safety, 0.0)
         back = np.where(live[..., None, :], vectors * root[..., None, :], 0.0) @ turn
-        return task, safety, basis, np.einsum("...ki,...k->...i", back, self.displacement)
+        return task, safety, basis, (self.displacement[..., None, :] @ back)[..., 0, :]
 
     @cached_property
     def capability_gap_at_aligned(self) -> Array:
@@ -305,7 +319,8 @@ def _clean_spectrum(eigenvalues: Array) -> Array:
 
 def quadratic_form(matrix: Array, vector: Array) -> Array:
     """``v' H v``, ``[..., n, n], [..., n] -> [...]``, never below 0 for PSD ``H``."""
-    return np.maximum(np.einsum("...i,...ij,...j->...", vector, matrix, vector), 0.0)
+    pulled = (matrix @ vector[..., None])[..., 0]
+    return np.maximum((vector * pulled).sum(axis=-1), 0.0)
 
 
 class Known(StrEnum):

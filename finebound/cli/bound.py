@@ -52,7 +52,13 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="bound")
     import numpy as np
 
-    from finebound.output import bound_as_json, bounds_table, exact_as_json, number
+    from finebound.output import (
+        bound_as_json,
+        bounds_table,
+        exact_as_json,
+        exact_in_words,
+        exact_limits_as_json,
+    )
     from finebound.problem_file import read_problem
     from finebound.records import to_json, write_atomically
     from theory.evaluation import evaluate
@@ -67,27 +73,28 @@ def main(arguments: Sequence[str]) -> int:
     with np.errstate(all="ignore"):
         solution = exact(problem, strategy)
         bounds = evaluate(problem, strategy)
-    gaps = (exact_as_json(solution) or {}).values()
+    gaps = () if solution is None else (solution.safety_gap, solution.capability_gap)
     if isinstance(problem, QuadraticProblem) and not all(map(math.isfinite, gaps)):
         raise InputError(
             "its numbers are too large or too small for double precision.",
             remedy="Rescale the problem.",
             file=options.problem,
         )
-    content = to_json(
-        {"exact": exact_as_json(solution), "bounds": [bound_as_json(b) for b in bounds]}
-    )
+    told: dict[str, object] = {"exact": exact_as_json(solution)}
+    limits = exact_limits_as_json(solution)
+    if limits is not None:
+        told["exact_limits"] = limits
+    content = to_json({**told, "bounds": [bound_as_json(b) for b in bounds]})
     if options.out is not None:
         write_atomically(options.out / "bounds.json", content + "\n")
     if options.json:
         print(content)
         return 0
-    from rich.console import Console
+    from finebound.terminal import Console
 
     console = Console()
     if solution is not None:
-        gaps = exact_as_json(solution).items()
-        console.print("exact: " + ", ".join(f"{k} {number(v)}" for k, v in gaps) + " nats")
+        console.print(exact_in_words(solution), highlight=False)
     console.print(bounds_table(bounds, title=f"{options.problem.name}: bounds"))
     lacking = [f"{b.statement}: {b.failed}" for b in bounds if b.status == "NOT_APPLICABLE"]
     if lacking:

@@ -436,7 +436,10 @@ def test_batch_equals_loop(rng, random_tabular, random_quadratic, instance, kind
             *capability_floor_given_safety(one, s[i]),
         ]
         for a, b in zip(alone, together, strict=True):
-            assert a.value == pytest.approx(np.broadcast_to(b.value, (n,))[i], rel=1e-9, abs=1e-15)
+            batched = np.broadcast_to(b.value, (n,))[i]
+            # One small quadratic is solved exactly, a batch in double precision, rounded down.
+            close = 1e-9 if kind == "tabular" else 1e-6
+            assert a.value == pytest.approx(batched, rel=close, abs=1e-15)
             assert str(a.status) == str(np.broadcast_to(b.status, (n,))[i])
 
 

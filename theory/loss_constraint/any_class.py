@@ -7,6 +7,7 @@ import numpy as np
 from theory.bound import SAFETY_START, Bound, Direction, Quantity, bound, not_applicable
 from theory.divergence import Array, kl, mass_sum, tv
 from theory.exact import Exact, exact
+from theory.landscape import down, isolated_growth, task_landscape, up
 from theory.loss_constraint.common import (
     MINIMISER,
     NO_LAMBDA,
@@ -18,6 +19,7 @@ from theory.loss_constraint.common import (
     trivial_gap,
 )
 from theory.problem import Constant, Constants, Problem, QuadraticProblem, TabularProblem
+from theory.quadratic import comparators, start
 from theory.strategy import Hybrid, LossConstraint, Strategy
 
 UPPER = Direction.UPPER
@@ -105,24 +107,27 @@ def _joint_kl(first, second) -> Array:
 def _value_gap_quadratic(
     problem: QuadraticProblem, strategy: LossConstraint | Hybrid, solution: Exact
 ) -> list[Bound]:
-    gained = problem.capability_gap_at_aligned - solution.capability_gap
+    begin, gaps = start(problem).gap.upper, solution.gaps
+    gained = np.maximum(begin - gaps.capability.lower, 0.0)
+    # Any multiplier below the true one serves: the front is convex.
+    lam = gaps.lam.lower
     bounds = [
         bound(
             "T1",
             Quantity.SAFETY_GAP,
             UPPER,
-            {"value gap / lambda": per_lambda(np.maximum(gained, 0.0), solution.lam)},
+            {"value gap / lambda": up(per_lambda(gained, lam))},
             form="perfect proxy",
             assumptions=(MINIMISER, "the proxy is the safety data"),
-            applies=solution.lam > 0,
+            applies=lam > 0,
             failed="epsilon leaves the loss constraint slack: lambda is 0",
         )
     ]
-    growth = problem.spectrum_s[..., 0]
+    growth = isolated_growth(problem)
     # On the sublevel set of f_f at theta_s, which holds the whole segment to theta_s.
-    lipschitz = np.sqrt(2.0 * problem.spectrum_f[..., -1] * problem.capability_gap_at_aligned)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        decay = 2.0 * lipschitz**2 / (growth * np.asarray(solution.lam) ** 2)
+    lipschitz = np.sqrt(2.0 * task_landscape(problem).smoothness * begin)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        decay = up(2.0 * lipschitz**2 / growth / lam / lam)
     bounds.append(
         bound(
             "T1",
@@ -131,7 +136,7 @@ def _value_gap_quadratic(
             {"L_f^2 / lambda^2": np.where(np.isnan(decay), 0.0, decay)},
             form="quadratic growth",
             assumptions=(MINIMISER, "(A-QG) of f_s", "f_f Lipschitz on its sublevel set"),
-            applies=(growth > 0) & (solution.lam > 0) & isinstance(strategy, LossConstraint),
+            applies=(growth > 0) & (lam > 0) & isinstance(strategy, LossConstraint),
             failed="(A-QG): H_s is singular, or lambda is 0, or a radius binds",
         )
     )
@@ -255,12 +260,9 @@ def comparator(problem: Problem, strategy: Strategy) -> list[Bound]:
         found = {"task": (of_task, Constant(0.0)), "proxy": (of_proxy, Constant(0.0))}
         assumptions, trivial = (TABULAR, MINIMISER), np.log(problem.responses)
     elif isinstance(problem, QuadraticProblem):
-        solution = exact(problem, LossConstraint(epsilon=0.0))
-        found = {
-            "task": (_safety_gap_of_task_optimum(problem), Constant(0.0)),
-            "proxy": (solution.capability_gap, Constant(0.0)),
-        }
-        assumptions, trivial = (MINIMISER,), np.inf
+        if strategy.lam is None:
+            return _constrained_quadratic(problem, strategy.epsilon)
+        return _penalised_quadratic(problem, np.asarray(strategy.lam))
     else:
         slack = problem.get("optimality_slack", slack)
         names = {"task": "proxy_gap_at_task", "proxy": "capability_gap_at_proxy"}
@@ -295,10 +297,59 @@ def comparator(problem: Problem, strategy: Strategy) -> list[Bound]:
     return _penalised(lam, found, slack, samples, assumptions, trivial)
 
 
-def _safety_gap_of_task_optimum(problem: QuadraticProblem) -> Array:
-    """``G_s`` of the best minimiser of ``f_f``: the limit lambda -> 0 of Case I, nats."""
-    swapped = QuadraticProblem(problem.H_f, problem.H_s, problem.theta_f, problem.theta_s)
-    return exact(swapped, LossConstraint(epsilon=0.0)).capability_gap
+def _penalised_quadratic(problem: QuadraticProblem, lam: Array) -> list[Bound]:
+    """Comparators are near the optima: what the numbers leave of the other gap counts too."""
+    bounds = []
+    for side, point in comparators(problem).items():
+        objective = up(point.capability + times(lam, point.safety))
+        values = {
+            Quantity.WEIGHTED_SUM: (objective, "G_f + lambda G_hat_s, "),
+            Quantity.CAPABILITY_GAP: (objective, ""),
+            Quantity.PROXY_SAFETY_GAP: (up(per_lambda(objective, lam)), ""),
+        }
+        bounds += [
+            bound(
+                "T2",
+                quantity,
+                UPPER,
+                {f"{side} optimum": value},
+                form=f"{prefix}{side} optimum",
+                assumptions=(MINIMISER,),
+            )
+            for quantity, (value, prefix) in values.items()
+        ]
+    return bounds
+
+
+def _constrained_quadratic(problem: QuadraticProblem, epsilon: Array | float) -> list[Bound]:
+    """The chord between the two comparators, or from theta_s where the proxy's is not feasible."""
+    ends, begin = comparators(problem), start(problem).gap.upper
+    task, proxy = ends["task"], ends["proxy"]
+    feasible = proxy.safety <= epsilon
+    safest = np.where(feasible, proxy.safety, 0.0)
+    dearest = np.where(feasible, proxy.capability, begin)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        share = (epsilon - safest) / (task.safety - safest)
+        share = np.where(task.safety <= epsilon, 1.0, np.clip(down(share), 0.0, 1.0))
+        chord = (1.0 - share) * dearest + share * np.minimum(task.capability, dearest)
+    return [
+        bound(
+            "T2",
+            Quantity.PROXY_SAFETY_GAP,
+            UPPER,
+            {"epsilon": epsilon},
+            form="constrained",
+            assumptions=("the loss constraint holds",),
+        ),
+        bound(
+            "T2",
+            Quantity.CAPABILITY_GAP,
+            UPPER,
+            {"chord of the front": up(chord)},
+            form="constrained",
+            assumptions=(MINIMISER, "both losses are convex"),
+        ),
+    ]
 
 
 def _penalised(lam: Array, found, slack: Constant, samples, assumptions, trivial) -> list[Bound]:

@@ -106,15 +106,25 @@ def mixture(problem: Problem, strategy: Strategy) -> list[Bound]:
 
 
 def _quadratic_model(problem: QuadraticProblem, strategy: Strategy) -> list[Bound]:
-    solution = exact(problem, strategy)
-    gaps = {
-        Quantity.SAFETY_GAP: solution.safety_gap,
-        Quantity.PROXY_SAFETY_GAP: solution.proxy_safety_gap,
-        Quantity.CAPABILITY_GAP: solution.capability_gap,
+    gaps = exact(problem, strategy).gaps
+    found = {
+        Quantity.SAFETY_GAP: gaps.safety,
+        Quantity.PROXY_SAFETY_GAP: gaps.safety,
+        Quantity.CAPABILITY_GAP: gaps.capability,
     }
     return [
-        bound("T3", quantity, EQUALITY, {"minimiser": gap}, form="quadratic model")
-        for quantity, gap in gaps.items()
+        bound(
+            "T3",
+            quantity,
+            EQUALITY,
+            {"minimiser": gap.value},
+            form="quadratic model",
+            assumptions=(gaps.which,) if gaps.which else (),
+            error=gap.error,
+            applies=gap.resolved,
+            failed=gap.in_words(),
+        )
+        for quantity, gap in found.items()
     ]
 
 

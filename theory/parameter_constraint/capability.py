@@ -68,17 +68,17 @@ def capability_within_radius(problem: Problem, strategy: Strategy) -> list[Bound
         bounds.append(_upper_needs_case_two())
     forms = {
         "convex": (
-            convex_lower(task.gap, task.gradient, task.modulus, radius),
+            convex_lower(task.gap.lower, task.gradient.upper, task.modulus, radius),
             "f_f is convex",
         ),
         "smooth, local": (
-            smooth_local_lower(task.gap, task.gradient, task.smoothness, radius),
+            smooth_local_lower(task.gap.lower, task.gradient.upper, task.smoothness, radius),
             "f_f is beta_f-smooth",
         ),
-        "smooth": (root_lower(task.gap, task.smoothness, radius), "f_f is beta_f-smooth"),
+        "smooth": (root_lower(task.gap.lower, task.smoothness, radius), "f_f is beta_f-smooth"),
     }
     if isinstance(problem, TabularProblem):
-        forms["(A-J)"] = (slope_lower(task.gap, 2.0 * TABULAR_J, radius), LOGITS)
+        forms["(A-J)"] = (slope_lower(task.gap.lower, 2.0 * TABULAR_J, radius), LOGITS)
     bounds += [
         bound(
             "T7",
@@ -110,32 +110,49 @@ def task_upper_forms(
     rest = {"below float resolution": task.unresolved} if np.any(task.unresolved > 0) else {}
     forms = {
         "convex": (
-            convex_upper(task.resolved_gap, task.distance, task.modulus, radius),
+            convex_upper(
+                task.gap.upper,
+                task.distance.upper,
+                task.modulus,
+                radius,
+                at_least=task.distance.lower,
+            ),
             "f_f is convex",
         ),
         "smooth": (
-            smooth_upper(task.resolved_gap, task.gradient, task.smoothness, radius),
+            smooth_upper(task.gap.upper, task.gradient.lower, task.smoothness, radius),
             "f_f is beta_f-smooth",
         ),
     }
     if isinstance(problem, QuadraticProblem):
         forms["Polyak-Lojasiewicz"] = (
-            root_upper(task.resolved_gap, task.modulus, radius),
+            root_upper(task.gap.upper, task.modulus, radius),
             "(A-PL) of f_f",
         )
     return {form: (terms | rest, assumption) for form, (terms, assumption) in forms.items()}
 
 
-def convex_upper(gap: Array, distance: Array, modulus: Array, radius: ArrayLike) -> Terms:
-    """``(1 - t) G_0 - mu / 2 t (1 - t) R^2`` as two summands that cannot cancel."""
+def convex_upper(
+    gap: Array,
+    distance: Array,
+    modulus: Array,
+    radius: ArrayLike,
+    *,
+    at_least: Array | None = None,
+) -> Terms:
+    """``(1 - t) G_0 - mu / 2 t (1 - t) R^2`` as two summands that cannot cancel.
+
+    The distance ``R`` is at most ``distance`` and ``at_least`` that (default: the same).
+    """
     gap, distance = np.asarray(gap), np.asarray(distance)
+    nearest = distance if at_least is None else np.asarray(at_least)
     with np.errstate(invalid="ignore", divide="ignore"):
         left = np.where(
             np.isinf(distance),
             1.0,
             np.where(distance > radius, (distance - radius) / distance, 0.0),
         )
-        bent = np.where(np.isinf(distance), 0.0, product(0.5, modulus, np.square(distance)))
+        bent = np.where(np.isinf(distance), 0.0, product(0.5, modulus, np.square(nearest)))
         flat = np.where(np.isinf(gap), np.inf, np.maximum(up(gap) - bent, 0.0))
     return {
         "comparator on the way to the task optimum": up(product(left, flat)),

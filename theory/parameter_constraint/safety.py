@@ -63,7 +63,7 @@ def _safety_of_table(problem: TabularProblem, radius: Array) -> list[Bound]:
         "Lipschitz": ({"slope": up(lipschitz * radius)}, ("f_s is L_s-Lipschitz in the logits",)),
         "smooth": (
             {
-                "slope": up(local.gradient * radius),
+                "slope": up(local.gradient.upper * radius),
                 "curvature": up(0.5 * local.smoothness * np.square(radius)),
             },
             ("f_s is beta_s-smooth in the logits",),
@@ -114,7 +114,7 @@ def _safety_of_quadratic(
         )
     ]
     growth = isolated_growth(problem)
-    moved = np.minimum(radius, task_landscape(problem).distance)
+    moved = np.minimum(radius, task_landscape(problem).distance.lower)
     if isinstance(strategy, ParameterConstraint):
         bounds.append(
             bound(

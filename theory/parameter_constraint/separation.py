@@ -18,6 +18,7 @@ from theory.landscape import (
     no_radius,
     product,
     reach,
+    task_landscape,
     up,
 )
 from theory.limits import front_floor
@@ -26,14 +27,8 @@ from theory.loss_constraint.common import MINIMISER as PENALISED
 from theory.loss_constraint.common import TABULAR
 from theory.parameter_constraint.capability import slope_lower
 from theory.parameter_constraint.safety import safety_within_radius
-from theory.problem import (
-    Constant,
-    Constants,
-    Problem,
-    QuadraticProblem,
-    TabularProblem,
-    quadratic_form,
-)
+from theory.problem import Constant, Constants, Problem, QuadraticProblem, TabularProblem
+from theory.quadratic import orthogonal, start
 from theory.strategy import LossConstraint, Strategy
 
 LOWER, EQUALITY = Direction.LOWER, Direction.EQUALITY
@@ -78,7 +73,7 @@ def _zero_gaps(problem: Problem, strategy: Strategy) -> list[Bound]:
         return _zero_gaps_of_constants(problem, strategy)
     if isinstance(problem, QuadraticProblem):
         # Only an exactly vanishing product proves that the ranges share no direction.
-        capability_free = ~(problem.H_s @ problem.H_f).any(axis=(-2, -1))
+        capability_free = orthogonal(problem)
         safety_free = capability_free & _pins_safety(strategy)
         failed = (
             "the ranges of H_s and H_f are not orthogonal; or, for safety, epsilon > 0 leaves "
@@ -207,11 +202,7 @@ def _domination(problem: Problem, strategy: Strategy) -> Bound:
         if b.direction is Direction.UPPER
     ]
     if isinstance(problem, QuadraticProblem):
-        solution = exact(problem, strategy)
-        # Directions that H_s barely sees may round to a gap of 0, and the front is steep there.
-        step = np.square(solution.policy - problem.theta_s).sum(axis=-1)
-        noise = product(1e-13, problem.spectrum_s[..., -1], step)
-        uppers.append(np.asarray(solution.safety_gap) * (1.0 + 1e-10) + noise)
+        uppers.append(exact(problem, strategy).gaps.safety_range.upper)
     return bound(
         "T8",
         Quantity.CAPABILITY_GAP,
@@ -236,12 +227,10 @@ def _forced_radius(problem: Problem, strategy: Strategy) -> list[Bound]:
             _forced(Quantity.RADIUS, forced, f"{_FORCED}, logits", (LOGITS,), ()),
             _missing(Quantity.SAFETY_GAP, _FORCED, failed),
         ]
-    # At the policy itself too: where curvatures span all of float64 the two differ.
-    reached = 0.5 * quadratic_form(problem.H_f, solution.policy - problem.theta_f)
     forced = _strides(
-        problem.capability_gap_at_aligned,
-        np.maximum(solution.capability_gap, reached),
-        problem.spectrum_f[..., -1],
+        start(problem).gap.lower,
+        solution.gaps.capability.upper,
+        task_landscape(problem).smoothness,
     )
     growth = isolated_growth(problem)
     safety = product(0.5, growth, np.square(forced))
