@@ -29,7 +29,7 @@ from llm_validation.defences.alignment import open_alignment
 from llm_validation.defences.geometry.projector import FastProjector, gram, overlap
 from llm_validation.defences.geometry.spectrum import frobenius_norm
 from llm_validation.defences.layers import Layer
-from llm_validation.defences.lora_file import LoraAdapter, LoraModule
+from llm_validation.defences.lora_file import LoraModule
 from llm_validation.defences.splora import element_quartiles, random_update_excesses
 
 MODULE = "model.layers.0.mlp.down_proj"
@@ -58,7 +58,13 @@ def write_models(folder: Path, options: Options) -> tuple[Path, Path]:
     weight = 0.02 * torch.randn(shape, generator=generator)
     for name in ("base", "aligned"):
         (folder / name).mkdir()
-        (folder / name / "config.json").write_text(json.dumps({"model_type": "llama"}))
+        config = {
+            "model_type": "llama",
+            "num_hidden_layers": 1,
+            "hidden_size": options.d_out,
+            "intermediate_size": options.d_in,
+        }
+        (folder / name / "config.json").write_text(json.dumps(config))
         save_file({f"{MODULE}.weight": weight}, folder / name / "model.safetensors")
         thin = [torch.randn(d, 16, generator=generator) for d in shape]
         weight += 1e-4 * (thin[0] @ thin[1].T)
@@ -98,13 +104,12 @@ def main(options: Options) -> None:
     a = torch.randn(options.rank, options.d_in, generator=generator)
     module = LoraModule(MODULE, a, b, 2.0)
     with tempfile.TemporaryDirectory() as temporary:
-        adapter = LoraAdapter(Path(temporary), {}, (module,))
         # Written by another process's worth of memory: the peak must not count it.
         folders = _in_a_child(Path(temporary), options)
 
         def distance():
             with open_alignment(*folders) as alignment:
-                projector = FastProjector(alignment.difference(module, adapter))
+                projector = FastProjector(alignment.difference(module))
             projected = projector.times(b)
             found = overlap(b, projected, gram(a), module.scaling)
             return projector, projected, found

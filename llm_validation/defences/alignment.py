@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from finebound.errors import InputError
-from llm_validation.defences.lora_file import CONFIG, LoraAdapter, LoraModule, read_adapter
+from llm_validation.defences.factors import squared_norm
+from llm_validation.defences.lora_file import LoraAdapter, LoraModule, natural, read_adapter
 from llm_validation.defences.weights import WeightFolder, refuse_differences
+from llm_validation.models.adapter_folder import CONFIG
 
 _ROWS = 512  # converted to float32 at a time
+_NUMBERS = 1 << 20  # squared in float64 at a time
 _MERGED = 0.01  # of a merged update's norm: what rounding may change
 
 
@@ -29,6 +33,7 @@ class Alignment:
             refuse_differences(base, aligned)
             self._factors: dict[str, LoraModule] = {}
         else:
+            self.aligned = aligned = self.fitted(aligned)
             self._factors = {module.name: module for module in aligned.modules}
 
     @property
@@ -47,19 +52,24 @@ class Alignment:
         if not any_base:
             self._require_name(adapter)
 
-    def difference(self, module: LoraModule, adapter: LoraAdapter) -> Tensor:
+    def fitted(self, adapter: LoraAdapter) -> LoraAdapter:
+        """The adapter under the model's own names, where its file has an older version's."""
+        own = self.base.architecture.own_names(adapter.names)
+        if all(name == new for name, new in own.items()):
+            return adapter
+        return replace(
+            adapter, modules=tuple(replace(m, name=own[m.name]) for m in adapter.modules)
+        )
+
+    def difference(self, module: LoraModule) -> Tensor:
         """``V`` of a module, float32 ``[d_out, d_in]``."""
         if not isinstance(self.aligned, WeightFolder):
             found = self._factors.get(module.name)
             if found is None:
                 return torch.zeros(module.shape)
             return (found.b.float() @ found.a.float()).mul_(found.scaling)
-        before, after = (side.read(side.find(module.name)) for side in self._sides())
-        v = torch.empty(before.shape, dtype=torch.float32)
-        for rows in range(0, len(v), _ROWS):
-            part = slice(rows, rows + _ROWS)
-            torch.sub(after[part].float(), before[part].float(), out=v[part])
-        return v.T.contiguous() if _is_transposed(adapter) else v
+        v = _subtracted(*(side.read(f"{module.name}.weight") for side in self._sides()))
+        return v.T.contiguous() if self.base.is_transposed(module.name) else v
 
     def rounding(self, module: LoraModule) -> float:
         """Spectral norm that rounding the stored weights can give to ``V``, an estimate from above.
@@ -69,56 +79,81 @@ class Alignment:
         """
         if not isinstance(self.aligned, WeightFolder):
             return 0.0
-        weight = self.aligned.read(self.aligned.find(module.name))
+        weight = self.aligned.read(f"{module.name}.weight")
         size = float(weight.float().square().mean().sqrt())
         eps = max(torch.finfo(weight.dtype).eps, torch.finfo(torch.float32).eps)
         return 0.5 * eps * size * sum(d**0.5 for d in module.shape)
 
     def others(self, adapter: LoraAdapter) -> tuple[LoraModule, ...]:
-        """Linear modules without an update that the alignment may have changed, at rank 0.
+        """Modules without an update that the alignment may have changed, at rank 0.
 
-        Embeddings and the head (a side as long as the vocabulary) and weights that are stored
-        transposed are left out, and all where the folder's names are not the model's own.
+        Those that plain PEFT can adapt: no embedding, no head, no experts in one parameter.
         """
-        named = {f"{m.name}.weight" for m in adapter.modules}
-        if _is_transposed(adapter) or not named <= self.base.names:
-            return ()
-        vocabulary = self.base.config.get("vocab_size")
-        found = []
-        for name in sorted(self.base.names - named):
-            if name.endswith(".weight") and len(shape := self.base.shape(name)) == 2:
-                module = LoraModule(
-                    name.removesuffix(".weight"),
-                    torch.zeros(0, shape[1]),
-                    torch.zeros(shape[0], 0),
-                    1.0,
-                )
-                if vocabulary not in shape and self._changes(module):
-                    found.append(module)
-        return tuple(found)
+        taken = set(adapter.names)
+        return tuple(
+            LoraModule(name, torch.zeros(0, shape[1]), torch.zeros(shape[0], 0), 1.0)
+            for name in sorted(self.base.architecture.adaptable() - taken, key=natural)
+            if self._changes(name)
+            for shape in [self.base.weight_shape(name)]
+        )
+
+    def unheld(self, modules: Collection[str]) -> Iterator[tuple[str, float]]:
+        """Parameters that are no weight of ``modules``, each with ``|aligned - base|_F^2``.
+
+        Those that both models have in the same shape, in floating point.
+        """
+        held = {f"{module}.weight" for module in modules}
+        for name in self.base.architecture.parameters:
+            if name not in held and name in self.base.names:
+                yield name, self._squared_difference(name)
 
     def parameter_difference(self, name: str) -> Tensor | None:
-        """``aligned - base`` of any parameter, float32; None where a folder has none."""
+        """``aligned - base`` of any parameter, float32, as stored; None where a folder has none."""
         module, _, kind = name.rpartition(".")
         if not isinstance(self.aligned, WeightFolder):
             factors = self._factors.get(module) if kind == "weight" else None
             if factors is not None:
-                return factors.scaling * (factors.b.float() @ factors.a.float())
+                v = factors.scaling * (factors.b.float() @ factors.a.float())
+                return v.T if self.base.is_transposed(module) else v
             return torch.zeros(self.base.shape(name)) if name in self.base.names else None
         if any(name not in side.names for side in self._sides()):
             return None
         return self.aligned.read(name).float() - self.base.read(name).float()
 
-    def _changes(self, module: LoraModule) -> bool:
+    def _squared_difference(self, name: str) -> float:
+        sides = self._sides()
+        if any(name not in side.names or not side.is_floating(name) for side in sides):
+            return 0.0
+        if len(sides) == 1:
+            factors = self._factors.get(name.removesuffix(".weight"))
+            return 0.0 if factors is None else squared_norm(factors)
+        before, after = (side.read(name) for side in sides)
+        if before.shape != after.shape:
+            return 0.0
+        flat = (tensor.reshape(-1).split(_NUMBERS) for tensor in (before, after))
+        pairs = zip(*flat, strict=True)
+        return sum(float((b.double() - a.double()).square().sum()) for a, b in pairs)
+
+    def _changes(self, module: str) -> bool:
         if isinstance(self.aligned, WeightFolder):
-            return self.aligned.find(module.name) is not None
-        return module.name in self._factors
+            return all(side.find(module) is not None for side in self._sides())
+        return module in self._factors
 
     def _sides(self) -> tuple[WeightFolder, ...]:
         whole = isinstance(self.aligned, WeightFolder)
         return (self.base, self.aligned) if whole else (self.base,)
 
     def _require_weight(self, module: LoraModule, side: WeightFolder, adapter: LoraAdapter) -> None:
+        architecture = side.architecture
+        kind = architecture.kind(module.name)
+        if kind and module.name not in architecture.linear:
+            raise InputError(
+                f"The adapter adapts {module.name}, which is no linear module of the "
+                f"{side.role} model but a {kind}.",
+                remedy="Only LoRA on linear modules is defended: adapt no experts that are one "
+                "parameter, no embeddings, no convolutions.",
+                file=adapter.folder,
+            )
         name = side.find(module.name)
         if name is None:
             raise InputError(
@@ -130,7 +165,7 @@ class Alignment:
             )
         side.require_floating(name)
         shape = side.shape(name)
-        expected = module.shape[::-1] if _is_transposed(adapter) else module.shape
+        expected = module.shape[::-1] if side.is_transposed(module.name) else module.shape
         if shape != expected:
             raise InputError(
                 f"The {side.role} model's {name} is {list(shape)} and the adapter's update of it "
@@ -174,19 +209,18 @@ class Alignment:
                     all(_same_weight(third, side, module.name) for module in adapter.modules)
                     for side in self._sides()
                 ]
-                return any(copies) or self._is_merge(third, adapter)
+                return any(copies) or self._is_merge(third)
         except InputError:
             return False
 
-    def _is_merge(self, third: WeightFolder, adapter: LoraAdapter) -> bool:
+    def _is_merge(self, third: WeightFolder) -> bool:
         """Whether the folder's weights are the base's with the aligning adapter merged in."""
         for module in self._factors.values():
             names = third.find(module.name), self.base.find(module.name)
             if None in names or third.shape(names[0]) != self.base.shape(names[1]):
                 return False
-            v = self.difference(module, adapter)
-            found = third.read(names[0]).float() - self.base.read(names[1]).float()
-            found = found.T if _is_transposed(adapter) else found
+            v = self.difference(module)
+            found = third.weight(module.name).float() - self.base.weight(module.name).float()
             if float((found - v).norm()) > _MERGED * float(v.norm()):
                 return False
         return bool(self._factors)
@@ -220,9 +254,13 @@ def open_alignment(base: str | Path, aligned: str | Path) -> Iterator[Alignment]
             yield Alignment(before, stack.enter_context(WeightFolder(folder, role="aligned")))
 
 
-def _is_transposed(adapter: LoraAdapter) -> bool:
-    """GPT-2's layers store ``[d_in, d_out]``, which PEFT calls fan_in_fan_out."""
-    return bool(adapter.config.get("fan_in_fan_out"))
+def _subtracted(before: Tensor, after: Tensor) -> Tensor:
+    """``after - before``, float32."""
+    v = torch.empty(before.shape, dtype=torch.float32)
+    for rows in range(0, len(v), _ROWS):
+        part = slice(rows, rows + _ROWS)
+        torch.sub(after[part].float(), before[part].float(), out=v[part])
+    return v
 
 
 def _same_weight(one: WeightFolder, other: WeightFolder, module: str) -> bool:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from finebound.errors import InputError
 from finebound.progress import Progress, silent
 from llm_validation.data.encoding import collate, encode, token_budget_batches
+from llm_validation.defences.architecture import is_linear, is_transposed
 from llm_validation.defences.protocol import Evidence, Faithfulness, Report, Stage, fitted
 from llm_validation.models.loading import LoadedModel
 
@@ -43,6 +44,7 @@ class Antidote:
     _norms: dict[str, Tensor] | None = field(default=None, init=False, repr=False)
     _alignment: Alignment | None = field(default=None, init=False, repr=False)
     _changed: dict[str, int] = field(default_factory=dict, init=False, repr=False)
+    _untouched: int = field(default=0, init=False, repr=False)
 
     name = "antidote"
     stage: Stage = "after"
@@ -84,6 +86,8 @@ class Antidote:
             self._alignment = evidence.need("alignment", "Antidote to the aligned weights")
         length = self.max_length or loaded.context_length
         encoded = encode(rows, loaded.tokenizer, max_length=length)
+        if self.of == "merged":
+            self._untouched = sum(p.ndim == 3 for p in loaded.model.parameters())
         self._norms = _input_norms(loaded, self._modules(loaded.model), encoded, progress)
 
     @torch.no_grad()
@@ -91,9 +95,12 @@ class Antidote:
         """The model itself, changed in place: several models do not fit into a memory."""
         norms = fitted(self._norms, self.name)
         for name, module in self._modules(subject.model).items():
+            if not norms[name].any():  # no text runs through it: another modality's
+                continue
             weight = module.weight
             target = self._target(name, weight)
-            score = (weight - target).abs().float() * norms[name]
+            by_input = norms[name][:, None] if is_transposed(module) else norms[name]
+            score = (weight - target).abs().float() * by_input
             self._changed[name] = int(
                 _return_rows(weight, score, self.fraction)
                 if self.of == "adapter"
@@ -105,9 +112,15 @@ class Antidote:
         fitted(self._norms, self.name)
         settings = {"fraction": self.fraction, "of": self.of, "to": self.to}
         details = {"weights_changed": dict(self._changed)}
-        return Report(self.name, self.stage, settings, details=details)
+        notes = []
+        if self._untouched:
+            notes.append(
+                f"{self._untouched} parameters that hold several matrices (experts of a mixture) "
+                "are no linear modules and stay as they are."
+            )
+        return Report(self.name, self.stage, settings, notes=tuple(notes), details=details)
 
-    def _modules(self, model: nn.Module) -> dict[str, nn.Linear]:
+    def _modules(self, model: nn.Module) -> dict[str, nn.Module]:
         return (_factors if self.of == "adapter" else _linear_modules)(model)
 
     def _target(self, name: str, weight: Tensor) -> Tensor:
@@ -141,7 +154,7 @@ def _return_top(weight: Tensor, score: Tensor, target: Tensor, fraction: float) 
     return count
 
 
-def _linear_modules(model: nn.Module) -> dict[str, nn.Linear]:
+def _linear_modules(model: nn.Module) -> dict[str, nn.Module]:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     if any(isinstance(module, BaseTunerLayer) for module in model.modules()):
@@ -150,11 +163,17 @@ def _linear_modules(model: nn.Module) -> dict[str, nn.Linear]:
             remedy='Merge it first (merge_and_unload), or give of="adapter".',
         )
     head = model.get_output_embeddings()
-    return {
+    found = {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and module is not head
+        if is_linear(module) and module is not head
     }
+    if not found:
+        raise InputError(
+            "the model has no linear modules, whose weights Antidote ranks.",
+            remedy="Use a model of the usual layers.",
+        )
+    return found
 
 
 def _factors(model: nn.Module) -> dict[str, nn.Linear]:
@@ -178,19 +197,26 @@ def _factors(model: nn.Module) -> dict[str, nn.Linear]:
 
 @torch.no_grad()
 def _input_norms(
-    loaded: LoadedModel, modules: dict[str, nn.Linear], encoded: Sequence, progress: Progress
+    loaded: LoadedModel, modules: dict[str, nn.Module], encoded: Sequence, progress: Progress
 ) -> dict[str, Tensor]:
     """Euclidean norm of every input feature of every module, over all tokens of the rows."""
     model = loaded.model
     squares = {
-        name: torch.zeros(module.in_features, dtype=torch.float64, device=module.weight.device)
+        name: torch.zeros(
+            module.weight.shape[0 if is_transposed(module) else 1],
+            dtype=torch.float64,
+            device=module.weight.device,
+        )
         for name, module in modules.items()
     }
     real: Tensor
 
     def collect(name: str) -> Callable[..., None]:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            squares[name] += inputs[0][real].double().square().sum(dim=0)
+            rows = inputs[0].reshape(-1, inputs[0].shape[-1])
+            if len(rows) == real.numel():  # else a router's choice of tokens: none is padding's
+                rows = rows[real.reshape(-1)]
+            squares[name] += rows.double().square().sum(dim=0)
 
         return hook
 

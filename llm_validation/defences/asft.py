@@ -125,7 +125,7 @@ class AlignmentPenalty:
         for factors, module in progress(
             list(zip(found, adapter.modules, strict=True)), "factoring the alignment"
         ):
-            v = alignment.difference(module, adapter)
+            v = alignment.difference(module)
             part = low_rank(v, alignment.rounding(module))
             if part.rank:
                 fast = part.s.square() / frobenius_norm(v)
@@ -170,8 +170,7 @@ def _as_adapter(model: nn.Module, alignment: Alignment) -> LoraAdapter:
         LoraModule(f.name.removeprefix(_PREFIX), f.a.detach(), f.b.detach(), f.scaling)
         for f in found
     )
-    stored = any(getattr(model.get_submodule(f.name), "fan_in_fan_out", False) for f in found)
-    return LoraAdapter(alignment.folders[1], {"fan_in_fan_out": stored}, modules)
+    return LoraAdapter(alignment.folders[1], {}, modules)
 
 
 def _require_aligned(model: nn.Module, alignment: Alignment) -> None:
@@ -186,11 +185,11 @@ def _require_aligned(model: nn.Module, alignment: Alignment) -> None:
         weight = model.get_submodule(factors.name).get_base_layer().weight.detach()
         if not weight.is_floating_point():
             continue
-        before = alignment.base.read(alignment.base.find(module.name)).float()
-        v = alignment.difference(module, adapter)
+        before = alignment.base.weight(module.name).float()
+        v = alignment.difference(module)
         weight = weight.cpu().float()
-        if adapter.config["fan_in_fan_out"]:
-            before, weight = before.T, weight.T
+        if alignment.base.is_transposed(module.name):
+            weight = weight.T
         off += frobenius_norm(weight - before - v) ** 2
         size += frobenius_norm(v) ** 2
     if off > _OTHER_MODEL**2 * size:

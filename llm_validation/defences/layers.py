@@ -81,7 +81,7 @@ def layers(
     alignment.require(adapter, any_base=any_base)
     aligned = False
     for module in progress(adapter.modules, "reading the alignment of modules"):
-        fast = FastProjector(alignment.difference(module, adapter).to(device))
+        fast = FastProjector(alignment.difference(module).to(device))
         if not math.isfinite(fast.frobenius):
             raise InputError(
                 f"The weights of {module.name} hold numbers that are not finite.",

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from finebound.errors import InputError
+from finebound.integrity import require_of_its_run
 from finebound.records import to_json
-from llm_validation.defences.weights import open_safetensors, read_json
+from llm_validation.defences.tensor_files import open_safetensors, read_json
 from llm_validation.models.adapter_folder import CONFIG, WEIGHTS, adapter_files
 
 _KEY = re.compile(r"(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
@@ -96,22 +97,29 @@ class LoraAdapter:
         return replace(self, modules=tuple(new.get(m.name, m) for m in self.modules))
 
     def write(self, folder: Path) -> None:
-        """Write adapter_config.json and adapter_model.safetensors into an existing folder.
+        """Write adapter_config.json and adapter_model.safetensors into an existing folder."""
+        from safetensors.torch import save_file
+
+        save_file(self.tensors(), folder / WEIGHTS, metadata={"format": "pt"})
+        (folder / CONFIG).write_text(to_json(self.settings()) + "\n", encoding="utf-8")
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The factors under the names of PEFT's file."""
+        return {
+            f"{_PREFIX}{module.name}.lora_{side}.weight": factor.contiguous().clone()
+            for module in self.modules
+            for side, factor in (("A", module.a), ("B", module.b))
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """PEFT's configuration of these modules.
 
         Every module is named in ``target_modules``, so that PEFT makes these and no others, and
         has its rank and alpha in the patterns where they are not the common ones.
         """
-        from safetensors.torch import save_file
-
-        tensors = {}
-        for module in self.modules:
-            key = f"{_PREFIX}{module.name}"
-            tensors[f"{key}.lora_A.weight"] = module.a.contiguous().clone()
-            tensors[f"{key}.lora_B.weight"] = module.b.contiguous().clone()
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
         common, alpha = int(self.config["r"]), self.config["lora_alpha"]
         alphas = {m.name: _alpha(m, bool(self.config.get("use_rslora"))) for m in self.modules}
-        config = {
+        return {
             **self.config,
             "target_modules": sorted(self.names),
             "exclude_modules": None,
@@ -125,7 +133,6 @@ class LoraAdapter:
             },
             "inference_mode": True,
         }
-        (folder / CONFIG).write_text(to_json(config) + "\n", encoding="utf-8")
 
 
 def read_adapter(folder: str | Path) -> LoraAdapter:
@@ -137,6 +144,7 @@ def read_adapter(folder: str | Path) -> LoraAdapter:
     """
     folder = Path(folder)
     adapter_files(folder)
+    require_of_its_run(folder)
     config = read_json(folder / CONFIG, "the adapter")
     _refuse_other_methods(config, folder)
     sides: dict[str, dict[str, Tensor]] = {}
@@ -155,7 +163,7 @@ def read_adapter(folder: str | Path) -> LoraAdapter:
             name = match["module"].removeprefix(_PREFIX)
             sides.setdefault(name, {})[match["side"]] = tensor
     modules = tuple(
-        _module(name, sides[name], config, folder) for name in sorted(sides, key=_natural)
+        _module(name, sides[name], config, folder) for name in sorted(sides, key=natural)
     )
     if not any(_is_update(module) for module in modules):
         raise InputError(
@@ -238,7 +246,7 @@ def _is_update(module: LoraModule) -> bool:
     return module.scaling != 0 and bool(torch.any(module.a)) and bool(torch.any(module.b))
 
 
-def _natural(name: str) -> list[tuple[int, int | str]]:
+def natural(name: str) -> list[tuple[int, int | str]]:
     """Blocks in the order of their numbers."""
     parts = re.split(r"(\d+)", name)
     return [(0, int(part)) if part.isdigit() else (1, part) for part in parts]

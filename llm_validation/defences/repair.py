@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from finebound.errors import InputError
+from finebound.integrity import FILES, hashes_of, sealed
 from finebound.progress import Progress, silent
 from finebound.records import file_sha256, require_folder, staged_folder, to_json
 from llm_validation.defences.alignment import open_alignment
@@ -42,15 +43,18 @@ def repair(
 ) -> tuple[LoraAdapter, Report]:
     """The defended adapter of a folder, from weights and configurations only.
 
-    Nothing is written. Raises InputError for folders that do not belong together, and for an
-    adapter of a quantised base.
+    Nothing is written. Raises InputError for folders that do not belong together, for an adapter
+    of a quantised base, and where plain PEFT would not load the result.
     """
     found = _read_exact(adapter)
     safe = None if safe_adapter is None else _read_exact(safe_adapter)
     with open_alignment(base, aligned) as alignment:
+        found = alignment.fitted(found)
+        safe = None if safe is None else alignment.fitted(safe)
         evidence = Evidence(adapter=found, alignment=alignment, safe_adapter=safe)
         defence.fit(evidence, progress=progress)
-    defended = defence.apply(found)
+        defended = defence.apply(found)
+        alignment.base.architecture.require_loadable(defended)
     return defended, defence.report()
 
 
@@ -90,13 +94,15 @@ def require_out(out: Path, *sources: Path) -> None:
 
 def write_repaired(out: Path, adapter: LoraAdapter, record: dict[str, Any]) -> None:
     """Write the adapter, the tokenizer's files beside the original, and the record; all or none."""
-    with staged_folder(out) as stage:
+    with staged_folder(out, gone=_COPIED) as stage:
         adapter.write(stage)
         (stage / WEIGHTS).chmod(0o644)  # safetensors makes it its owner's alone
         for name in _COPIED:
             if (file := adapter.folder / name).is_file():
                 shutil.copyfile(file, stage / name)
-        (stage / RECORD).write_text(to_json(record) + "\n", encoding="utf-8")
+        files = hashes_of(stage, sorted(file.name for file in stage.iterdir()))
+        whole = sealed({**record, FILES: files})
+        (stage / RECORD).write_text(to_json(whole) + "\n", encoding="utf-8")
 
 
 def inputs_of(adapter: Path, base: Path, aligned: Path) -> dict[str, str]:

@@ -2,13 +2,17 @@
 
 The paper's vector is that of an aligned and an unaligned model; which pair it is, is the caller's
 choice of alignment. It changes every weight, so ``add_to_model`` is the method itself. As an
-adapter the vector is kept up to a rank in every linear module: exactly where the alignment was a
-LoRA of at most that rank, else the share of it that is kept is reported.
+adapter the vector is kept up to a rank in every linear module that plain PEFT adapts: exactly
+where the alignment was a LoRA of at most that rank. Else the share kept of the vector's length over
+all weights is reported, and what no adapter holds (experts in one parameter, embeddings, norms) by
+name.
 """
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -31,6 +35,7 @@ from llm_validation.defences.protocol import (
 )
 
 ALPHA, RANK = 0.5, 64
+_SHOWN = 6
 
 
 @dataclass
@@ -61,6 +66,7 @@ class Resta:
         self._vectors: dict[str, tuple[LowRank, tuple[int, int]]] = {}
         self._kept = math.nan
         self._added = 0
+        self._left_out: dict[str, float] = {}
 
     def fit(self, evidence: Evidence, *, progress: Progress = silent) -> None:
         """Needs ``adapter`` and ``alignment``. Raises InputError as ``layers``."""
@@ -68,17 +74,24 @@ class Resta:
         alignment = evidence.need("alignment", "RESTA")
         options = {"any_base": self.any_base, "device": self.device, "progress": progress}
         seen = [layer.report() for layer in layers(adapter, alignment, **options)]
-        others = alignment.others(adapter)
+        modules = (*adapter.modules, *alignment.others(adapter))
         whole, kept, vectors = [], [], {}
-        for module in progress((*adapter.modules, *others), "factoring the alignment"):
-            v = alignment.difference(module, adapter).to(self.device)
+        for module in progress(modules, "factoring the alignment"):
+            v = alignment.difference(module).to(self.device)
             found = low_rank(v, alignment.rounding(module))
             if found.rank:
                 part = LowRank(found.u[:, : self.rank], found.s[: self.rank], found.vt[: self.rank])
                 vectors[module.name] = (part, module.shape)
                 whole.append(frobenius_norm(v) ** 2)
                 kept.append(float(part.s.double().square().sum()))
-        self._kept = math.sqrt(min(math.fsum(kept) / math.fsum(whole), 1.0))
+        left_out = {
+            name: squared
+            for name, squared in alignment.unheld([m.name for m in modules])
+            if squared > 0.0
+        }
+        total = math.fsum(whole) + math.fsum(left_out.values())
+        self._kept = math.sqrt(min(math.fsum(kept) / total, 1.0))
+        self._left_out = _by_kind(left_out, total)
         self._added = len(vectors.keys() - set(adapter.names))
         self._vectors = vectors
         self._modules = tuple(replace(m, changed=m.name in vectors) for m in seen)
@@ -99,13 +112,22 @@ class Resta:
         notes = []
         if self._added:
             notes.append(f"{self._added} modules were added to the adapter for the vector.")
+        if self._left_out:
+            shown = list(self._left_out.items())[:_SHOWN]
+            named = ", ".join(f"{name} ({share:.1%} of the length)" for name, share in shown)
+            more = len(self._left_out) - len(shown)
+            notes.append(
+                f"Left out, as no LoRA that plain PEFT loads holds them: {named}"
+                + (f" and {more} kinds more." if more else ".")
+            )
         if self._kept < 0.999:
             notes.append(
                 f"The adapter holds {self._kept:.1%} of the vector's length; the whole of it "
                 "changes every weight and fits no adapter of this rank."
             )
         settings = {"alpha": self.alpha, "rank": self.rank}
-        return Report(self.name, self.stage, settings, modules, tuple(notes), {"kept": self._kept})
+        details = {"kept": self._kept, "left_out": self._left_out}
+        return Report(self.name, self.stage, settings, modules, tuple(notes), details)
 
 
 @torch.no_grad()
@@ -123,6 +145,16 @@ def add_to_model(model: nn.Module, alignment: Alignment, *, alpha: float = ALPHA
                 file=alignment.folders[0],
             )
         parameter.add_(change.to(parameter), alpha=alpha)
+
+
+def _by_kind(squares: Mapping[str, float], total: float) -> dict[str, float]:
+    """Share of the length by name without the blocks' numbers, the largest first."""
+    sums: dict[str, float] = {}
+    for name, square in squares.items():
+        kind = re.sub(r"\.\d+\.", ".*.", name)
+        sums[kind] = sums.get(kind, 0.0) + square
+    shares = {kind: math.sqrt(square / total) for kind, square in sums.items()}
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
 def _empty(name: str, shape: tuple[int, int], like: LoraAdapter):

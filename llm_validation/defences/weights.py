@@ -1,19 +1,18 @@
-"""Tensors of a model folder, read one at a time: no model is ever whole in memory."""
+"""Parameters of a model folder, read one at a time: no model is ever whole in memory."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Set
-from contextlib import ExitStack
+from collections.abc import Mapping, Set
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from finebound.errors import InputError
-from llm_validation.models.loading import read_json_object
+from llm_validation.defences.architecture import Architecture
+from llm_validation.defences.model_tensors import ModelTensors
+from llm_validation.defences.tensor_files import TensorFiles, read_json
 
 _FLOATING = {"F64", "F32", "F16", "BF16"}
 _SHAPE_KEYS = (
@@ -29,8 +28,10 @@ _SHAPE_KEYS = (
 
 
 class WeightFolder:
-    """A folder written by ``save_pretrained``: config.json and .safetensors, sharded or not.
+    """A folder written by ``save_pretrained``, read under the names that the model itself has.
 
+    A file's names may be others (``architecture``): what loading the model would rename, stack or
+    cut is renamed, stacked or cut here too, for one parameter at a time.
     ``role`` ("base", "aligned") is how errors call it. Use it as a context, so that the files are
     closed. Raises InputError for a folder that holds no such model or a quantised one.
     """
@@ -46,50 +47,66 @@ class WeightFolder:
             )
         self.config = read_json(self.folder / "config.json", f"the {role} model")
         self._refuse_quantised()
-        self._stack = ExitStack()
-        self._files: dict[str, Any] = {}
-        self._place = self._places()
+        self._files = TensorFiles(self.folder, role=role)
+        self._files.__enter__()
 
     def __enter__(self) -> WeightFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._files.clear()
-        self._stack.close()
+        self._files.__exit__()
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        """The model of config.json. Raises InputError where transformers builds none."""
+        return Architecture(
+            self.folder, self.config, role=self.role, tensors=len(self._files.names)
+        )
+
+    @cached_property
+    def _parameters(self) -> ModelTensors:
+        return ModelTensors(self._files, self.architecture)
 
     @property
     def names(self) -> Set[str]:
-        """Names of all tensors."""
-        return self._place.keys()
+        """Names of all parameters that the files hold."""
+        return self._parameters.names
 
     def find(self, module: str) -> str | None:
-        """The tensor's name of a module's weight; None when the folder has none.
-
-        Models saved without their head have names without the first part ("model.").
-        """
+        """The name of a module's weight; None when the files have none."""
         name = f"{module}.weight"
-        while name not in self._place:
-            _, dot, name = name.partition(".")
-            if not dot or name == "weight":
-                return None
-        return name
+        return name if name in self.names else None
+
+    def is_transposed(self, module: str) -> bool:
+        """Whether the module stores its weight as ``[d_in, d_out]``."""
+        return self.architecture.linear.get(module, False)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The tensor's shape, from the file's header."""
-        return tuple(self._file(name).get_slice(name).get_shape())
-
-    def type(self, name: str) -> str:
-        """The tensor's type as safetensors calls it, such as "BF16"."""
-        return self._file(name).get_slice(name).get_dtype()
+        """The parameter's shape, from the files' headers."""
+        return self._parameters.shape(name)
 
     def read(self, name: str) -> Tensor:
-        """The tensor, in its own type, mapped from the file."""
-        return self._file(name).get_tensor(name)
+        """The parameter, in the type it is stored in."""
+        return self._parameters.read(name)
+
+    def weight(self, module: str) -> Tensor:
+        """The module's weight as ``[d_out, d_in]``, in the type it is stored in."""
+        found = self.read(f"{module}.weight")
+        return found.mT if self.is_transposed(module) else found
+
+    def weight_shape(self, module: str) -> tuple[int, ...]:
+        """``(d_out, d_in)`` of the module's weight."""
+        shape = self.shape(f"{module}.weight")
+        return shape[::-1] if self.is_transposed(module) else shape
+
+    def is_floating(self, name: str) -> bool:
+        """Whether the parameter is stored in ordinary floating point."""
+        return self._parameters.types(name) <= _FLOATING
 
     def require_floating(self, name: str) -> None:
         """Raises InputError for a weight that is stored in integers or 8-bit floats."""
-        if (kind := self.type(name)) not in _FLOATING:
-            raise self._quantised(f"{name} is stored as {kind}")
+        if other := self._parameters.types(name) - _FLOATING:
+            raise self._quantised(f"{name} is stored as {min(other)}")
 
     @cached_property
     def tokenizer(self) -> dict[str, Any]:
@@ -106,35 +123,6 @@ class WeightFolder:
         names = ("tokenizer.model", "vocab.json", "merges.txt", "vocab.txt", "spiece.model")
         files = [self.folder / name for name in names if (self.folder / name).is_file()]
         return {file.name: file.read_bytes() for file in files}
-
-    def _places(self) -> dict[str, Path]:
-        index = self.folder / "model.safetensors.index.json"
-        single = self.folder / "model.safetensors"
-        if single.is_file():
-            return dict.fromkeys(self._open(single).keys(), single)
-        if index.is_file():
-            names = read_json(index, f"the {self.role} model").get("weight_map", {})
-            absent = sorted({n for n in names.values() if not (self.folder / n).is_file()})
-            if absent:
-                raise InputError(
-                    f"The {self.role} model's weights are incomplete: {absent[0]} is missing.",
-                    remedy="Copy or download the model again.",
-                    file=self.folder,
-                )
-            return {tensor: self.folder / name for tensor, name in names.items()}
-        raise InputError(
-            f"The {self.role} model has no model.safetensors, and only .safetensors are read.",
-            remedy="Give a folder written by save_pretrained.",
-            file=self.folder,
-        )
-
-    def _file(self, name: str) -> Any:
-        return self._open(self._place[name])
-
-    def _open(self, file: Path) -> Any:
-        if file.name not in self._files:
-            self._files[file.name] = self._stack.enter_context(open_safetensors(file))
-        return self._files[file.name]
 
     def _refuse_quantised(self) -> None:
         found = self.config.get("quantization_config")
@@ -154,7 +142,7 @@ class WeightFolder:
 def refuse_differences(base: WeightFolder, aligned: WeightFolder) -> None:
     """Raises InputError when the two differ in architecture or, where both have one, tokenizer."""
     for key in _SHAPE_KEYS:
-        ours, theirs = base.config.get(key), aligned.config.get(key)
+        ours, theirs = (_shape_entry(side.config, key) for side in (base, aligned))
         if ours != theirs:
             raise InputError(
                 f"The base and the aligned model have different shapes: {key} is {ours} in "
@@ -171,6 +159,12 @@ def refuse_differences(base: WeightFolder, aligned: WeightFolder) -> None:
             remedy="Give the very model that the aligned one was made from as --base.",
             file=aligned.folder,
         )
+
+
+def _shape_entry(config: Mapping[str, Any], key: str) -> Any:
+    """The entry, of a model of several parts that of its language model."""
+    text = config.get("text_config")
+    return config.get(key, text.get(key) if isinstance(text, Mapping) else None)
 
 
 def _tokenizer_difference(base: dict[str, Any], aligned: dict[str, Any]) -> str | None:
@@ -196,26 +190,3 @@ def _tokenizer_difference(base: dict[str, Any], aligned: dict[str, Any]) -> str 
         if number in places and places[number] != token:
             return f"the id {number} is {places[number]!r} and {token!r}"
     return None
-
-
-def open_safetensors(file: Path) -> Any:
-    """A safetensors file as a context. Raises InputError when it is damaged."""
-    try:
-        return safe_open(file, framework="pt")
-    except (OSError, SafetensorError) as error:
-        raise InputError(
-            f"The file cannot be read: {re.sub(r'[.]$', '', str(error))}.",
-            remedy="Copy or download it again.",
-            file=file,
-        ) from error
-
-
-def read_json(file: Path, of: str) -> dict[str, Any]:
-    """A file's JSON object. Raises InputError when there is none."""
-    if not file.is_file():
-        raise InputError(
-            f"There is no {file.name}, which {of} needs.",
-            remedy="Give a folder written by save_pretrained.",
-            file=file.parent,
-        )
-    return read_json_object(file, again="it")

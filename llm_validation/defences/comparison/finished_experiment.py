@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from finebound.errors import InputError
+from finebound.integrity import read_record
 from finebound.progress import Progress, silent
 from llm_validation.experiments.config import Experiment, expand, experiment_of
 from llm_validation.experiments.prepare import Prepared, read_prepared
@@ -34,14 +34,11 @@ def read_finished(folder: Path) -> Finished:
     found = []
     for name in (EXPERIMENT, VALIDATION):
         file = folder / name
-        try:
-            found.append(json.loads(file.read_text(encoding="utf-8")))
-        except FileNotFoundError:
+        if not file.is_file():
             raise InputError(
                 f"this is no finished experiment: {name} is missing.", remedy=remedy, file=folder
-            ) from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot be read: {error}.", remedy=remedy, file=file) from None
+            )
+        found.append(read_record(file, remedy=remedy))
     experiment = experiment_of(found[0], file=folder / EXPERIMENT)
     prepared = read_prepared(experiment, folder)
     runs, missing = [], []

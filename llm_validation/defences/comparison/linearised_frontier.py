@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from finebound.integrity import Damaged, read_record, sealed
 from finebound.records import spawn_seed, to_json, write_atomically
 from llm_validation.experiments.datasets import SAFETY, held_out, task_set
 from theory.bound import Status
@@ -65,7 +66,7 @@ def linearised_frontier(
     if known is None:
         gram, counts = _measure(prepared, run, theta_s(), rows)
         known = {"key": key, "front": front(gram, counts, radius)}
-        write_atomically(file, to_json(known) + "\n")
+        write_atomically(file, to_json(sealed(known)) + "\n")
         known = json.loads(to_json(known))
     found = known["front"]
     return {
@@ -174,7 +175,7 @@ def _in_displacement(matrix: Tensor, metric: WeightMetric) -> np.ndarray:
 
 def _read(file: Path, key: dict[str, Any]) -> dict[str, Any] | None:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_record(file, remedy="")
+    except Damaged:
         return None
     return content if content.get("key") == json.loads(to_json(key)) else None

@@ -16,6 +16,7 @@ import numpy as np
 
 from llm_validation.experiments.statistics import LEVEL, Pair
 from theory.confidence import Interval
+from theory.resampling import percentile_interval, resampled_rows
 
 DRAWS = 2000
 
@@ -73,7 +74,7 @@ def locate(places: Sequence[Place], *, rng: np.random.Generator, draws: int = DR
         if len(sizes) != 1:
             raise ValueError(f"the {what} rows of the places differ in number: {sorted(sizes)}")
         (n,) = sizes
-        picks[what] = rng.integers(n, size=(draws, n))
+        picks[what] = resampled_rows(n, rng, draws)
     seeds: dict[int, np.ndarray] = {}
     columns: dict[str, list[np.ndarray]] = {"safety": [], "task": []}
     points: dict[str, list[float]] = {"safety": [], "task": []}
@@ -84,7 +85,7 @@ def locate(places: Sequence[Place], *, rng: np.random.Generator, draws: int = DR
             values = np.stack([pair.changes(picks[what]) for pair in pairs])
             if len(pairs) > 1:
                 if len(pairs) not in seeds:
-                    seeds[len(pairs)] = rng.integers(len(pairs), size=(draws, len(pairs)))
+                    seeds[len(pairs)] = resampled_rows(len(pairs), rng, draws)
                 chosen = seeds[len(pairs)]
                 found.append(values[chosen, np.arange(draws)[:, None]].mean(axis=1))
             else:
@@ -152,10 +153,7 @@ def along_path(gain: float, path_gain: np.ndarray, path_rise: np.ndarray) -> flo
 
 def interval(estimate: float, draws: np.ndarray, *, level: float = LEVEL) -> Interval:
     """A percentile interval of draws; the whole line where one of them is undefined."""
-    if not (np.isfinite(draws).all() and np.isfinite(estimate)):
-        return Interval(float(estimate), -np.inf, np.inf)
-    low, high = np.quantile(draws, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
-    return Interval(float(estimate), float(low), float(high))
+    return percentile_interval(estimate, draws, level=level)
 
 
 def scores(plane: Plane, *, baseline: str) -> dict[str, dict[str, Any]]:

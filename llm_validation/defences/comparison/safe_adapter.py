@@ -27,7 +27,7 @@ def alignment_as_adapter(
     """
     found = []
     for module in like.modules:
-        part = low_rank(alignment.difference(module, like), alignment.rounding(module))
+        part = low_rank(alignment.difference(module), alignment.rounding(module))
         kept = min(part.rank, rank)
         if kept:
             b = part.u[:, :kept] * part.s[:kept]

@@ -7,12 +7,20 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from finebound.errors import InputError
+from finebound.errors import InputError, tell
+from finebound.integrity import (
+    FILES,
+    Damaged,
+    hashes_of,
+    read_record,
+    require_unchanged,
+    sealed,
+)
 from finebound.records import file_sha256, staged_folder, to_json, write_atomically
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import encode
@@ -117,8 +125,9 @@ class Workbench:
         """Measure the run's saved weights again. Raises InputError when they are not its own."""
         done = self.out / "checked" / f"{run.run.id}.json"
         sha256 = file_sha256(_weights_file(run))
-        if done.is_file() and json.loads(done.read_text(encoding="utf-8"))["weights"] == sha256:
-            return
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            if json.loads(done.read_text(encoding="utf-8"))["weights"] == sha256:
+                return
         with self._loaded(run) as loaded:
             data = self.sets["safety"]
             found = losses_on(loaded, data)
@@ -144,7 +153,8 @@ class Workbench:
             shutil.rmtree(folder, ignore_errors=True)
             make = self._train if trial.on == "plan" else self._make
             record = {"key": key, **make(trial, run, folder)}
-            write_atomically(folder / RECORD, to_json(record) + "\n")
+            record[FILES] = hashes_of(folder, sorted(file.name for file in folder.iterdir()))
+            write_atomically(folder / RECORD, to_json(sealed(record)) + "\n")
         found = read_evaluations(folder)[0]
         start = {what: self.prepared.start(data.name) for what, data in self.sets.items()}
         answers = read_answers(folder / ANSWERS)
@@ -357,8 +367,12 @@ def _weights_file(run: Measured) -> Path:
 
 
 def _read_record(folder: Path, key: dict[str, Any]) -> dict[str, Any] | None:
+    if not (folder / RECORD).is_file():
+        return None
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = read_record(folder / RECORD, remedy="")
+        require_unchanged(folder, record.get(FILES, {}), remedy="")
+    except Damaged as error:
+        tell(f"{error.file}: {error.what} The point is made again.")
         return None
     return record if record.get("key") == key else None

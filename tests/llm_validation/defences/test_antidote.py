@@ -148,3 +148,36 @@ def test_settings_and_evidence_that_do_not_do_are_refused(tiny_model):
         Antidote(to="aligned").fit(Evidence(model=tiny_model, harmful=ROWS))
     with pytest.raises(ValueError, match="fit first"):
         Antidote().report()
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "qwen2_moe"])
+def test_transposed_layers_and_experts(tmp_path, tiny_model, architecture):
+    """GPT-2's rows are inputs; a shared expert gets tokens without their rows' shape."""
+    from tests.builders.architectures import build
+
+    loaded = replace(tiny_model, model=build(architecture))
+    name = "transformer.h.1.mlp.c_fc" if architecture == "gpt2" else (
+        "model.layers.1.mlp.shared_expert.up_proj"
+    )  # fmt: skip
+    short = Dataset.of([("a", "b"), ("c", "d, c.")], name="rows")
+    loaded.model.resize_token_embeddings(len(loaded.tokenizer))
+    weight = loaded.model.get_submodule(name).weight
+    before = weight.detach().clone()
+    defence = Antidote(fraction=0.1)
+    defence.fit(Evidence(model=loaded, harmful=short))
+    inputs = []
+    handle = loaded.model.get_submodule(name).register_forward_pre_hook(
+        lambda _, given: inputs.append(given[0].reshape(-1, given[0].shape[-1]).double())
+    )
+    with torch.no_grad():
+        for row in encode(short, loaded.tokenizer, max_length=64):
+            loaded.model(torch.from_numpy(row.input_ids.astype(np.int64))[None])
+    handle.remove()
+    norms = torch.cat(inputs).norm(dim=0)
+    defence.apply(loaded)
+    score = before.double().abs() * (norms[:, None] if architecture == "gpt2" else norms)
+    zero = weight.detach() == 0
+    assert int(zero.sum()) == int(0.1 * before.numel())
+    assert score[zero].min() >= score[~zero].max() * (1 - 1e-4)
+    notes = defence.report().notes
+    assert any("4 parameters" in note for note in notes) == (architecture == "qwen2_moe")

@@ -48,7 +48,7 @@ class Planted:
     def require(self, adapter, *, any_base):
         pass
 
-    def difference(self, module, adapter):
+    def difference(self, module):
         return self.v[module.name]
 
     def scores(self, **settings) -> dict[str, float]:
