@@ -180,9 +180,6 @@ class RowReader:
         for (prompt, columns), count in self._joined.items():
             where = _of(count, total)
             yield f"The prompt is {prompt!r} with {listed(columns)} below it in {where}."
-        if left_out:
-            gone = sum(len(part.rows) for part in left_out)
-            yield f"{gone} of {self._rows} rows are left out."
         if self._several:
             yield (
                 f"In {_of(self._several, total)} there are several assistant turns: the text "
