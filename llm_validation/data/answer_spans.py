@@ -12,7 +12,14 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llm_validation.data.rendering import Message, Rendered, Request, TemplateFault, render
+from llm_validation.data.rendering import (
+    REASONING,
+    Message,
+    Rendered,
+    Request,
+    TemplateFault,
+    render,
+)
 
 _WORD = "\ue010finebound\ue011"
 _THOUGHT = re.compile(r"<think>(.*?)</think>", re.DOTALL)
@@ -72,9 +79,11 @@ def find_answers(
     conversations: Sequence[Conversation], tokenizer: Any
 ) -> list[Answers | Unfound | TemplateFault]:
     """Each conversation rendered, with the places of its answers, or why there is none."""
-    finds = _by_mark if is_marked(tokenizer) else _by_prompt
-    ends = _end_of_turn(tokenizer)
-    runs = [finds(conversation, ends) for conversation in conversations]
+    if is_marked(tokenizer):
+        runs = [_by_mark(conversation) for conversation in conversations]
+    else:
+        ends, headed = _end_of_turn(tokenizer), _hides_its_header(tokenizer)
+        runs = [_by_prompt(conversation, ends, headed) for conversation in conversations]
     found: list[Any] = [None] * len(runs)
     asked = {place: next(run) for place, run in enumerate(runs)}
     while asked:
@@ -104,7 +113,15 @@ def _end_of_turn(tokenizer: Any) -> re.Pattern[str] | None:
     return re.compile("|".join(map(re.escape, longest_first))) if special else None
 
 
-def _by_mark(conversation: Conversation, ends: Any) -> _Steps:
+def _hides_its_header(tokenizer: Any) -> bool:
+    """Whether answers have a header that the template does not write as generation prompt."""
+    user, answer = {"role": "user", "content": "?"}, {"role": "assistant", "content": _WORD}
+    requests = [Request((user,), True), Request((user,)), Request((user, answer))]
+    prompt, bare, plain = (_text(outcome) or "" for outcome in render(requests, tokenizer))
+    return prompt == bare and bool(plain.partition(_WORD)[0].removeprefix(prompt).strip())
+
+
+def _by_mark(conversation: Conversation) -> _Steps:
     """The template's own marks, those of the turns that are supervised."""
     turns, tools = conversation.turns, conversation.tools
     whole = _must((yield [Request(turns, tools=tools)])[0])
@@ -126,7 +143,9 @@ def _by_mark(conversation: Conversation, ends: Any) -> _Steps:
     return Answers(whole.text, marked, lost=len(lost))
 
 
-def _by_prompt(conversation: Conversation, ends: re.Pattern[str] | None) -> _Steps:
+def _by_prompt(
+    conversation: Conversation, ends: re.Pattern[str] | None, hides_header: bool
+) -> _Steps:
     turns, tools = conversation.turns, conversation.tools
     whole, *asked = yield [
         Request(turns, tools=tools),
@@ -140,7 +159,9 @@ def _by_prompt(conversation: Conversation, ends: re.Pattern[str] | None) -> _Ste
     ]
     found = Answers(whole.text, (), prompts[-1] if prompts else None)
     for place, prompt in zip(conversation.supervised, prompts, strict=True):
-        at = _plainly(turns[place], whole.text, prompt) if prompt else None
+        at = None
+        if prompt and not hides_header:
+            at = _plainly(turns[place], whole.text, prompt)
         if at is None:
             at, found = yield from _by_word(conversation, place, found, prompt)
         start, content_end = at
@@ -218,7 +239,10 @@ def _by_word(
             )
         end = start if last < 0 else last + len(bare)
     found = replace(found, lost=found.lost + _lost(turn, text[start:end]))
-    if begin is not None and begin > start and text[start:begin].strip():
+    own = any(turn.get(name) for name in REASONING)
+    if own:
+        pass  # what stands before the answer's text is the row's own thought
+    elif begin is not None and begin > start and text[start:begin].strip():
         found = replace(found, inserted=found.inserted or text[start:begin])
     elif "<think>" in text[start:end] and "<think>" not in content and begin is None:
         found = replace(found, inserted=found.inserted or "<think>")
@@ -227,7 +251,7 @@ def _by_word(
 
 def _lost(turn: Message, text: str) -> bool:
     """Whether the turn has a thought that is not in ``text``."""
-    given = next((turn[k] for k in ("reasoning_content", "thinking", "reasoning") if k in turn), "")
+    given = next((turn[name] for name in REASONING if name in turn), "")
     thoughts = [*_THOUGHT.findall(turn["content"]), given]
     return any(isinstance(t, str) and t.strip() not in text for t in thoughts)
 
@@ -267,10 +291,15 @@ def _closing(
         upto = _text(outcomes[0]) or ""
         stop = len(upto)
         if not text.startswith(upto) or stop < content_end:
-            if closing is None or calls:
-                why = "what follows the answer changes how the chat template writes it"
-                raise _Stop(Unfound(why))
-            return closing.end()
+            if closing is not None and not calls:
+                return closing.end()
+            # The turn reads otherwise once others follow: its calls and its end are the same.
+            last = [match.end() for match in ends.finditer(upto)] if ends else []
+            for match in ends.finditer(text, content_end) if last else ():
+                if upto.endswith(text[content_end : match.end()], 0, last[-1]):
+                    return match.end()
+            why = "what follows the answer changes how the chat template writes it"
+            raise _Stop(Unfound(why))
     inside = list(ends.finditer(text, content_end, stop)) if ends else []
     if not inside:
         return stop
@@ -285,6 +314,8 @@ def _same(one: str, other: str) -> int:
 
 
 def _difference(prompt: str, text: str) -> str:
+    if not text.strip():
+        return "the chat template writes no text"
     same = _same(prompt, text)
     return (
         f"after {prompt[max(0, same - 30) : same]!r} the chat template's generation prompt goes on "

@@ -112,21 +112,21 @@ def _refuse_what_is_not_written(
     tokenizer: PreTrainedTokenizerBase,
 ) -> None:
     """Put a reason in place of rows whose tools or tool calls the template leaves out."""
-    checks: list[tuple[int, str, Request]] = []
+    checks: list[tuple[int, str]] = []
+    requests: list[Request] = []
     for place, conversation in enumerate(conversations):
-        if not isinstance(found[place], Answers):
+        turns, tools = conversation.turns, conversation.tools
+        if isinstance(found[place], TemplateFault):
             continue
-        if conversation.tools:
-            checks.append((place, "the list of tools", Request(conversation.turns)))
-        called = [i for i, turn in enumerate(conversation.turns) if turn.get("tool_calls")]
-        for turn in called:
-            without = {k: v for k, v in conversation.turns[turn].items() if k != "tool_calls"}
-            turns = (*conversation.turns[:turn], without, *conversation.turns[turn + 1 :])
-            checks.append((place, "the tool calls", Request(turns, tools=conversation.tools)))
-    for (place, what, _), text in zip(
-        checks, render([request for *_, request in checks], tokenizer), strict=True
-    ):
-        answers = found[place]
-        both = isinstance(text, Rendered) and isinstance(answers, Answers)
-        if both and text.text == answers.text:
+        without = [("the list of tools", Request(turns))] if tools else []
+        for turn in (i for i, turn in enumerate(turns) if turn.get("tool_calls")):
+            silent = {name: value for name, value in turns[turn].items() if name != "tool_calls"}
+            changed = (*turns[:turn], silent, *turns[turn + 1 :])
+            without.append(("the tool calls", Request(changed, tools=tools)))
+        for what, request in without:
+            checks.append((place, what))
+            requests += [Request(turns, tools=tools), request]
+    texts = render(requests, tokenizer)
+    for (place, what), whole, part in zip(checks, texts[::2], texts[1::2], strict=True):
+        if isinstance(part, Rendered) and part == whole:
             found[place] = Unfound(what, unwritten=True)

@@ -18,6 +18,7 @@ from llm_validation.data.conversations import SupervisedTurns, rendered_answers,
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.data.encoding_notes import Seen
 from llm_validation.data.rendering import Request, TemplateFault, render
+from llm_validation.data.templates import date_note
 from llm_validation.data.token_spans import token_spans
 
 if TYPE_CHECKING:
@@ -144,7 +145,8 @@ def encode_noted(
             file=_where(dataset),
         )
     cut = tuple(row.row for row in encoded if row.cut)
-    more = []
+    date = date_note(tokenizer) if encoded else None
+    more = [date] if date else []
     if cut:
         more.append(f"{len(cut)} of {len(dataset)} rows are cut to {max_length} tokens.")
     if dropped:

@@ -68,7 +68,7 @@ _SENTENCES = {
     "asked with it.",
     "inserted": "Between its prompt and the answer the chat template writes {text}, which the "
     "model has to write itself and is counted ({n} of {rows} rows).",
-    "lost": "The chat template leaves out the thoughts of {n} answers; what it writes of them is "
+    "lost": "Answers with a thought that the chat template leaves out: {n}; the rest of them is "
     "measured.",
     "merged": "In {n} of {rows} rows the white space at the prompt's end and the answer's first "
     "letters are one token, which is counted as the answer's.",

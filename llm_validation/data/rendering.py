@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 TEMPLATE_DAY = "2024-07-26"
 TEMPLATE_DATE = "26 Jul 2024"
 _BATCH = 256  # renderings sent together
-_REASONING = ("reasoning_content", "thinking", "reasoning")
+# Names of a turn's thought; transformers gives it under all of them.
+REASONING = ("reasoning_content", "thinking", "reasoning")
 
 Message = dict[str, Any]
 
@@ -154,7 +155,7 @@ def _call(request: Request) -> dict[str, Any]:
 
 def _message(message: Message) -> Message:
     given = {key: value for key, value in message.items() if value is not None}
-    reasoning = next((given[key] for key in _REASONING if key in given), None)
+    reasoning = next((given[key] for key in REASONING if key in given), None)
     if reasoning is None:
         return given
     return {"thinking": reasoning, **given, "reasoning_content": reasoning}

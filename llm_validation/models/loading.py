@@ -40,7 +40,8 @@ class LoadedModel:
     """A model ready to be measured: float32, in evaluation mode, with its tokenizer.
 
     ``sha256`` identifies the content (configuration, weights, tokenizer and chat template), not
-    the place; ``context_length`` is the longest row in tokens.
+    the place; ``context_length`` is the longest row in tokens. ``notes`` are sentences that a
+    person should see beside its numbers.
     """
 
     model: PreTrainedModel
@@ -48,6 +49,44 @@ class LoadedModel:
     name: str
     sha256: str
     context_length: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A model without its weights: tokenizer, longest row in tokens, modules.
+
+    ``blank`` is the model as transformers builds it, on the meta device.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    context_length: int
+    blank: PreTrainedModel
+
+
+def load_reader(ref: str | Path, *, progress: Progress = silent) -> Reader:
+    """The model's reader, in seconds; no weight is read. Raises InputError as ``load_model``."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    folder = source_folder(ref, progress=progress)
+    if not folder.is_dir():
+        raise _no_folder(ref)
+    _weight_files(folder)
+    tokenizer = _load_tokenizer(folder)
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with torch.device("meta"):
+            blank = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except Exception as error:  # whatever the modelling code says of a configuration
+        raise InputError(
+            f"The model cannot be built: {_first_line(error)}.",
+            remedy="Check that it is a causal language model whose architecture transformers "
+            "knows and that needs no code of its own.",
+            file=folder,
+        ) from error
+    length = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return Reader(tokenizer, _require_context(length, folder), blank)
 
 
 def load_model(
@@ -75,13 +114,16 @@ def load_model(
             file=folder,
         )
     if isinstance(ref, Path) or not is_hub_id(ref):
-        raise InputError(
-            "There is no such model folder.",
-            remedy="Check the path, give an id owner/name of the Hugging Face hub, "
-            f"{USE_PACKAGED}.",
-            file=ref,
-        )
+        raise _no_folder(ref)
     return _load_folder(hub_folder(ref), ref, attention)
+
+
+def _no_folder(ref: str | Path) -> InputError:
+    return InputError(
+        "There is no such model folder.",
+        remedy=f"Check the path, give an id owner/name of the Hugging Face hub, {USE_PACKAGED}.",
+        file=ref,
+    )
 
 
 def on_device(loaded: LoadedModel) -> LoadedModel:
@@ -99,19 +141,23 @@ def _load_folder(folder: Path, name: str, attention: str) -> LoadedModel:
     tokenizer = _load_tokenizer(folder)
     model = _load_weights(folder, attention)
     context_length = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if not isinstance(context_length, int) or context_length < 2:
-        raise InputError(
-            "config.json does not say how long a row may be.",
-            remedy='Add "max_position_embeddings", the context length in tokens.',
-            file=folder,
-        )
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,
         name=name,
         sha256=_content_sha256(folder, weights, tokenizer.get_chat_template()),
-        context_length=context_length,
+        context_length=_require_context(context_length, folder),
     )
+
+
+def _require_context(length: object, folder: Path) -> int:
+    if not isinstance(length, int) or length < 2:
+        raise InputError(
+            "config.json does not say how long a row may be.",
+            remedy='Add "max_position_embeddings", the context length in tokens.',
+            file=folder,
+        )
+    return length
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from finebound.errors import InputError
+from finebound.output import printable
 
 if TYPE_CHECKING:
     from finebound.progress import Progress
@@ -55,6 +57,12 @@ def load_asked(options: ModelOptions, inputs: dict[str, str], *, progress: Progr
         inputs["adapter"] = adapter
         loaded = with_adapter(loaded, options.adapter)
     return on_device(loaded)
+
+
+def say(notes: Sequence[str]) -> None:
+    """What a person should know about the numbers, on stderr, one line each."""
+    for note in notes:
+        print(f"note: {printable(note)}", file=sys.stderr)
 
 
 def ask(

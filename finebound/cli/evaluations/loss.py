@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from finebound.cli.evaluations.asking import load_asked
+from finebound.cli.evaluations.asking import load_asked, say
 from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
+from finebound.output import show
 
 if TYPE_CHECKING:
     from llm_validation.data.dataset import Dataset
@@ -35,10 +36,20 @@ class Options:
     """Model to measure: "packaged", a local folder or a hub id."""
     adapter: Path | None = None
     """Folder of an adapter (LoRA, QLoRA, IA3, Prompt-Tuning, P-Tuning) to put on the model."""
+    drop_unusable: bool = False
+    """Leave out rows that cannot be read as an example instead of refusing the file."""
+    ignore_columns: tuple[str, ...] = ()
+    """Columns to leave unread, though they look like a part of what is asked or answered."""
     rows: int | None = None
     """Rows to measure, a seeded sample (default: all)."""
     max_length: int | None = None
     """Longest row in tokens (default: the model's context)."""
+    turns: Literal["all", "last"] = "all"
+    """Which assistant turns are counted: every one, as trainers learn them, or the last."""
+    drop_long: bool = False
+    """Leave out rows with more tokens than fit."""
+    truncate: bool = False
+    """Keep the first tokens of rows with more than fit, as trainers do."""
     failure_probability: float = 0.05
     """Of the second interval."""
     label: str | None = None
@@ -58,12 +69,18 @@ def main(arguments: Sequence[str]) -> int:
             f"--failure-probability is {options.failure_probability:g}.",
             remedy="Give a number between 0 and 1.",
         )
+    if options.drop_long and options.truncate:
+        raise InputError(
+            "--drop-long and --truncate are given.",
+            remedy="Long rows are left out or cut: give one.",
+        )
     import numpy as np
 
     from finebound.progress import bar
     from finebound.records import manifest, require_folder, spawn_seed, to_json
-    from llm_validation.data.encoding import encode
+    from llm_validation.data.encoding import encode_noted
     from llm_validation.data.loading import load_dataset
+    from llm_validation.data.reading import reading_lines, readings_as_json
     from llm_validation.estimation.model_side import summarise
     from llm_validation.evaluation.statistics.results import write_result
     from llm_validation.measure.losses import measure_losses
@@ -71,14 +88,26 @@ def main(arguments: Sequence[str]) -> int:
 
     if options.out is not None:
         require_folder(options.out)
-    whole = load_dataset(options.data)
+    whole = load_dataset(
+        options.data,
+        drop_unusable=options.drop_unusable,
+        ignore_columns=options.ignore_columns,
+    )
     dataset = _sample(whole, options)
     inputs = {"data": dataset.sha256}
     with bar() as progress:
         loaded = load_asked(options, inputs, progress=progress)
         room = loaded.context_length - virtual_tokens(loaded.model)
         max_length = min(options.max_length or room, room)
-        encoded = encode(dataset, loaded.tokenizer, max_length=max_length)
+        on_long = "drop" if options.drop_long else "truncate" if options.truncate else "error"
+        encoding = encode_noted(
+            dataset,
+            loaded.tokenizer,
+            max_length=max_length,
+            on_long=on_long,
+            turns=options.turns,
+        )
+        encoded = encoding.rows
         losses = measure_losses(
             loaded.model,
             encoded,
@@ -94,7 +123,15 @@ def main(arguments: Sequence[str]) -> int:
         p=options.failure_probability,
         rng=np.random.default_rng(spawn_seed(options.seed, "loss")),
     )
-    summary = _summary(found, options.label or loaded.name, dataset)
+    notes = [*loaded.notes, *encoding.notes]
+    say([*reading_lines({"the": whole}), *notes])
+    summary = _summary(found, options.label or loaded.name, dataset) | {
+        "turns": options.turns,
+        "dropped": len(encoding.dropped),
+        "cut": len(encoding.cut),
+        "notes": notes,
+        "reading": readings_as_json({"data": whole}),
+    }
     if options.out is not None:
         made = manifest(
             given=given_options(options, Options),
@@ -118,7 +155,7 @@ def main(arguments: Sequence[str]) -> int:
         f"{1 - options.failure_probability:g} (T14; no row above {found.loss_range:.1f})."
     )
     if options.out is not None:
-        print(f"\nWritten: {options.out / 'loss.json'}")
+        show(f"\nWritten: {options.out / 'loss.json'}")
     return 0
 
 
