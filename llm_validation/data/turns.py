@@ -77,12 +77,13 @@ class Turns:
         )
 
     def text(self, place: int) -> str:
-        """What a turn says: its content, and below it its tool calls as JSON."""
+        """What a turn says: its content, and below it the functions that it calls as JSON."""
         content = self.messages[place][1]
         calls = self.fields.get(place, {}).get(CALLS) if self.fields else None
         if calls is None:
             return content
-        written = json.dumps(calls, ensure_ascii=False)
+        # Without the calls' ids, which are drawn anew for every dialogue.
+        written = json.dumps([call["function"] for call in calls], ensure_ascii=False)
         return f"{content}\n{written}" if content.strip() else written
 
 
