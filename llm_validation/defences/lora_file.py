@@ -33,9 +33,12 @@ _NOT_PLAIN = {
     "use_bdlora": "is a block-diagonal LoRA (use_bdlora)",
     "monteclora_config": "is a MonteCLoRA (monteclora_config)",
     "kasa_config": "is a KaSA (kasa_config)",
+    "megatron_config": "is for Megatron's parallel layers (megatron_config)",
     "velora_config": "is a VeLoRA (velora_config)",
     "arrow_config": "is an Arrow router (arrow_config)",
 }
+_FLOATING = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
+_LARGEST = 1e18  # its square is a float32
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
@@ -204,18 +207,18 @@ def _module(
             file=folder / WEIGHTS,
         )
     a, b = sides["A"], sides["B"]
-    rank = _pattern(config.get("rank_pattern"), name, config.get("r"))
-    alpha = _pattern(config.get("alpha_pattern"), name, config.get("lora_alpha"))
-    if a.shape[0] != b.shape[1] or a.shape[0] != rank or not isinstance(alpha, int | float):
+    rank = _pattern(config, "rank_pattern", name, config.get("r"), folder)
+    alpha = _pattern(config, "alpha_pattern", name, config.get("lora_alpha"), folder)
+    if a.shape[0] != b.shape[1] or a.shape[0] != rank or not _is_number(rank, alpha):
         raise InputError(
             f"{name} has factors A {list(a.shape)} and B {list(b.shape)}, and {CONFIG} says rank "
             f"{rank} and alpha {alpha}.",
             remedy="Copy the adapter and its configuration again: they are not of the same run.",
             file=folder,
         )
-    if not (a.is_floating_point() and b.is_floating_point()):
+    if not {a.dtype, b.dtype} <= _FLOATING:
         raise InputError(
-            f"The factors of {name} are stored as {a.dtype}.",
+            f"The factors of {name} are stored as {a.dtype} and {b.dtype}.",
             remedy="Give the adapter as it was before it was quantised.",
             file=folder / WEIGHTS,
         )
@@ -226,14 +229,40 @@ def _module(
             file=folder / WEIGHTS,
         )
     divisor = math.sqrt(rank) if config.get("use_rslora") else rank
-    return LoraModule(name, a, b, float(alpha) / divisor)
+    module = LoraModule(name, a, b, float(alpha) / divisor)
+    size = abs(module.scaling) * float(a.double().norm()) * float(b.double().norm())
+    if not size < _LARGEST:
+        raise InputError(
+            f"The update of {name} is of size {size:.3g}: {CONFIG} says alpha {alpha}, or the "
+            "fine-tune diverged.",
+            remedy="Copy the adapter and its configuration again, or fine-tune with a smaller "
+            "learning rate.",
+            file=folder,
+        )
+    return module
 
 
-def _pattern(pattern: Any, name: str, common: Any) -> Any:
+def _is_number(*values: Any) -> bool:
+    """Whether all are finite numbers; JSON's true is none."""
+    return all(
+        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
+        for value in values
+    )
+
+
+def _pattern(config: Mapping[str, Any], which: str, name: str, common: Any, folder: Path) -> Any:
     """PEFT's rule: the first key that, as a regular expression, matches the end of the name."""
-    for key, value in (pattern or {}).items():
-        if re.match(rf"(.*\.)?({key})$", name):
-            return value
+    pattern = config.get(which) or {}
+    try:
+        for key, value in pattern.items():
+            if re.match(rf"(.*\.)?({key})$", name):
+                return value
+    except (AttributeError, re.error) as error:
+        raise InputError(
+            f"{which} is no map from regular expressions to numbers.",
+            remedy="Copy the adapter's configuration again.",
+            file=folder / CONFIG,
+        ) from error
     return common
 
 
