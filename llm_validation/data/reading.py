@@ -48,7 +48,7 @@ def _lines(reading: Reading) -> Iterator[str]:
         gone = sum(len(part.rows) for part in more)
         yield f"{gone} more rows are left out for {len(more)} other reasons."
     if reading.unread_columns:
-        yield f"columns not read: {listed(reading.unread_columns, most=30)}."
+        yield f"Columns not read: {listed(reading.unread_columns, most=30)}."
     yield from reading.notes
 
 
