@@ -1,4 +1,4 @@
-"""Finite samples: intervals whose failure probability is stated (T14) and bootstrap intervals."""
+"""Finite samples: intervals whose failure probability is stated (T14); see also ``resampling``."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def empirical_bernstein(
     that of the losses. One loss says nothing beyond the range. Raises ValueError for losses that
     leave the range. Source: T14 of docs/theorems.md (Maurer & Pontil 2009).
     """
-    losses = _sample("losses", losses)
-    _probability(p)
+    losses = checked_sample("losses", losses)
+    check_probability(p)
     if not bound > lower:
         raise ValueError(f"the range [{lower}, {bound}] is empty.")
     if losses.min() < lower or losses.max() > bound:
@@ -60,42 +60,6 @@ def empirical_bernstein(
     return Interval(mean, float(max(lower, mean - radius)), float(min(bound, mean + radius)), p)
 
 
-def paired_bootstrap(
-    differences: ArrayLike, *, rng: np.random.Generator, level: float = 0.95, resamples: int = 4999
-) -> Interval:
-    """BCa bootstrap interval for the mean of paired ``differences [n]``, in their unit.
-
-    Covers with probability about ``level`` for large n only, so it carries no failure
-    probability. With fewer than two differences the interval is the whole line. Source: Efron
-    (1987).
-    """
-    differences = _sample("differences", differences)
-    _probability(1.0 - level)
-    mean, n = float(differences.mean()), differences.size
-    if n < 2:
-        return Interval(mean, -np.inf, np.inf)
-    centred = differences - mean
-    squares = float(centred @ centred)
-    if squares <= 0.0:
-        return Interval(mean, mean, mean)
-    step = max(1, _CHUNK // n)
-    means = np.concatenate(
-        [
-            differences[rng.integers(n, size=(min(step, resamples - start), n))].mean(axis=1)
-            for start in range(0, resamples, step)
-        ]
-    )
-    below = (np.sum(means < mean) + 0.5 * np.sum(means == mean)) / resamples
-    bias = stats.norm.ppf(np.clip(below, 1.0 / resamples, 1.0 - 1.0 / resamples))
-    # Of the jackknife's means of the others, in closed form.
-    skew = float((centred**3).sum()) / (6.0 * squares**1.5)
-    z = bias + stats.norm.ppf([(1.0 - level) / 2.0, (1.0 + level) / 2.0])
-    # Far in a tail the correction has no value; the extreme resample is the safe side.
-    shrink = np.maximum(1.0 - skew * z, 1e-9)
-    low, high = np.quantile(means, stats.norm.cdf(bias + z / shrink))
-    return Interval(mean, float(low), float(high))
-
-
 def sign_flip_p_value(
     differences: ArrayLike, *, rng: np.random.Generator, resamples: int = 4999
 ) -> float:
@@ -104,7 +68,7 @@ def sign_flip_p_value(
     Monte-Carlo sign flips of the mean, the observed one counted, so it is never below
     ``1 / (resamples + 1)``.
     """
-    differences = _sample("differences", differences)
+    differences = checked_sample("differences", differences)
     observed = abs(differences.sum())
     slack = 1e-12 * np.abs(differences).sum()
     step = max(1, _CHUNK // differences.size)
@@ -123,7 +87,7 @@ def clopper_pearson(k: int, n: int, *, p: float, side: Side = "two-sided") -> In
     at most ``p``; "two-sided" splits ``p`` in halves. ``n = 0`` gives ``[0, 1]``. Raises ValueError
     unless ``0 <= k <= n``.
     """
-    _probability(p)
+    check_probability(p)
     if not 0 <= k <= n:
         raise ValueError(f"{k} of {n} trials is not a count.")
     if side not in ("lower", "upper", "two-sided"):
@@ -141,7 +105,7 @@ def multinomial_tv_radius(n: int, k: int, p: float) -> float:
     (McDiarmid). The cells must be fixed before the draws. At most 1; 1 for no draws. Source: T15
     of docs/theorems.md.
     """
-    _probability(p)
+    check_probability(p)
     if k < 1 or n < 0:
         raise ValueError(f"{n} draws over {k} cells make no distribution.")
     if k == 1:
@@ -151,7 +115,8 @@ def multinomial_tv_radius(n: int, k: int, p: float) -> float:
     return float(min(1.0, 0.5 * np.sqrt((k - 1) / n) + np.sqrt(np.log(1.0 / p) / (2.0 * n))))
 
 
-def _sample(name: str, values: ArrayLike) -> Array:
+def checked_sample(name: str, values: ArrayLike) -> Array:
+    """The values as float64 ``[n]``. Raises ValueError for none, and for one that is not finite."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} has shape {array.shape}: it needs [n] with n >= 1.")
@@ -162,6 +127,7 @@ def _sample(name: str, values: ArrayLike) -> Array:
     return array
 
 
-def _probability(p: float) -> None:
+def check_probability(p: float) -> None:
+    """Raises ValueError for what is no probability between 0 and 1."""
     if not 0.0 < p < 1.0:
         raise ValueError(f"the probability {p} is not in (0, 1).")

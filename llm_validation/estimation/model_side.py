@@ -15,8 +15,9 @@ from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import Encoded, encode
 from llm_validation.measure.landscape import Landscape, RowLosses, Where, measure_landscape
 from llm_validation.measure.losses import Losses, measure_losses
-from theory.confidence import Interval, empirical_bernstein, paired_bootstrap
+from theory.confidence import Interval, empirical_bernstein
 from theory.problem import Constant, Constants
+from theory.resampling import paired_bootstrap
 
 if TYPE_CHECKING:
     from llm_validation.models.loading import LoadedModel

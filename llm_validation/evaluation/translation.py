@@ -17,6 +17,7 @@ from llm_validation.data.loading import load_dataset
 from llm_validation.data.mt_pref import LANGUAGES, x_to_english
 from llm_validation.evaluation.statistics.results import EvaluationResult, ScoredItem
 from theory.confidence import Interval
+from theory.resampling import percentile_interval, resampled_counts
 
 EVALUATION = "translation"
 SHARE, SPLIT_SEED = 0.167, 42
@@ -128,10 +129,9 @@ def chrf(
         return Chrf(Interval(whole, 0.0, 100.0), items, failed)
     # The counts that sacrebleu sums over a corpus, as its own significance tests resample them.
     counts = np.array(metric._extract_corpus_statistics(texts, [list(references)]), dtype=np.int64)
-    resampled = rng.multinomial(n, np.full(n, 1.0 / n), size=draws) @ counts
+    resampled = resampled_counts(n, rng, draws) @ counts
     scores = [metric._compute_score_from_stats(row).score for row in resampled.tolist()]
-    low, high = np.quantile(scores, [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0])
-    return Chrf(Interval(whole, float(min(low, whole)), float(max(high, whole))), items, failed)
+    return Chrf(percentile_interval(whole, scores, level=LEVEL, hold=True), items, failed)
 
 
 @dataclass(frozen=True)

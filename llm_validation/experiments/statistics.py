@@ -9,7 +9,8 @@ import numpy as np
 
 from llm_validation.experiments.run import influence
 from llm_validation.measure.losses import Losses
-from theory.confidence import Interval, empirical_bernstein, paired_bootstrap
+from theory.confidence import Interval, empirical_bernstein
+from theory.resampling import paired_bootstrap, percentile_interval, resampled_rows
 
 LEVEL = 0.95
 _DRAWS = 2000
@@ -74,7 +75,7 @@ def resampled(
     ``[k]``. An interval of undefined draws (a slope over no spread) is the whole line.
     """
     sizes = {set_name: pair.rows for seed in by_seed for set_name, pair in seed.values()}
-    picks = {name: rng.integers(n, size=(draws, n)) for name, n in sorted(sizes.items())}
+    picks = {name: resampled_rows(n, rng, draws) for name, n in sorted(sizes.items())}
     with np.errstate(divide="ignore", invalid="ignore"):
         points = [
             float(statistic({name: pair.changes() for name, (_, pair) in seed.items()}))
@@ -89,12 +90,8 @@ def resampled(
             ]
         )
     if len(by_seed) > 1:
-        chosen = rng.integers(len(by_seed), size=(draws, len(by_seed)))
+        chosen = resampled_rows(len(by_seed), rng, draws)
         sample = values[chosen, np.arange(draws)[:, None]].mean(axis=1)
     else:
         sample = values[0]
-    point = float(np.mean(points))
-    if not (np.isfinite(sample).all() and np.isfinite(point)):
-        return Interval(point, -np.inf, np.inf)
-    low, high = np.quantile(sample, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
-    return Interval(point, float(low), float(high))
+    return percentile_interval(float(np.mean(points)), sample, level=level)

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
+from llm_validation.evaluation.statistics.correlation import correlation
 from llm_validation.forecast.world import Prediction
 from theory.confidence import Interval, clopper_pearson
 
 LARGE = 0.05
 """Nats per token above which the size of a change is compared."""
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Comparison:
 class Ranking:
     """One predictor over all runs, on the safety or the task change.
 
-    ``spearman`` with a percentile bootstrap interval over runs (95 %; its estimate is NaN for a
+    ``spearman`` with its interval over runs (95 %; its estimate is NaN for a
     predictor that says the same of every run). ``factor`` is the median of
     ``max(forecast / measured, measured / forecast)`` over the ``sized`` runs whose measured change
     exceeds 0.05 nats in size; a forecast of the wrong sign counts as infinite. ``coverage`` of the
@@ -109,27 +108,13 @@ def factors(said: np.ndarray, measured: np.ndarray) -> np.ndarray:
 
 
 def spearman(said: np.ndarray, measured: np.ndarray, *, rng: np.random.Generator) -> Interval:
-    """Spearman's correlation of ``[n]`` and ``[n]`` with a 95 % bootstrap interval over runs.
+    """Spearman's correlation of ``[n]`` and ``[n]`` with its 95 % interval over runs.
 
-    NaN where either side is constant; the whole range below four runs. Resamples in which one
-    side is constant are left out.
+    NaN where either side is constant; see ``correlation``, which has the interval.
     """
-    estimate = _correlation(said, measured)
-    n = len(said)
-    if np.isnan(estimate) or n < 4:
-        return Interval(estimate, -1.0, 1.0)
-    resampled = [
-        _correlation(said[rows], measured[rows]) for rows in rng.integers(n, size=(RESAMPLES, n))
-    ]
-    low, high = np.nanquantile(resampled, [0.025, 0.975])
-    return Interval(estimate, float(low), float(high))
-
-
-def _correlation(x: np.ndarray, y: np.ndarray) -> float:
-    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
-    ranks = stats.rankdata(np.stack([x, y]), axis=1)
-    return float(np.corrcoef(ranks)[0, 1])
+    # Permutations of their own: those of one predictor move no other's resamples.
+    own = np.random.default_rng(0)
+    return correlation(said, measured, rng=rng, permutations=own).spearman
 
 
 def table(rankings: Sequence[Ranking]) -> str:

@@ -14,8 +14,9 @@ from scipy.stats import binom
 from sklearn.linear_model import LogisticRegression
 
 from llm_validation.measure.responses import STATISTICS, response_features, response_statistics
-from theory.confidence import Interval, clopper_pearson, paired_bootstrap, sign_flip_p_value
+from theory.confidence import Interval, clopper_pearson, sign_flip_p_value
 from theory.mismatch import teacher_tv_from_pair_accuracy
+from theory.resampling import paired_bootstrap
 
 _BLOCKS = 6
 _FLIPS = 4999

@@ -11,9 +11,9 @@ from theory.confidence import (
     clopper_pearson,
     empirical_bernstein,
     multinomial_tv_radius,
-    paired_bootstrap,
     sign_flip_p_value,
 )
+from theory.resampling import paired_bootstrap
 
 
 def most_failures(runs: int, p: float) -> int:

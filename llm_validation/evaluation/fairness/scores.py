@@ -13,6 +13,7 @@ from finebound.records import spawn_seed
 from llm_validation.evaluation.fairness.items import CATEGORIES, CONDITIONS, Condition, Item
 from llm_validation.evaluation.statistics.intervals import wilson
 from theory.confidence import Interval
+from theory.resampling import percentile_interval
 
 DRAWS = 4000
 LEVEL = 0.95
@@ -250,6 +251,5 @@ def _draws(
 
 
 def _percentile(estimate: float, draws: np.ndarray) -> Interval:
-    low, high = np.quantile(draws, [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0])
     # The added half items draw towards 0: an estimate at the edge may lie outside.
-    return Interval(estimate, float(min(low, estimate)), float(max(high, estimate)))
+    return percentile_interval(estimate, draws, level=LEVEL, hold=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from theory.confidence import Interval
+from theory.resampling import percentile_interval, resampled_rows
 
 Binning = Literal["width", "mass"]
 BINS = 10
@@ -80,17 +81,17 @@ def calibration(
     )
     place = _places(c, np.ones(len(c)), binning, bins)
     found = float(_errors(c, s, place, np.ones(len(c)), bins))
-    low, high = 0.0, 1.0
+    error = Interval(found, 0.0, 1.0)
     number = int(groups.max()) + 1
     if number > 1:
         errors = np.empty(draws)
         for draw in range(draws):
-            times = np.bincount(rng.integers(number, size=number), minlength=number)[groups]
+            (drawn,) = resampled_rows(number, rng, 1)
+            times = np.bincount(drawn, minlength=number)[groups]
             weights = times.astype(np.float64)
             again = place if binning == "width" else _places(c, weights, binning, bins)
             errors[draw] = _errors(c, s, again, weights, bins)
-        low, high = np.quantile(errors, [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0])
-    error = Interval(found, float(min(low, found)), float(max(high, found)))
+        error = percentile_interval(found, errors, level=LEVEL, hold=True)
     return Calibration(
         binning,
         error,

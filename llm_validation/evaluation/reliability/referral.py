@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from theory.confidence import Interval
+from theory.resampling import percentile_interval, resampled_rows
 
 REFERRALS = (0.0, 0.2, 0.4, 0.6, 0.8)
 LEVEL, DRAWS = 0.95, 1000
@@ -89,20 +90,19 @@ def referral(
     curve = _curve(s, ties)
     left = [n - math.floor(share * n + 1e-9) for share in shares]
     found = np.array([*(curve[k - 1] for k in left), curve.mean(), curve.mean() - s.mean()])
-    low, high = np.full(len(found), -np.inf), np.full(len(found), np.inf)
+    intervals = [Interval(float(value), -np.inf, np.inf) for value in found]
     if n > 1:
         resampled = np.empty((draws, len(found)))
         for row in resampled:
-            drawn = np.sort(rng.integers(n, size=n))
+            drawn = np.sort(resampled_rows(n, rng, 1)[0])
             again = _curve(s[drawn], ties[drawn])
             row[:] = (
                 *(again[k - 1] for k in left), again.mean(), again.mean() - s[drawn].mean()
             )  # fmt: skip
-        low, high = np.quantile(resampled, [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0], axis=0)
-    intervals = [
-        Interval(float(value), float(a), float(b))
-        for value, a, b in zip(found, low, high, strict=True)
-    ]
+        intervals = [
+            percentile_interval(value, drawn, level=LEVEL)
+            for value, drawn in zip(found, resampled.T, strict=True)
+        ]
     best = np.sort(s)[::-1]
     return Referral(
         curve=curve,

@@ -20,6 +20,7 @@ from llm_validation.evaluation.statistics.paired import (
     shapiro,
     signed_rank,
 )
+from llm_validation.forecast.ranking import spearman
 
 SEEDS = range(5)
 
@@ -234,6 +235,34 @@ def test_perfect_order_of_few_pairs_is_certain_only_where_chance_is_unlikely(pai
     assert found.spearman.estimate == pytest.approx(-1.0)
     assert found.p_value == pytest.approx(2.0 / math.factorial(pairs))
     assert (found.spearman.upper < 0.0) is certain
+
+
+@pytest.mark.parametrize("pairs", [4, 5, 6, 12])
+def test_the_interval_of_perfect_order_has_a_width(pairs):
+    """Every resample of pairs in perfect order is in perfect order: the bootstrap says [1, 1]."""
+    x = np.arange(pairs, dtype=float)
+    found = correlation(x, np.exp(x), rng=np.random.default_rng(0)).spearman
+    assert found.upper == 1.0
+    assert found.lower < 1.0 - 3.0 / pairs**3
+    assert (found.lower > 0.0) is (pairs > 4)
+    down = correlation(x, -np.exp(x), rng=np.random.default_rng(0)).spearman
+    assert (down.lower, down.upper) == (-1.0, pytest.approx(-found.lower))
+    # What forecasts are ranked by is the same.
+    ranked = spearman(x, np.exp(x), rng=np.random.default_rng(0))
+    assert (ranked.lower, ranked.upper) == (pytest.approx(found.lower), 1.0)
+
+
+@pytest.mark.parametrize("pairs", [5, 8])
+def test_perfect_order_is_rare_where_the_interval_ends(pairs):
+    """Were the correlation at the lower end, perfect order would come in about 2.5 % or less."""
+    x = np.arange(pairs, dtype=float)
+    lower = correlation(x, x, rng=np.random.default_rng(0)).spearman.lower
+    r = 2.0 * np.sin(np.pi * lower / 6.0)  # Pearson's, of normal pairs with that Spearman's
+    rng = np.random.default_rng(2)
+    one, other = rng.normal(size=(2, 40_000, pairs))
+    other = r * one + np.sqrt(1.0 - r**2) * other
+    in_order = (stats.rankdata(one, axis=1) == stats.rankdata(other, axis=1)).all(axis=1).mean()
+    assert 0.0 < in_order < 0.03
 
 
 def test_correlation_of_too_little_says_so():
