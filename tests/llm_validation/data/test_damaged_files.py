@@ -50,7 +50,10 @@ FILES: dict[str, list[dict[str, Any]]] = {
     ],
     "hh": [{"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: a\n\nAssistant: c"}],
     "nested": [{"instruction": "q", "instances": [{"input": "", "output": "a"}]}],
-    "text": [{"text": "### Instruction:\na\n\n### Response:\nb"}, {"text": "### Human: a"}],
+    "text": [
+        {"text": "### Instruction:\na\n\n### Response:\nb"},
+        {"text": "### Human: a### Assistant: b"},
+    ],
 }
 SIZES = {"value": 400, "bytes": 340, "key twice": 40, "table": 160, "parquet": 60}
 

@@ -43,7 +43,7 @@ def test_rows_are_counted_whole_and_shown_in_part():
     (part,) = reading_as_json(reading)["left_out"]
     assert part["count"] == 10_000
     assert part["rows"] == list(range(1, 21))
-    (line,) = reading_lines({"task": Dataset.of([("q", "a")], name="x", reading=reading})})
+    (line,) = reading_lines({"task": Dataset.of([("q", "a")], name="x", reading=reading)})
     assert line.startswith("task data: 10000 rows are left out: no answer (rows 1, 2, 3,")
     assert line.endswith(" 20 and 9980 more).")
 
