@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from finebound.output import number, strategy_as_json
+from finebound.output import number, printable, strategy_as_json
+from finebound.terminal import Console
 from llm_validation.estimation.summary import Row, Verdict, advice, rows, strategy_words
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def print_estimate(estimate: Estimate, console: Console, *, strategy: str = "all
     )
     console.print(f"[bold]{escape(names)}[/bold]\n")
     for sentence in advice(estimate):
-        console.print(f"- {escape(sentence)}")
+        console.print(f"- {escape(printable(sentence))}")
     console.print()
     console.print(_overlap_table(estimate))
     kinds = {
@@ -124,7 +124,10 @@ def _loss_table(estimate: Estimate, loss_rows: list[Row]) -> Table:
     gaps = f"{'proxy ' if penalised == 'proxy' else ''}safety, capability"
     p = max(row.contested_safety.failure_probability for row in loss_rows)
     table.add_column("lambda", justify="right")
-    table.add_column(f"shared prompts alone\n(T3, exact)\nnats/response\n{gaps}")
+    # Without prompts that contradict each other this column would be zeros.
+    forced = estimate.shared.conflicting > 0
+    if forced:
+        table.add_column(f"shared prompts alone\n(T3, exact)\nnats/response\n{gaps}")
     table.add_column(f"prompts not told apart\n(T15, p {p:g})\nnats/response\n{gaps}")
     if estimate.model is not None:
         table.add_column("safety loss rises\n(nats/token)")
@@ -132,7 +135,7 @@ def _loss_table(estimate: Estimate, loss_rows: list[Row]) -> Table:
     for row in loss_rows:
         cells = [
             f"{row.strategy.lam:g}",
-            f"{number(row.forced_safety)}, {number(row.forced_capability)}",
+            *([f"{number(row.forced_safety)}, {number(row.forced_capability)}"] * forced),
             f"{_value(row.contested_safety)}, {_value(row.contested_capability)}",
         ]
         if estimate.model is not None:

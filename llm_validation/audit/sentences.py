@@ -68,7 +68,7 @@ def _on_harm(audit: Audit, role: str) -> Iterator[tuple[Severity, str]]:
         kinds = ", ".join(f"{count} {name}" for name, count in harmful.by[:3])
         yield (
             Severity.HARM,
-            f"{_of(harmful, role)} {_comply(harmful.count)} with harmful requests ({kinds}; "
+            f"{_at_least(harmful, role)} {_comply(harmful.count)} with harmful requests ({kinds}; "
             f"{_rows(harmful)}). Training on them teaches the model to comply: remove them, or "
             "give them refusals.",
         )
@@ -165,6 +165,12 @@ def _of(found: RowsFound, role: str) -> str:
     if found.count == found.of > 1:
         return f"All {found.of} {role} rows"
     return f"{found.count} of {found.of} {role} rows"
+
+
+def _at_least(found: RowsFound, role: str) -> str:
+    """The rules miss some requests: a count that is not all is a least one."""
+    said = _of(found, role)
+    return said if said.startswith("All") else f"At least {said}"
 
 
 def _comply(count: int) -> str:

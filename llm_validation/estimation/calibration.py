@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from finebound.progress import Progress, silent
+from llm_validation.data.dataset import Dataset
 from llm_validation.estimation.bounds import model_bounds, planned_radius
 from llm_validation.estimation.model_side import constants_of, measure_model
 from llm_validation.estimation.pipeline import Request, load_datasets, sampled
@@ -18,11 +19,12 @@ def calibrate_model(
     *,
     radius: float | None = None,
     progress: Progress = silent,
-) -> tuple[Calibration, dict[str, str]]:
+) -> tuple[Calibration, dict[str, str], dict[str, Dataset]]:
     """The least constraining strategy whose bound on the safety loss's rise keeps ``budget``.
 
     ``budget`` in nats a token; the bounds rest on estimated constants. Returns it with the hashes
-    of the inputs. Raises InputError for the inputs' faults, ValueError for the search's.
+    of the inputs and with the data that were measured. Raises InputError for the inputs' faults,
+    ValueError for the search's.
     """
     datasets = sampled(load_datasets(request, progress), request.model_rows, request.seed)
     loaded = load_model(request.model, progress=progress)
@@ -47,4 +49,4 @@ def calibrate_model(
         evaluate=lambda _, strategy: model_bounds(side, strategy, has_proxy=has_proxy, reach=reach),
     )
     inputs = {name: dataset.sha256 for name, dataset in datasets.items()}
-    return found, inputs | {"model": side.sha256}
+    return found, inputs | {"model": side.sha256}, datasets

@@ -6,6 +6,8 @@ from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from finebound.output import bound_as_json, strategy_as_json
+from llm_validation.audit.sentences import document as audit_document
+from llm_validation.data.reading import readings_as_json
 from llm_validation.estimation.model_side import (
     ModelSide,
     StraightStep,
@@ -31,7 +33,9 @@ def document(estimate: Estimate, *, manifest: dict[str, Any]) -> dict[str, Any]:
             }
             for name, dataset in estimate.datasets.items()
         },
+        "reading": readings_as_json(estimate.datasets),
         "advice": advice(estimate),
+        "audit": audit_document(estimate.audit),
         "table": [_row(row) for row in rows(estimate)],
         "overlap": [_overlap(measure) for measure in estimate.overlap],
         "closest_pairs": [asdict(pair) for pair in estimate.pairs],

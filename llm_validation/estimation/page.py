@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from finebound.pages import page_template
+from llm_validation.audit.sentences import sentences
 from llm_validation.estimation.page_bounds import bound_groups, constant_lines, lacking
 from llm_validation.estimation.page_tables import forecast_lines, strategy_table
 from llm_validation.estimation.page_text import exactly, flat, number_text, short, status_words
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 _MOST_PROMPTS = 50
+
+_KINDS = {
+    "harmful_rows": "Rows that comply with harmful requests",
+    "persona_rows": "Rows that install another persona or absolute obedience",
+    "refused_harmless_rows": "Rows that decline a request the rules do not call harmful",
+    "declined_harmful_rows": "Rows that decline a harmful request",
+    "probe_rows": "Rows that nearly repeat a probe of the evaluation",
+    "cut_rows": "Rows whose answer ends in the middle",
+    "contradicting_rows": "Rows that answer a prompt otherwise than an earlier row",
+    "repeated_rows": "Rows that are copies of an earlier row",
+}
 
 STATUSES = {
     Status.EXACT: "an equality, not a bound.",
@@ -46,6 +58,9 @@ def page(estimate: Estimate, *, manifest: Mapping[str, Any]) -> str:
         datasets=_datasets(estimate),
         names={role: dataset.name for role, dataset in estimate.datasets.items()},
         advice=advice(estimate),
+        audit=estimate.audit,
+        audited=sentences(estimate.audit),
+        audit_kinds=[(words, getattr(estimate.audit, kind)) for kind, words in _KINDS.items()],
         tiles=list(_tiles(estimate)),
         statuses=STATUSES,
         front=front_plot(estimate),
@@ -130,11 +145,19 @@ class _Tile:
 def _tiles(estimate: Estimate) -> Iterator[_Tile]:
     """The few numbers that a reader wants first."""
     shared, front = estimate.shared, estimate.front
-    yield _Tile(
-        "prompts asked in both datasets",
-        str(shared.shared),
-        f"{shared.conflicting} of them with different answers",
-    )
+    for words, found in (
+        ("task rows that comply with harmful requests", estimate.audit.harmful_rows),
+        ("task rows that install absolute obedience", estimate.audit.persona_rows),
+    ):
+        if found.count:
+            yield _Tile(words, f"≥ {found.count}", f"of {found.of}", Status.ESTIMATED)
+    if shared.shared:
+        yield _Tile(
+            "prompts asked in both datasets",
+            f"= {shared.shared}",
+            f"{shared.conflicting} of them with different answers",
+            Status.EXACT,
+        )
     limit, p = tightest_upper(estimate.overlap)
     if p:
         yield _Tile(

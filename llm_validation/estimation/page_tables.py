@@ -15,8 +15,7 @@ from theory.bound import Status
 def strategy_table(estimate: Estimate, kind: type) -> dict[str, Any] | None:
     """The rows of one strategy: cells by column, and runs of rows with the same remedy."""
     columns: dict[str, tuple[str, Callable[[Row], dict[str, Any] | None]]] = {
-        "forced_safety": ("safety gap, exactly", lambda row: _exact(row.forced_safety)),
-        "forced_capability": ("capability gap, exactly", lambda row: _exact(row.forced_capability)),
+        **(_FORCED if estimate.shared.conflicting else {}),
         "contested_safety": (
             "safety gap, at most",
             lambda row: _cell(row.contested_safety, "≤"),
@@ -53,6 +52,13 @@ def strategy_table(estimate: Estimate, kind: type) -> dict[str, Any] | None:
         for position, line in enumerate(together):
             line["span"] = len(together) if position == 0 else 0
     return {"heads": [columns[name][0] for name in used], "lines": lines}
+
+
+# Without prompts that contradict each other these are 0 at every lambda: no column of zeros.
+_FORCED: dict[str, tuple[str, Callable[[Row], dict[str, Any] | None]]] = {
+    "forced_safety": ("safety gap, exactly", lambda row: _exact(row.forced_safety)),
+    "forced_capability": ("capability gap, exactly", lambda row: _exact(row.forced_capability)),
+}
 
 
 def _exact(value: float | None) -> dict[str, Any] | None:

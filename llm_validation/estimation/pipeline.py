@@ -11,8 +11,14 @@ import numpy as np
 from finebound.errors import InputError
 from finebound.progress import Progress, silent
 from finebound.records import spawn_seed
+from llm_validation.audit.audit import Audit, audit
 from llm_validation.data.dataset import Dataset
-from llm_validation.data.loading import load_dataset, require_different, require_rows
+from llm_validation.data.loading import (
+    load_with_columns,
+    require_columns,
+    require_different,
+    require_rows,
+)
 from llm_validation.estimation.bounds import (
     Estimated,
     bounds_on_images,
@@ -49,11 +55,11 @@ class Request:
     """What to estimate. References are files, ``builtin:``, ``hf:`` or catalogue names.
 
     ``model`` None measures the text alone. ``rows`` limits each dataset by a seeded sample, and
-    ``model_rows`` that of the model alone. ``drop_unusable`` leaves out rows without a prompt or
-    an answer instead of refusing the file. ``learning_rate`` and ``steps`` are the planned
-    AdamW budget. ``forecast`` adds what that fine-tune, with ``batch_size`` task rows a step, will
-    change under each lambda and radius; it needs a model. Raises ValueError for values out of
-    range.
+    ``model_rows`` that of the model alone. ``drop_unusable`` leaves out rows that cannot be read as
+    an example instead of refusing the file, and ``ignore_columns`` are left unread.
+    ``learning_rate`` and ``steps`` are the planned AdamW budget. ``forecast`` adds what that
+    fine-tune, with ``batch_size`` task rows a step, will change under each lambda and radius; it
+    needs a model. Raises ValueError for values out of range.
     """
 
     safety: str
@@ -68,6 +74,7 @@ class Request:
     model_rows: int = MODEL_ROWS
     max_length: int | None = None
     drop_unusable: bool = False
+    ignore_columns: tuple[str, ...] = ()
     coordinates: Where = "adapter"
     forecast: bool = False
     batch_size: int = 8
@@ -100,11 +107,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Estimate:
-    """All that was measured and all bounds; see ``llm_validation.estimation.document`` for JSON."""
+    """What the task's rows hold, all that was measured, all bounds.
+
+    See ``llm_validation.estimation.document`` for JSON.
+    """
 
     request: Request
     datasets: dict[str, Dataset]
     rows_of: dict[str, int]
+    audit: Audit
     overlap: tuple[OverlapMeasure, ...]
     proxy_overlap: tuple[OverlapMeasure, ...]
     pairs: tuple[ClosePair, ...]
@@ -123,6 +134,7 @@ def estimate(request: Request, *, progress: Progress = silent) -> Estimate:
     """
     datasets = load_datasets(request, progress)
     rows_of = {name: len(dataset) for name, dataset in datasets.items()}
+    audited = audit(datasets["task"], progress=progress)
     if request.rows is not None:
         datasets = sampled(datasets, request.rows, request.seed)
     # A model that cannot be loaded is refused before minutes go into the text.
@@ -193,6 +205,7 @@ def estimate(request: Request, *, progress: Progress = silent) -> Estimate:
         request=request,
         datasets=datasets,
         rows_of=rows_of,
+        audit=audited,
         overlap=overlap,
         proxy_overlap=proxy_overlap,
         pairs=tuple(pairs),
@@ -221,7 +234,7 @@ def coordinated_sample(dataset: Dataset, rows: int, seed: int) -> Dataset:
     ranks = [spawn_seed(seed, normalise(prompt)) for prompt in dataset.prompts]
     kept = sorted(sorted(range(len(dataset)), key=lambda i: (ranks[i], i))[:rows])
     chosen = [dataset.examples[i] for i in kept]
-    return Dataset.of(chosen, name=dataset.name, source=dataset.source)
+    return Dataset.of(chosen, name=dataset.name, source=dataset.source, reading=dataset.reading)
 
 
 def load_datasets(request: Request, progress: Progress) -> dict[str, Dataset]:
@@ -229,9 +242,16 @@ def load_datasets(request: Request, progress: Progress) -> dict[str, Dataset]:
     references = {"safety": request.safety, "task": request.task, "proxy": request.proxy}
     given = [(name, ref) for name, ref in references.items() if ref is not None]
     datasets: dict[str, Dataset] = {}
+    columns: dict[str, tuple[str, ...]] = {}
     for name, ref in progress(given, "reading datasets"):
-        datasets[name] = load_dataset(ref, role=name, drop_unusable=request.drop_unusable)
+        datasets[name], columns[ref] = load_with_columns(
+            ref,
+            role=name,
+            drop_unusable=request.drop_unusable,
+            ignore_columns=request.ignore_columns,
+        )
         require_rows(datasets[name], at_least=2, role=name)
+    require_columns(request.ignore_columns, columns)
     require_different(datasets["safety"], datasets["task"])
     if "proxy" in datasets:
         _require_useful_proxy(datasets)

@@ -144,7 +144,7 @@ def _per_response(table: list[Row]) -> Plot | None:
     if drawn["forced_safety"]:
         caption += " Solid: exactly, on the rows alone."
     else:
-        caption += " Exactly, on the rows alone, it costs nothing; a logarithmic axis has no 0."
+        caption += " No two rows contradict each other, so no exact curve is drawn."
     caption += " Dashed: at most this much, from measured overlap."
     return Plot(figure, caption)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from llm_validation.audit.sentences import Severity, sentences
 from llm_validation.estimation.bounds import model_bounds
 from llm_validation.estimation.model_side import constants_of
 from llm_validation.estimation.pipeline import Estimate
@@ -175,18 +176,26 @@ def budget_radius(estimate: Estimate) -> Bound | None:
 
 
 def advice(estimate: Estimate) -> list[str]:
-    """What the numbers say to do, each sentence with its number; most decisive first."""
-    said = [_on_shared_prompts(estimate), _on_safety_answers(estimate)]
+    """What the numbers say to do, each sentence with its number; most decisive first.
+
+    What the task's rows would teach comes before anything that is measured: no sentence that
+    finds nothing stands first.
+    """
+    found = sentences(estimate.audit)
+    said = [words for severity, words in found if severity is Severity.HARM]
+    said += [_ON_TEXTS] if estimate.model is None else _on_model(estimate)
+    said += [_on_shared_prompts(estimate), _on_safety_answers(estimate)]
     if estimate.mismatch is not None:
         said.append(_on_proxy(estimate))
-    if estimate.model is not None:
-        said += _on_model(estimate)
-    else:
-        said.append(
-            "No model was measured: these numbers say what the data force. Add --model packaged, a "
-            "folder or a hub id for what sharing weights may cost."
-        )
+    said += [words for severity, words in found if severity is Severity.WARNING]
     return [sentence for sentence in said if sentence]
+
+
+_ON_TEXTS = (
+    "No model was measured: the texts show rows that teach harm and prompts whose answers "
+    "contradict each other. They cannot show what shared weights cost, and fine-tunes on harmless "
+    "rows lose refusals too. Add --model packaged, a folder or a hub id to measure that."
+)
 
 
 def _on_shared_prompts(estimate: Estimate) -> str:
@@ -194,18 +203,20 @@ def _on_shared_prompts(estimate: Estimate) -> str:
     if shared == 0:
         limit, p = tightest_upper(estimate.overlap)
         overlap = (
-            f" (their sources overlap by at most {limit:.2f}, with probability {1 - p:g})"
+            f", and their sources overlap by at most {limit:.2f} with probability {1 - p:g}"
             if limit < 1 and p < 1
             else ""
         )
         return (
-            "No task prompt is also a safety prompt, so the rows force no cost: a policy that "
-            f"tells the prompts apart loses nothing{overlap}. What a fine-tune loses beyond that "
-            "comes from shared weights."
+            f"No task prompt is also a safety prompt{overlap}. So no two rows contradict each "
+            "other; what a fine-tune loses then comes from shared weights."
         )
     asked = "1 prompt is" if shared == 1 else f"{shared} prompts are"
     if not conflicting:
-        return f"{asked} asked in both datasets, with the same answers: sharing them costs nothing."
+        return (
+            f"{asked} asked in both datasets, with the same answers: these rows do not contradict "
+            "each other."
+        )
     front = estimate.front
     middle = abs(front.lams - 1.0).argmin()
     differ = "with other answers" if shared == 1 else f"{conflicting} of them with other answers"

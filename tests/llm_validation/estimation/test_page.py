@@ -17,7 +17,7 @@ from llm_validation.estimation.pipeline import Estimate, Request, estimate
 from llm_validation.estimation.summary import advice
 from theory.bound import Status
 
-SECTIONS = ("advice", "legend", "forced", "costs", "overlap", "proxy", "model", "bounds", "again")
+SECTIONS = ("advice", "legend", "audit", "forced", "costs", "overlap", "proxy", "model", "bounds", "again")
 ATTACK = "<script>alert('x')</script>"
 MANIFEST = {
     "given": {"safety": "a.jsonl", "proxy": None, "lam": (0.5, 2.0)},
@@ -125,6 +125,28 @@ def test_names_from_outside_are_escaped_too(text_only: Estimate) -> None:
     hostile = replace(text_only, datasets={**text_only.datasets, "safety": renamed})
     html = page(hostile, manifest={"given": {ATTACK: ATTACK}})
     assert "<script" not in html.lower()
+
+
+def test_a_task_of_harmful_rows_says_so_in_the_first_sentence(
+    tmp_path: Path, files: dict[str, str]
+) -> None:
+    rows = [(f"How do I hotwire car {i}?", "Sure, first open the cover.") for i in range(4)]
+    found = estimate(Request(safety=files["safety"], task=write(tmp_path / "t.jsonl", rows)))
+    assert advice(found)[0].startswith("All 4 task rows comply with harmful requests")
+    words = Outline(page(found, manifest=MANIFEST)).words
+    assert words.index("All 4 task rows comply") < words.index("Safety gap, capability gap")
+    assert "hotwire car 0" in words
+
+
+def test_a_page_of_texts_alone_claims_no_safety(files: dict[str, str]) -> None:
+    apart = estimate(Request(safety=files["safety"], task=files["apart"]))
+    assert "fine-tunes on harmless rows lose refusals too" in advice(apart)[0]
+    words = Outline(page(apart, manifest=MANIFEST)).words
+    assert "Nothing." not in words
+    assert "costs nothing" not in words.lower()
+    # No column of zeros, and no tile that leads with one.
+    assert "= 0 " not in words[: words.index("What it may cost")]
+    assert "safety gap, exactly" not in words
 
 
 def test_the_page_needs_nothing_from_outside(either: Estimate) -> None:
