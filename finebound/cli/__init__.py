@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from finebound.errors import InputError
+from finebound.interruption import INTERRUPTED, obeyed_interrupts
 
 # verb -> what it does; the module finebound.cli.<verb> holds its `main(arguments) -> exit code`.
 VERBS = {
@@ -15,7 +16,7 @@ VERBS = {
     "estimate": "what a fine-tune will cost: two datasets (and a model) in, bounds and a page out",
     "calibrate": "which lambda or radius keeps a safety budget",
     "simulate": "audit every statement on random toy problems: violations, tightness, mutants",
-    "finetune": "one fine-tune of a grid, beside the bounds computed for it",
+    "finetune": "one fine-tune of a model as it is, measured, beside the bounds computed for it",
     "validate": "a grid of real fine-tunes: which bounds held, which findings were confirmed",
     "evaluate": "what a model or recorded answers do: refusal, hazards, bias, translation, loss",
     "defend": "repair a fine-tuned adapter, or compare every defence (--compare)",
@@ -23,6 +24,13 @@ VERBS = {
     "report": "one page about a finished run",
     "figures": "draw the paper's figures from their recorded data",
     "doctor": "what is missing on this machine, and the command that mends it",
+}
+
+_QUIET = {
+    "TQDM_DISABLE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
 }
 
 
@@ -58,9 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = f" Did you mean `finebound {near[0]}`?" if near else ""
         print(f"finebound: unknown verb {verb!r}.{hint} See `finebound --help`.", file=sys.stderr)
         return 2
+    # Progress is told by this project's own stages.
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
     try:
-        code = import_module(f"finebound.cli.{verb}").main(rest)
-        sys.stdout.flush()
+        with obeyed_interrupts():
+            code = import_module(f"finebound.cli.{verb}").main(rest)
+            sys.stdout.flush()
         return code
     except InputError as error:
         print(f"finebound {verb}: {error}", file=sys.stderr)
@@ -70,5 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
-        print(f"finebound {verb}: interrupted.", file=sys.stderr)
-        return 130
+        print(
+            f"finebound {verb}: interrupted. What was finished is kept: the same command goes on "
+            "from there.",
+            file=sys.stderr,
+        )
+        return INTERRUPTED

@@ -21,9 +21,10 @@ from llm_validation.experiments.config import ORIGINAL, Experiment, Mixed, SelfG
 from llm_validation.measure.texts import normalise
 
 if TYPE_CHECKING:
-    from llm_validation.models.loading import LoadedModel
+    from llm_validation.models.loading import LoadedModel, Reader
 
 SAFETY, HELD_OUT = "safety", "held-out"
+_OF_THE_TEMPLATE = ("tools", "turn_fields", "unlearnt")
 
 
 def task_set(task: str) -> str:
@@ -41,7 +42,7 @@ def held_out(name: str) -> str:
     return f"{name}.{HELD_OUT}"
 
 
-def draw_sets(experiment: Experiment, model: LoadedModel) -> dict[str, Dataset]:
+def draw_sets(experiment: Experiment, model: LoadedModel | Reader) -> dict[str, Dataset]:
     """Training and held-out rows of safety and tasks, and every proxy's rows, by name.
 
     Whole prompts are drawn, by a hash of the prompt, so that a prompt which two datasets share is
@@ -104,7 +105,7 @@ def draw_sets(experiment: Experiment, model: LoadedModel) -> dict[str, Dataset]:
     return sets
 
 
-def short_enough(dataset: Dataset, model: LoadedModel, limit: int) -> Dataset:
+def short_enough(dataset: Dataset, model: LoadedModel | Reader, limit: int) -> Dataset:
     """The rows of at most ``limit`` tokens."""
     with warnings.catch_warnings():
         # Told in the record: rows of the dataset and rows used.
@@ -121,7 +122,7 @@ def short_enough(dataset: Dataset, model: LoadedModel, limit: int) -> Dataset:
     )
 
 
-def _with_short_rejected(dataset: Dataset, model: LoadedModel, limit: int) -> set[int]:
+def _with_short_rejected(dataset: Dataset, model: LoadedModel | Reader, limit: int) -> set[int]:
     """Numbers of the rows whose rejected answer fits too, or that have none.
 
     A preference set then has the same rows for DPO and for supervised fine-tuning.
@@ -171,7 +172,7 @@ def read_set(folder: Path, name: str, *, source: str) -> Dataset:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
         examples = [
-            Example(**{**plain, "messages": tuple(tuple(turn) for turn in plain["messages"])})
+            Example(**{name: _frozen(value) for name, value in plain.items()})
             for plain in map(json.loads, lines)
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -190,4 +191,10 @@ def _plain(example: Example) -> dict[str, object]:
         "messages": example.messages,
         "rejected": example.rejected,
         "category": example.category,
+        # Absent where there is nothing: older sets know none of it.
+        **{name: value for name in _OF_THE_TEMPLATE if (value := getattr(example, name))},
     }
+
+
+def _frozen(value: object) -> object:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value

@@ -18,7 +18,8 @@ from pydantic import (
 
 from llm_validation.experiments.behaviour_settings import Behaviour
 
-Role = Literal["original", "same-teacher", "self-generated", "other-teacher"]
+Role = Literal["original", "same-teacher", "self-generated", "other-teacher", "given"]
+"""Who answered a proxy's prompts; "given" where that is not known."""
 # Names become parts of file names, joined by "_": nothing in them may lead out of a folder.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$", max_length=40)]
 Count = Annotated[int, Field(ge=1)]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 USE_PACKAGED = "or use the packaged model (--model packaged)"
 _HUB_ANSWERS_WITHIN = 5.0  # seconds
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_TOKENIZER_FILES = (
+TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer.model",
     "vocab.json",
@@ -73,7 +73,7 @@ def load_reader(ref: str | Path, *, progress: Progress = silent) -> Reader:
     if not folder.is_dir():
         raise _no_folder(ref)
     _weight_files(folder)
-    tokenizer = _load_tokenizer(folder)
+    tokenizer = load_tokenizer(folder)
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         with torch.device("meta"):
@@ -138,7 +138,7 @@ def on_device(loaded: LoadedModel) -> LoadedModel:
 
 def _load_folder(folder: Path, name: str, attention: str) -> LoadedModel:
     weights = _weight_files(folder)
-    tokenizer = _load_tokenizer(folder)
+    tokenizer = load_tokenizer(folder)
     model = _load_weights(folder, attention)
     context_length = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     return LoadedModel(
@@ -206,10 +206,15 @@ def _weight_files(folder: Path) -> list[Path]:
     )
 
 
-def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(folder: Path, *, template: str | None = None) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder, with a token to pad with.
+
+    ``template`` is the chat template of one that has none of its own. Raises InputError for a
+    tokenizer that cannot be loaded or has no chat template.
+    """
     from transformers import AutoTokenizer
 
-    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise InputError(
             "The model has no tokenizer: there is no tokenizer.json.",
             remedy="Put the tokenizer of its base model there: "
@@ -220,15 +225,21 @@ def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        tokenizer.chat_template = tokenizer.chat_template or template
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+        tokenizer("Hello")
+    except Exception as error:  # whatever the tokenizer's code says of its files
         raise InputError(
             f"The tokenizer cannot be loaded: {_first_line(error)}.",
-            remedy="Write it again with a recent transformers: "
+            remedy="Copy it again, or write it anew with a recent transformers: "
             "AutoTokenizer.from_pretrained(base).save_pretrained(folder).",
             file=folder,
         ) from error
     try:
-        tokenizer.get_chat_template()
+        found = tokenizer.get_chat_template()
+        if not isinstance(found, str):
+            raise ValueError("it is no text")
     except ValueError as error:
         raise InputError(
             "The tokenizer has no chat template, so it is not known how the model is asked and "
@@ -237,8 +248,6 @@ def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
             "folder.",
             file=folder,
         ) from error
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
     return tokenizer
 
 
@@ -368,7 +377,7 @@ def _content_sha256(folder: Path, weights: list[Path], chat_template: str) -> st
     for key in ("transformers_version", "_name_or_path", "_model_name_or_path"):
         config.pop(key, None)
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode() + b"\n")
-    tokenizer = [folder / name for name in _TOKENIZER_FILES if (folder / name).is_file()]
+    tokenizer = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
     for file in (*weights, *tokenizer):
         digest.update(f"{file.name} {_file_sha256(file)}\n".encode())
     digest.update(chat_template.encode("utf-8", "surrogatepass"))

@@ -156,3 +156,15 @@ def test_files_give_the_same_content_back(tmp_path):
     assert back.examples == original.examples
     with pytest.raises(InputError, match="cannot be read"):
         read_set(tmp_path, "task", source="memory")
+
+
+def test_a_written_set_keeps_what_only_the_template_reads(tmp_path):
+    whole = Example(
+        "tools and a prompt", '{"name": "f"}', (("user", "a prompt"), ("assistant", "b")),
+        category="x", tools='[{"name": "f"}]',
+        turn_fields=((2, '{"content": "", "tool_calls": []}'),), unlearnt=(1,),
+    )  # fmt: skip
+    made = Dataset.of([whole, ("plain", "row")], name="task", source="here")
+    write_sets({"task": made}, tmp_path)
+    assert read_set(tmp_path, "task", source="here").examples == made.examples
+    assert "unlearnt" not in (tmp_path / "task.jsonl").read_text().splitlines()[1]
