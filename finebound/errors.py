@@ -1,7 +1,8 @@
-"""Errors meant for people: one paragraph that names the file, the row and the remedy."""
+"""Words meant for people: errors, one paragraph with file, row and remedy; and what goes on."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 
@@ -24,4 +25,21 @@ class InputError(Exception):
         self.file = None if file is None else str(file)
         self.row = row
         where = "" if file is None else f"{file}: " if row is None else f"{file}, row {row}: "
-        super().__init__(" ".join(f"{where}{what} {remedy}".split()))
+        super().__init__(_one_line(f"{where}{what} {remedy}"))
+
+
+def tell(what: str) -> None:
+    """A word on stderr about what is done instead of what was asked; the same one only once."""
+    line = _one_line(what)
+    if line not in _told:
+        _told.add(line)
+        print(line, file=sys.stderr, flush=True)
+
+
+_told: set[str] = set()
+
+
+def _one_line(text: str) -> str:
+    from finebound.output import printable
+
+    return " ".join(printable(text).split())

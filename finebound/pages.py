@@ -1,9 +1,11 @@
-"""Self-contained HTML pages: one way to load a template, every string escaped."""
+"""Self-contained HTML pages: one way to load a template, every string escaped and printable."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from finebound.output import printable
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -12,6 +14,12 @@ if TYPE_CHECKING:
 def page_template(package: str, name: str, filters: Mapping[str, Callable[..., Any]]) -> Template:
     """The template ``name`` beside ``package``; an undefined name is an error, text is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import Template as JinjaTemplate
+
+    class Printable(JinjaTemplate):
+        def render(self, *arguments: Any, **values: Any) -> str:
+            # The whole page: a plot's labels are no strings of the template.
+            return printable(super().render(*arguments, **values))
 
     environment = Environment(
         loader=PackageLoader(package, "."),
@@ -20,5 +28,6 @@ def page_template(package: str, name: str, filters: Mapping[str, Callable[..., A
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.template_class = Printable
     environment.filters |= filters
     return environment.get_template(name)

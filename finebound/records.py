@@ -7,6 +7,7 @@ import json
 import math
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from importlib import metadata
@@ -26,12 +27,17 @@ __all__ = [
     "write_atomically",
 ]
 
+_STEERING = re.compile(r"[\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _VERSIONS = ("finebound", "numpy", "scipy", "scikit-learn", "torch", "transformers", "peft", "jax")
 
 
 def to_json(value: Any, *, indent: int | None = 2) -> str:
-    """JSON where infinity is the string "inf" and a NaN is null, as DESIGN's contract says."""
-    return json.dumps(_plain(value), indent=indent, allow_nan=False, ensure_ascii=False)
+    """JSON where infinity is the string "inf" and a NaN is null, as DESIGN's contract says.
+
+    What would steer a terminal, and what UTF-8 cannot hold, is escaped as JSON can.
+    """
+    text = json.dumps(_plain(value), indent=indent, allow_nan=False, ensure_ascii=False)
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _plain(value: Any) -> Any:

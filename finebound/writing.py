@@ -52,7 +52,7 @@ def write_atomically(path: str | Path, content: str | bytes) -> Path:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -197,10 +197,10 @@ def sync_tree(folder: Path) -> None:
         else:
             with entry.open("rb") as stream:
                 os.fsync(stream.fileno())
-    _sync_folder(folder)
+    sync_folder(folder)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Flush a folder's names; some file systems cannot, and need not."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -234,7 +234,7 @@ def _commit(stage: Path, out: Path, gone: Collection[str]) -> None:
             else:
                 done = _take_the_place(stage, out, gone)
         if done:
-            _sync_folder(out.parent)
+            sync_folder(out.parent)
             return
     if older := [name for name in gone if not os.path.lexists(stage / name)]:
         (stage / _GONE).write_text("\n".join(older), encoding="utf-8")
@@ -250,7 +250,7 @@ def _commit(stage: Path, out: Path, gone: Collection[str]) -> None:
                 os.rename(copy, out / _COMMIT)
             finally:
                 remove(copy)
-        _sync_folder(out)
+        sync_folder(out)
         _finish(out)
 
 
@@ -272,7 +272,7 @@ def _take_the_place(stage: Path, out: Path, gone: Collection[str]) -> bool:
             os.link(entry.path, stage / entry.name, follow_symlinks=False)
             linked.append(stage / entry.name)
         shutil.copymode(out, stage)
-        _sync_folder(stage)
+        sync_folder(stage)
         exchange(stage, out)
         return True
     except OSError:
@@ -305,7 +305,7 @@ def _finish(out: Path) -> None:
     if (begun / _GONE).is_file():
         for name in (begun / _GONE).read_text(encoding="utf-8").splitlines():
             remove(out / Path(name).name)
-    _sync_folder(out)
+    sync_folder(out)
     remove(begun)
 
 

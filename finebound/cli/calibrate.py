@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from finebound.cli.evaluations.asking import say
 from finebound.cli.options import StrategyKind, given_options, parse
 from finebound.errors import InputError
 
 if TYPE_CHECKING:
+    from llm_validation.data.dataset import Dataset
     from theory.calibrate import Calibration
+
+    # What was found, the hashes of its inputs, its unit, and the data by role.
+    _Found = tuple[Calibration, dict[str, str], str, dict[str, Dataset]]
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,9 @@ class Options:
     model_rows: int = 256
     """Rows of each dataset to measure the model on, a seeded sample."""
     drop_unusable: bool = False
-    """Leave out rows with an empty prompt or answer instead of refusing the file."""
+    """Leave out rows that cannot be read as an example instead of refusing the file."""
+    ignore_columns: tuple[str, ...] = ()
+    """Columns to leave unread, though they look like a part of what is asked or answered."""
     max_length: int | None = None
     """Longest row in tokens (default: the model's context)."""
     coordinates: Literal["adapter", "all"] = "adapter"
@@ -71,6 +78,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="calibrate")
     from finebound.output import bound_as_json, number, strategy_as_json
     from finebound.records import manifest, require_folder, to_json, write_atomically
+    from llm_validation.data.reading import readings_as_json
 
     if options.out is not None:
         require_folder(options.out)
@@ -79,7 +87,9 @@ def main(arguments: Sequence[str]) -> int:
             f"--radius does not belong to --strategy {options.strategy}.",
             remedy="It fixes the radius of --strategy hybrid, whose lambda is searched.",
         )
-    found, inputs, unit = _from_problem(options) if options.problem else _from_data(options)
+    found, inputs, unit, datasets = (
+        _from_problem(options) if options.problem else _from_data(options)
+    )
     winner = found.best.winner
     content = to_json(
         {
@@ -92,6 +102,7 @@ def main(arguments: Sequence[str]) -> int:
             "status": str(found.best.status),
             "failure_probability": found.best.failure_probability,
             "bound": None if winner is None else bound_as_json(winner),
+            **({"reading": readings_as_json(datasets)} if datasets else {}),
             "manifest": manifest(
                 given=given_options(options, Options), inputs=inputs, seed=options.seed
             ),
@@ -119,7 +130,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if found.strategy is not None else 1
 
 
-def _from_problem(options: Options) -> tuple[Calibration, dict[str, str], str]:
+def _from_problem(options: Options) -> _Found:
     import numpy as np
 
     from finebound.problem_file import read_problem
@@ -141,10 +152,10 @@ def _from_problem(options: Options) -> tuple[Calibration, dict[str, str], str]:
             radius=options.radius,
             allow_estimated=options.allow_estimated,
         )
-    return found, {"problem": file_sha256(options.problem)}, "nats"
+    return found, {"problem": file_sha256(options.problem)}, "nats", {}
 
 
-def _from_data(options: Options) -> tuple[Calibration, dict[str, str], str]:
+def _from_data(options: Options) -> _Found:
     missing = [n for n in ("safety", "task", "model") if getattr(options, n) is None]
     if missing:
         raise InputError(
@@ -152,6 +163,7 @@ def _from_data(options: Options) -> tuple[Calibration, dict[str, str], str]:
             remedy="Give --problem FILE, or --safety, --task and --model.",
         )
     from finebound.progress import bar
+    from llm_validation.data.reading import reading_lines
     from llm_validation.estimation.calibration import calibrate_model
     from llm_validation.estimation.pipeline import Request
 
@@ -166,14 +178,16 @@ def _from_data(options: Options) -> tuple[Calibration, dict[str, str], str]:
             model_rows=options.model_rows,
             max_length=options.max_length,
             drop_unusable=options.drop_unusable,
+            ignore_columns=options.ignore_columns,
             coordinates=options.coordinates,
             seed=options.seed,
         )
     with bar() as progress, _as_input_error():
-        found, inputs = calibrate_model(
+        found, inputs, datasets = calibrate_model(
             request, options.budget, options.strategy, radius=options.radius, progress=progress
         )
-    return found, inputs, "nats/token"
+    say(reading_lines(datasets))
+    return found, inputs, "nats/token", datasets
 
 
 @contextmanager

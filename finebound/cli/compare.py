@@ -102,7 +102,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         print(content)
         return 0
-    from rich.console import Console
+    from finebound.terminal import Console
 
     console = Console()
     for comparison, flips in compared:

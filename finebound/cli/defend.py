@@ -185,10 +185,10 @@ def _defence(options: Options) -> Defence[Any]:
 
 
 def _print(report: Report, out: Path | None) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from finebound.output import number
+    from finebound.terminal import Console
 
     changed = sum(module.changed for module in report.modules)
     settings = ", ".join(f"{k} {v}" for k, v in report.settings.items() if v is not None)

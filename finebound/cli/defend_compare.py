@@ -140,7 +140,7 @@ def _harmful(options: Options) -> Dataset | None:
 
 
 def _print(found: dict[str, Any], out: Path) -> None:
-    from rich.console import Console
+    from finebound.terminal import Console
 
     console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
     console.print(_places(found))

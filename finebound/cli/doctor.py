@@ -38,8 +38,9 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         print(content)
         return 0 if healthy else 1
-    from rich.console import Console
     from rich.table import Table
+
+    from finebound.terminal import Console
 
     table = Table(header_style="bold")
     for column in ("state", "what", "found", "mend it with"):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from finebound.cli.evaluations.asking import say
 from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
 
@@ -47,7 +48,9 @@ class Options:
     model_rows: int = 256
     """Rows of each dataset to measure the model on, a seeded sample."""
     drop_unusable: bool = False
-    """Leave out rows with an empty prompt or answer instead of refusing the file."""
+    """Leave out rows that cannot be read as an example instead of refusing the file."""
+    ignore_columns: tuple[str, ...] = ()
+    """Columns to leave unread, though they look like a part of what is asked or answered."""
     max_length: int | None = None
     """Longest row in tokens (default: the model's context)."""
     coordinates: Literal["adapter", "all"] = "adapter"
@@ -71,6 +74,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="estimate")
     from finebound.progress import bar
     from finebound.records import manifest, require_folder, staged_folder, to_json
+    from llm_validation.data.reading import reading_lines
     from llm_validation.estimation.document import document
     from llm_validation.estimation.pipeline import estimate
 
@@ -79,6 +83,7 @@ def main(arguments: Sequence[str]) -> int:
         require_folder(options.out)
     with bar() as progress:
         found = estimate(request, progress=progress)
+    say(reading_lines(found.datasets))
     inputs = {name: dataset.sha256 for name, dataset in found.datasets.items()}
     if found.model is not None:
         inputs["model"] = found.model.sha256
@@ -94,9 +99,8 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         print(content)
         return 0
-    from rich.console import Console
-
     from finebound.cli.estimate_table import print_estimate
+    from finebound.terminal import Console
 
     console = Console()
     print_estimate(found, console, strategy=options.strategy)
@@ -123,6 +127,7 @@ def request_of(options):
             model_rows=options.model_rows,
             max_length=options.max_length,
             drop_unusable=options.drop_unusable,
+            ignore_columns=options.ignore_columns,
             coordinates=options.coordinates,
             forecast=options.forecast,
             batch_size=options.batch_size,

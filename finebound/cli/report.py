@@ -9,6 +9,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from finebound.cli.options import parse
+from finebound.output import show
 
 PAGE, FIGURES = "report.html", "figures"
 
@@ -56,8 +57,8 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     if whole:
         for one in read_advice(options.run):
-            print(f"- {one.sentence}")
-    print(f"Written: {', '.join(map(str, written))}")
+            show(f"- {one.sentence}")
+    show(f"Written: {', '.join(map(str, written))}")
     return 0
 
 

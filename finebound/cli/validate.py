@@ -11,6 +11,7 @@ from tyro.conf import Positional
 
 from finebound.cli.options import parse
 from finebound.errors import InputError
+from finebound.output import show
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def main(arguments: Sequence[str]) -> int:
 
         written = write_report(options.out, options.out)
         if not options.json:
-            print(f"Written: {', '.join(map(str, written))}")
+            show(f"Written: {', '.join(map(str, written))}")
     return 0 if found.passed else 1
 
 

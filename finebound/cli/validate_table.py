@@ -81,7 +81,7 @@ def print_validation(found: Validation) -> None:
 
 
 def _console() -> Console:
-    from rich.console import Console
+    from finebound.terminal import Console
 
     # A file has no width; rich would take 80 columns and fold every number.
     return Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)

@@ -56,6 +56,7 @@ def load_asked(options: ModelOptions, inputs: dict[str, str], *, progress: Progr
     if adapter is not None:
         inputs["adapter"] = adapter
         loaded = with_adapter(loaded, options.adapter)
+        say(loaded.notes)
     return on_device(loaded)
 
 

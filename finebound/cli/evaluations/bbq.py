@@ -14,6 +14,7 @@ from finebound.cli.evaluations import require_one_source
 from finebound.cli.evaluations.asking import ask, load_asked, require_model
 from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
+from finebound.output import show
 
 if TYPE_CHECKING:
     from finebound.progress import Progress
@@ -147,7 +148,7 @@ def main(arguments: Sequence[str]) -> int:
     else:
         _print(scores, found, label)
         if options.out is not None:
-            print(f"\nWritten: {options.out / 'bbq.json'}")
+            show(f"\nWritten: {options.out / 'bbq.json'}")
     for line in _too_faulty(found):
         print(line, file=sys.stderr)
     return int(found.faulty_share > _SANE_SHARE)
@@ -250,10 +251,10 @@ def _asked(options: Options, inputs: dict[str, str], progress: Progress) -> tupl
 
 def _print(scores: BBQScores, found: ItemSet, label: str) -> None:
     from rich.box import SIMPLE
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from finebound.terminal import Console
     from llm_validation.evaluation.fairness.items import CONDITIONS, counted
 
     table = Table(

@@ -11,6 +11,7 @@ from finebound.cli.evaluations import require_one_source
 from finebound.cli.evaluations.asking import ask, load_asked, require_model
 from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
+from finebound.output import show
 
 if TYPE_CHECKING:
     from finebound.progress import Progress
@@ -124,7 +125,7 @@ def main(arguments: Sequence[str]) -> int:
         _print(scores, probes, label, compared)
         if options.out is not None:
             written = ", ".join(str(options.out / f"{r.evaluation}.json") for r in results)
-            print(f"\nWritten: {written}")
+            show(f"\nWritten: {written}")
     return 0
 
 
@@ -249,9 +250,10 @@ def _to_base(base, results, seed: int) -> Comparison:
 
 def _print(scores: HazardScores, probes: ProbeSet, label: str, compared: Comparison | None) -> None:
     from rich.box import SIMPLE
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from finebound.terminal import Console
 
     console = Console()
     headings = ["n", "safe %", "95 %", "unsafe", "echo", "degen.", "error"]

@@ -12,6 +12,7 @@ from finebound.cli.evaluations import require_one_source
 from finebound.cli.evaluations.asking import ask, load_asked, require_model
 from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
+from finebound.output import show
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -141,7 +142,7 @@ def main(arguments: Sequence[str]) -> int:
     else:
         _print(summary)
         if options.out is not None:
-            print(f"\nWritten: {options.out / 'refusal.json'}")
+            show(f"\nWritten: {options.out / 'refusal.json'}")
     return 0
 
 
@@ -242,9 +243,10 @@ def _record(
 
 def _print(summary: dict[str, Any]) -> None:
     from rich.box import SIMPLE
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from finebound.terminal import Console
 
     rates = summary["rates"]
     table = Table(

@@ -12,6 +12,7 @@ from finebound.cli.evaluations import require_one_source
 from finebound.cli.evaluations.asking import ask, load_asked, require_model
 from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
+from finebound.output import show
 
 if TYPE_CHECKING:
     from finebound.progress import Progress
@@ -137,7 +138,7 @@ def main(arguments: Sequence[str]) -> int:
     else:
         _print(reliability, found)
         if options.out is not None:
-            print(f"\nWritten: {options.out / 'reliability.json'}")
+            show(f"\nWritten: {options.out / 'reliability.json'}")
     return 0
 
 
@@ -266,9 +267,10 @@ def _mean_uncertainty(items: Sequence[Assessed]) -> float | None:
 
 def _print(reliability: Reliability, found: _Found) -> None:
     from rich.box import SIMPLE
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from finebound.terminal import Console
 
     digits = 2 if found.highest > 1.0 else 4
     table = Table(

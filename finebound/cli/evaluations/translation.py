@@ -11,6 +11,7 @@ from finebound.cli.evaluations import require_one_source
 from finebound.cli.evaluations.asking import ask, load_asked, require_model
 from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
+from finebound.output import show
 
 if TYPE_CHECKING:
     from finebound.progress import Progress
@@ -96,7 +97,7 @@ def main(arguments: Sequence[str]) -> int:
     else:
         _print(scores, label)
         if options.out is not None:
-            print(f"\nWritten: {options.out / 'translation.json'}")
+            show(f"\nWritten: {options.out / 'translation.json'}")
     return 0
 
 
@@ -148,9 +149,10 @@ def _generated(
 
 def _print(scores: TranslationScores, label: str) -> None:
     from rich.box import SIMPLE
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from finebound.terminal import Console
 
     table = Table(
         title=Text(f"Translation into English: {label}"),
