@@ -299,7 +299,8 @@ def same_budgets(runs: Sequence[Measured]) -> Mapping[str, bool]:
 
 def _budget(m: Measured) -> tuple[str, str]:
     """What may not differ within a method, and what may not differ between methods."""
-    free = ("strategy", "seed", "evaluate_at", "proxy_batch_size", "checkpoint_every")
+    free = ("strategy", "seed", "evaluate_at", "proxy_batch_size")
+    free += ("checkpoint_every", "checkpoint_seconds")
     plan = {k: v for k, v in m.run.plan.as_dict().items() if k not in free}
     data = m.finetuned.document.get("data", {})
     rows = [data[name]["rows_used"] for name in (TRAIN_TASK,) if name in data]

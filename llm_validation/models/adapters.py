@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from finebound.errors import InputError
+from finebound.integrity import require_of_its_run
 from llm_validation.models.adapter_folder import adapter_files
 from llm_validation.models.quantisation import check_note
 
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
 ALL_LINEAR = "all-linear"
 _NAME = "default"
-_KEYS = ("lora_", "ia3_l")
+_KEYS = ("lora_", "ia3_l", "modules_to_save")
+_TOKENS = "trainable_tokens_"
+# What peft saves twice when a model has got more tokens.
+_COPIES = (".modules_to_save.", ".original_module.")
 _PROMPT_KEY = "prompt_embeddings"
 
 
@@ -168,6 +172,7 @@ def load_adapter(
     folder = Path(folder)
     require_no_adapter(model)
     require_adapter(folder)
+    require_of_its_run(folder)
     check_note(folder, model)
     config, weights = _read(folder)
     if trainable and config.peft_type == PeftType.P_TUNING:
@@ -186,11 +191,16 @@ def load_adapter(
             found = set_peft_model_state_dict(wrapped, weights)
     except torch.OutOfMemoryError:
         raise
-    except (RuntimeError, ValueError, KeyError, IndexError) as error:
+    except Exception as error:  # whatever peft says of a configuration
         raise _does_not_fit(folder, _in_a_line(error)) from error
     if not config.is_prompt_learning:
         missing = {key for key in found.missing_keys if any(mark in key for mark in _KEYS)}
-        _require_keys(folder, missing, set(found.unexpected_keys))
+        if getattr(config, "trainable_token_indices", None) and not any(
+            _TOKENS in k for k in weights
+        ):
+            missing |= {key for key in found.missing_keys if _TOKENS in key}
+        copies = {key for key in weights for mark in _COPIES if key.replace(mark, ".") in weights}
+        _require_keys(folder, missing, set(found.unexpected_keys) - copies)
     return wrapped
 
 
@@ -201,12 +211,11 @@ def require_adapter(folder: Path) -> tuple[Path, Path]:
 
 def _read(folder: Path) -> tuple[PeftConfig, dict[str, Tensor]]:
     from peft import PeftConfig, load_peft_weights
-    from safetensors import SafetensorError
 
     try:
         config = PeftConfig.from_pretrained(str(folder))
         return config, load_peft_weights(str(folder), device="cpu")
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except Exception as error:  # whatever peft says of a file
         raise InputError(
             f"the adapter cannot be read: {type(error).__name__}: {_in_a_line(error)}.",
             remedy="Copy it again; adapters are read as peft's save_pretrained writes them.",

@@ -8,9 +8,7 @@ that is left says how stationary it is. A model that is aligned already needs no
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,10 +17,19 @@ from typing import Any
 
 from peft import PeftModel
 
-from finebound.errors import InputError
+from finebound.errors import InputError, tell
+from finebound.integrity import (
+    FILES,
+    Damaged,
+    as_written,
+    hashes_of,
+    read_record,
+    require_unchanged,
+    sealed,
+)
 from finebound.progress import Progress, silent
 from finebound.records import staged_folder, to_json, write_atomically
-from finebound.writing import open_lock, remove_abandoned
+from finebound.writing import open_lock, remove, remove_abandoned
 from llm_validation.data.dataset import Dataset
 from llm_validation.measure.coordinates import all_weights
 from llm_validation.measure.gradients import loss_and_gradient
@@ -96,10 +103,16 @@ def align(
             "the aligned model is not made yet, and the alignment stage runs in one process.",
             remedy="Run the alignment once without torchrun; its result is kept and shared.",
         )
+    name = f"{model.name} aligned on {safety.name}"
     with _alone(folder):
-        if not (folder / _RECORD).is_file():
-            _align_into(folder, model, safety, plan, dict(monitors or {}), progress)
-    return _read(folder, f"{model.name} aligned on {safety.name}")
+        if (folder / _RECORD).is_file():
+            try:
+                return _read(folder, name)
+            except Damaged as error:
+                tell(f"{error.file}: {error.what} The model is aligned again.")
+                remove(folder)
+        _align_into(folder, model, safety, plan, dict(monitors or {}), progress)
+        return _read(folder, name)
 
 
 def merge_adapter(
@@ -171,23 +184,32 @@ def _align_into(
             name: (run.start[name].per_token, run.end[name].per_token) for name in monitors
         },
         "run": run.document,
+        FILES: hashes_of(folder, [_MODEL]),
     }
     # Last: its presence says that everything else is there.
-    write_atomically(folder / _RECORD, to_json(record) + "\n")
-    shutil.rmtree(folder / _WORK / run.weights.name, ignore_errors=True)
+    write_atomically(folder / _RECORD, to_json(sealed(record)) + "\n")
+    remove(run.weights)
 
 
 def _read(folder: Path, name: str) -> AlignedModel:
-    record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-    return AlignedModel(
-        model=replace(load_model(folder / _MODEL), name=name),
-        folder=folder / _MODEL,
-        safety_loss_before=record["safety_loss_before"],
-        safety_loss_after=record["safety_loss_after"],
-        gradient_norm=record["gradient_norm"],
-        gradient_norm_upper=record["gradient_norm_upper"],
-        held_out={name: tuple(pair) for name, pair in record["held_out"].items()},
-    )
+    """theta_s from its files. Raises Damaged where they are not those that were written."""
+    again = "Remove the folder: the model is aligned again."
+    record = read_record(folder / _RECORD, remedy=again)
+    require_unchanged(folder, record.get(FILES, {}), remedy=again)
+    try:
+        model = load_model(folder / _MODEL)
+    except InputError as error:
+        raise Damaged(error.what, remedy=again, file=error.file or folder) from error
+    with as_written(record, folder / _RECORD, remedy=again):
+        return AlignedModel(
+            model=replace(model, name=name),
+            folder=folder / _MODEL,
+            safety_loss_before=float(record["safety_loss_before"]),
+            safety_loss_after=float(record["safety_loss_after"]),
+            gradient_norm=float(record["gradient_norm"]),
+            gradient_norm_upper=float(record["gradient_norm_upper"]),
+            held_out={name: tuple(pair) for name, pair in record["held_out"].items()},
+        )
 
 
 @contextmanager

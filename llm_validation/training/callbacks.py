@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from transformers import TrainerCallback, TrainerControl, TrainerState
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from finebound.progress import Progress
 from llm_validation.measure.losses import Losses
@@ -15,6 +17,9 @@ from llm_validation.training.streams import Streams
 
 if TYPE_CHECKING:
     from llm_validation.training.trainer import ConstraintTrainer
+
+_LEAST_WORK = 20.0
+"""Times that a save takes, to be trained before the next."""
 
 
 class DualAscentCallback(TrainerCallback):
@@ -92,6 +97,38 @@ class MonitorCallback(TrainerCallback):
         if since < self.rule.patience:
             return None
         return f"no new best loss on {self.rule.monitor} in {since} checks"
+
+
+class TimedCheckpointCallback(TrainerCallback):
+    """Saves a checkpoint at the end of the step at which ``seconds`` have passed since the last.
+
+    Where a save takes long they are fewer: a twentieth of the time at most goes into them.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds, self.clock = seconds, clock
+        self._next = self._asked = 0.0
+
+    def on_train_begin(self, args, state, control, **_: Any) -> None:
+        self._next = self.clock() + self.seconds
+
+    def on_step_end(self, args, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._asked = self.clock()
+        if state.global_step < state.max_steps and self._is_time(args):
+            control.should_save = True
+
+    def on_save(self, args, state, control, **_: Any) -> None:
+        now = self.clock()
+        self._next = now + max(self.seconds, _LEAST_WORK * (now - self._asked))
+
+    def _is_time(self, args: TrainingArguments) -> bool:
+        """The first process's clock decides: all save a checkpoint together."""
+        is_time = self._asked >= self._next
+        if args.world_size > 1:
+            told = torch.tensor([is_time], dtype=torch.uint8, device=args.device)
+            torch.distributed.broadcast(told, 0)
+            is_time = bool(told.item())
+        return is_time
 
 
 class ProgressCallback(TrainerCallback):

@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from finebound.integrity import as_written
 from finebound.records import write_atomically
+from llm_validation.training.evaluation import AGAIN, read_arrays
 from llm_validation.training.strategies import TokenConstraint
 from llm_validation.training.streams import Row, Stream
 
@@ -92,8 +94,9 @@ def write_token_losses(file: Path, losses: Sequence[np.ndarray]) -> None:
 
 
 def read_token_losses(file: Path) -> list[np.ndarray] | None:
-    """What ``write_token_losses`` wrote; None when it did not."""
+    """What ``write_token_losses`` wrote; None when it did not. Raises Damaged for a cut file."""
     if not file.is_file():
         return None
-    with np.load(file, allow_pickle=False) as arrays:
+    arrays = read_arrays(file)
+    with as_written(arrays, file, remedy=AGAIN):
         return np.split(arrays["losses"], np.cumsum(arrays["counts"])[:-1])

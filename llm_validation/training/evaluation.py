@@ -14,6 +14,7 @@ import torch
 from accelerate.utils.memory import should_reduce_batch_size
 
 from finebound.errors import InputError
+from finebound.integrity import Damaged, as_written
 from finebound.progress import Progress, silent
 from finebound.records import write_atomically
 from llm_validation.data.encoding import Encoded, token_budget_batches
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from llm_validation.training.trainer import ConstraintTrainer
 
 TOKENS_PER_BATCH = 2048
+AGAIN = "Remove the run's folder and start the experiment again: it makes the run anew."
 T = TypeVar("T")
 
 
@@ -31,7 +33,8 @@ class Evaluator:
     """Measures row losses of the model in training, in full precision, and keeps them in files.
 
     ``sets`` are encoded rows by name; ``every`` names those measured at every evaluation, the
-    others only at the first and the last. What an earlier start of the run measured is kept.
+    others only at the first and the last. What an earlier start of the run measured is read where
+    the file is ``kept``; ``keep`` is called with every file that is written.
     """
 
     def __init__(
@@ -42,11 +45,14 @@ class Evaluator:
         every: Sequence[str],
         folder: Path,
         progress: Progress = silent,
+        keep: Callable[[Path], object] = lambda file: None,
+        kept: Callable[[Path], bool] = lambda file: True,
     ) -> None:
         self.trainer, self.sets, self.every = trainer, sets, tuple(every)
         self.folder, self.progress = folder, progress
+        self.keep, self.kept = keep, kept
         self.tokens_per_batch = TOKENS_PER_BATCH
-        self.found = read_evaluations(folder)
+        self.found = read_evaluations(folder, kept)
         trainer.accelerator.wait_for_everyone()
 
     def at(self, step: int, *, is_end: bool = False) -> dict[str, Losses]:
@@ -56,7 +62,7 @@ class Evaluator:
         if missing := [name for name in names if name not in known]:
             self.found[step] = {**known, **{name: self.losses(name) for name in missing}}
             if self.trainer.is_world_process_zero():
-                write_evaluation(self.folder, step, self.found[step])
+                self.keep(write_evaluation(self.folder, step, self.found[step]))
         return self.found[step]
 
     def losses(self, name: str) -> Losses:
@@ -156,17 +162,33 @@ def write_evaluation(folder: Path, step: int, losses: Mapping[str, Losses]) -> P
     return write_atomically(folder / f"step-{step:06d}.npz", buffer.getvalue())
 
 
-def read_evaluations(folder: Path) -> dict[int, dict[str, Losses]]:
-    """Every evaluation of a run: step, then the set's name."""
+def read_evaluations(
+    folder: Path, kept: Callable[[Path], bool] = lambda file: True
+) -> dict[int, dict[str, Losses]]:
+    """Every evaluation of a run that is ``kept``: step, then the set's name.
+
+    Raises Damaged for a file that cannot be read.
+    """
     evaluations = {}
-    for file in sorted(folder.glob("step-*.npz")):
-        with np.load(file, allow_pickle=False) as arrays:
+    for file in filter(kept, sorted(folder.glob("step-*.npz"))):
+        arrays = read_arrays(file)
+        with as_written(arrays, file, remedy=AGAIN):
             names = dict.fromkeys(key.rpartition("/")[0] for key in arrays)
             evaluations[int(file.stem.rpartition("-")[2])] = {
                 name: Losses(arrays[f"{name}/token_sum"], arrays[f"{name}/token_count"])
                 for name in names
             }
     return evaluations
+
+
+def read_arrays(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of an npz file of a run. Raises Damaged where it cannot be read."""
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception as error:  # a damaged archive makes anything of its reader
+        what = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Damaged(f"cannot be read: {what}.", remedy=AGAIN, file=file) from error
 
 
 @contextmanager

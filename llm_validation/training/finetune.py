@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from transformers import PreTrainedModel
 
 from finebound.errors import InputError
 from finebound.progress import Progress, silent
+from finebound.writing import remove
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import Encoded
 from llm_validation.measure.losses import Losses
@@ -29,7 +29,9 @@ from llm_validation.training.callbacks import (
     EvaluationCallback,
     MonitorCallback,
     ProgressCallback,
+    TimedCheckpointCallback,
 )
+from llm_validation.training.checkpoints import discard, last_checkpoint
 from llm_validation.training.checks import check_inputs, encode_checked
 from llm_validation.training.constrained_sft import (
     ConstrainedTokens,
@@ -85,7 +87,7 @@ from llm_validation.training.surroundings import (
     peak_memory,
 )
 from llm_validation.training.terms import AlignmentPair, Penalty
-from llm_validation.training.trainer import ConstraintTrainer, checkpoints
+from llm_validation.training.trainer import PARTIAL, ConstraintTrainer
 from llm_validation.training.weights import finished_run, save_weights
 
 Visit: TypeAlias = Callable[[LoadedModel, int], None]
@@ -216,14 +218,18 @@ class _Work:
         streams = Streams(task, proxy)
         if isinstance(plan.strategy, BiState):
             streams = AlternatingStreams(task, proxy, states=plan.strategy)
+        timed = (
+            [TimedCheckpointCallback(plan.checkpoint_seconds)] if plan.checkpoint_seconds else []
+        )
         self.trainer = trainer = ConstraintTrainer(
             self.model,
             plan,
             streams,
             pad_id=pad_id,
             checkpoints=self.run.checkpoints,
-            callbacks=[self.constraint],
+            callbacks=[self.constraint, *timed],
             collate=collate,
+            of=sha256_of(self.run.identity),
         )
         decayed = trainer.get_decay_parameter_names(self.model) if plan.weight_decay else ()
         self.budget = optimiser_budget(self.model, plan, decayed=decayed)
@@ -234,6 +240,8 @@ class _Work:
             every=list(self.encoded) if plan.training_sets_at == "all" else held_out,
             folder=self.run.evaluations,
             progress=progress,
+            keep=self.run.keep,
+            kept=self.run.has,
         )
         start = self.evaluator.at(0)
         reference = Reference(trainer, self.evaluator, self.run.folder / REFERENCE)
@@ -319,8 +327,12 @@ class _Work:
 
     def train(self) -> None:
         """All steps, from the last whole checkpoint if there is one."""
-        whole = checkpoints(self.run.checkpoints)
-        self.trainer.train(resume_from_checkpoint=str(whole[-1]) if whole else None)
+        whole, faults = last_checkpoint(self.run.checkpoints, of=self.trainer.of)
+        self.trainer.accelerator.wait_for_everyone()
+        if self.run.main:
+            discard(faults, instead=whole)
+            remove(self.run.checkpoints / PARTIAL)
+        self.trainer.train(resume_from_checkpoint=None if whole is None else str(whole))
 
     def finish(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Measure the end, write weights and record; the checkpoints are no longer needed."""
@@ -354,9 +366,9 @@ class _Work:
             "seconds_of_last_start": time.perf_counter() - self.started,
             "peak_memory_bytes": peak_memory(),
         }
-        self.run.set_status("done", result=result)
+        self.run.finish(result)
         if self.run.main:
-            shutil.rmtree(self.run.checkpoints, ignore_errors=True)
+            remove(self.run.checkpoints)
         return self.run.document, steps
 
     def _objective(

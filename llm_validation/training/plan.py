@@ -26,6 +26,8 @@ from llm_validation.training.strategies import (
 from theory.strategy import Hybrid, LossConstraint
 from theory.strategy import Strategy as HardStrategy
 
+CHECKPOINT_SECONDS = 60.0
+
 
 @dataclass(frozen=True)
 class Dpo:
@@ -90,7 +92,9 @@ class TrainingPlan:
     ``clip`` is the largest gradient norm (None: none). ``epsilon`` of a
     loss constraint is the rise of the proxy's loss above its value at the start, enforced by
     dual ascent: lambda starts at ``dual_start`` and moves by ``dual_rate`` times the violation
-    (nats per token) of each step. ``objective`` None is supervised fine-tuning on the task's
+    (nats per token) of each step. A checkpoint is saved after every ``checkpoint_every`` steps and
+    after every ``checkpoint_seconds`` (0: never): so much work is lost with a killed process.
+    ``objective`` None is supervised fine-tuning on the task's
     answers. Raises InputError for settings that contradict each other.
     """
 
@@ -115,6 +119,7 @@ class TrainingPlan:
     seed: int = 0
     early_stopping: EarlyStopping | None = None
     checkpoint_every: int = 100
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
     evaluate_at: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     training_sets_at: Literal["ends", "all"] = "ends"
     dual_start: float = 1.0
@@ -142,7 +147,7 @@ class TrainingPlan:
                 f"{name} is {value}.",
                 "Give a number greater than 0.",
             )
-        for name in ("weight_decay", "dual_start"):
+        for name in ("weight_decay", "dual_start", "checkpoint_seconds"):
             value = getattr(self, name)
             check(
                 is_number(value) and 0 <= value < math.inf,
@@ -317,6 +322,9 @@ class TrainingPlan:
         objective = plain.pop("objective")
         if objective is not None:
             plain["objective"] = {"kind": "dpo", **dataclasses.asdict(objective)}
+        # Likewise, and it changes no number.
+        if plain["checkpoint_seconds"] == CHECKPOINT_SECONDS:
+            del plain["checkpoint_seconds"]
         if self.early_stopping is not None:
             plain["early_stopping"] = dataclasses.asdict(self.early_stopping)
         return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -12,12 +13,23 @@ from typing import Any
 
 import numpy as np
 
-from finebound.errors import InputError
+from finebound.errors import InputError, tell
+from finebound.integrity import (
+    FILES,
+    Damaged,
+    as_written,
+    changed,
+    hashes_of,
+    read_record,
+    require_unchanged,
+    sealed,
+)
 from finebound.records import manifest, require_folder, to_json, write_atomically
+from finebound.writing import remove
 from llm_validation.data.dataset import Dataset
 from llm_validation.measure.losses import Losses
 from llm_validation.models.loading import LoadedModel
-from llm_validation.training.evaluation import read_evaluations
+from llm_validation.training.evaluation import AGAIN, read_evaluations
 from llm_validation.training.methods import base_of
 from llm_validation.training.plan import TrainingPlan, plan_from_dict
 from llm_validation.training.precision import Precision
@@ -27,6 +39,8 @@ RUN, STEPS, EVALUATIONS, CHECKPOINTS = "run.json", "steps.json", "evaluations", 
 ADAPTER, WEIGHTS = "adapter", "weights"
 TRAIN_TASK, TRAIN_PROXY, TRAIN_REJECTED = "train/task", "train/proxy", "train/rejected"
 REFERENCE = "reference"
+OF_A_RUN = (STEPS, EVALUATIONS, REFERENCE, ADAPTER, WEIGHTS)
+"""Files and folders that a fine-tune leaves beside its record."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,15 +110,19 @@ def read_run(folder: str | Path) -> FinetuneRun:
     if document is None or document["status"] != "done":
         status = "there is no run" if document is None else f"the run is {document['status']}"
         raise InputError(f"{status} in this folder.", remedy="Start or resume it.", file=folder)
-    columns = json.loads((folder / STEPS).read_text(encoding="utf-8"))
-    steps = {name: np.array(values, dtype=np.float64) for name, values in columns.items()}
-    return FinetuneRun(
-        folder=folder,
-        plan=_plan_used(document),
-        document=document,
-        steps=steps,
-        evaluations=read_evaluations(folder / EVALUATIONS),
-    )
+    require_unchanged(folder, document.get(FILES, {}), remedy=AGAIN)
+    columns = read_record(folder / STEPS, remedy=AGAIN)
+    evaluations = read_evaluations(folder / EVALUATIONS)
+    with as_written(document, folder / RUN, remedy=AGAIN):
+        steps = {name: np.array(values, dtype=np.float64) for name, values in columns.items()}
+        plan = _plan_used(document)
+        run = FinetuneRun(folder, plan, document, steps, evaluations)
+        absent = {0, run.steps_done} - evaluations.keys()
+    if absent:
+        raise Damaged(
+            f"there are no losses of step {min(absent)}.", remedy=AGAIN, file=folder / EVALUATIONS
+        )
+    return run
 
 
 def _plan_used(document: Mapping[str, Any]) -> TrainingPlan:
@@ -157,7 +175,10 @@ class RunFolder:
                 remedy="Give another folder, or the configuration in its run.json to go on there.",
                 file=self.folder,
             )
-        self.document: dict[str, Any] = found or {"status": "new", "identity": identity}
+        if found is not None and (told := changed(self.folder, found.get(FILES, {}))):
+            self._start_over(told[0])
+            found = None
+        self.document: dict[str, Any] = found or {"status": "new", "identity": identity, FILES: {}}
 
     @property
     def is_new(self) -> bool:
@@ -208,13 +229,45 @@ class RunFolder:
                 seed=plan.seed,
             ),
         }
+        if self.is_new and self.main:
+            self.document[FILES] = hashes_of(self.folder, [EVALUATIONS])
         self.set_status("running")
+
+    def _start_over(self, why: str) -> None:
+        """Remove what a run left whose files are not those that it wrote."""
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise Damaged(f"{why}: damaged, or of another run.", remedy=AGAIN, file=self.folder)
+        tell(f"{self.folder}: {why}: damaged, or of another run. The run is made again.")
+        for name in (CHECKPOINTS, *OF_A_RUN):
+            remove(self.folder / name)
+
+    def has(self, file: Path) -> bool:
+        """Whether the run has written the file; of a record without hashes all is believed."""
+        files = self.document.get(FILES)
+        return files is None or file.relative_to(self.folder).as_posix() in files
+
+    def keep(self, *files: Path) -> None:
+        """Add hashes of what the run has written to its record."""
+        if self.main:
+            names = [file.relative_to(self.folder).as_posix() for file in files]
+            found = self.document.get(FILES) or {}
+            self.document[FILES] = found | hashes_of(self.folder, names)
+            self._write()
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Write that the run is done, what came out, and the hashes of all that it left."""
+        if self.main:
+            self.document[FILES] = hashes_of(self.folder, OF_A_RUN)
+        self.set_status("done", result=result)
+
+    def _write(self) -> None:
+        write_atomically(self.folder / RUN, to_json(sealed(self.document)) + "\n")
 
     def set_status(self, status: str, *, error: str | None = None, **more: Any) -> None:
         """Write the status: running, done, failed, cancelled or out of memory."""
         self.document |= {"status": status, "error": error, **more}
         if self.main:
-            write_atomically(self.folder / RUN, to_json(self.document) + "\n")
+            self._write()
 
     def give_up(self, status: str, error: BaseException) -> None:
         """``set_status`` where the disk may be full: the error itself matters more."""
@@ -250,12 +303,10 @@ def _read_document(folder: Path) -> dict[str, Any] | None:
             )
         return None
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = read_record(file, remedy=AGAIN)
         return document if document["status"] and document["identity"] else None
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            "the run's record cannot be read.", remedy="Give another folder.", file=file
-        ) from error
+    except KeyError as error:
+        raise Damaged("the run's record lacks its status.", remedy=AGAIN, file=file) from error
 
 
 def _differences(old: Any, new: Any, path: str = "") -> list[str]:

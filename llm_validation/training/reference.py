@@ -31,23 +31,24 @@ class Reference:
         """Row losses of every set; ``start`` are those with what the method puts in place."""
         if not self.trainer.plan.method.virtual_tokens:
             return start
-        if found := read_evaluations(self.folder).get(0):
+        if found := read_evaluations(self.folder, self.evaluator.kept).get(0):
             return found
         with self._alone():
             found = {name: self.evaluator.losses(name) for name in self.evaluator.sets}
         if self.trainer.is_world_process_zero():
-            write_evaluation(self.folder, 0, found)
+            self.evaluator.keep(write_evaluation(self.folder, 0, found))
         return found
 
     def task_tokens(self) -> list[np.ndarray]:
         """The losses of every task row's supervised tokens, nats ``[tokens]``."""
         file = self.folder / _TOKENS
-        if (found := read_token_losses(file)) is not None:
+        if self.evaluator.kept(file) and (found := read_token_losses(file)) is not None:
             return found
         with self._alone():
             found = self.evaluator.token_losses(TRAIN_TASK)
         if self.trainer.is_world_process_zero():
             write_token_losses(file, found)
+            self.evaluator.keep(file)
         return found
 
     @contextmanager

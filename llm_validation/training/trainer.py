@@ -10,9 +10,8 @@ from __future__ import annotations
 import gc
 import math
 import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,10 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from finebound.errors import InputError
-from finebound.records import cannot_write
+from finebound.writing import as_disk_error, cannot_write, remove, sync_folder, sync_tree
 from llm_validation.models.virtual_tokens import virtual_tokens
 from llm_validation.training.alternation import ProximalTerm
+from llm_validation.training.checkpoints import checkpoints, seal_checkpoint
 from llm_validation.training.plan import TrainingPlan
 from llm_validation.training.streams import (
     PROXY,
@@ -40,7 +40,7 @@ from llm_validation.training.streams import (
 from llm_validation.training.terms import Penalty, TaskLoss
 
 _KEPT_CHECKPOINTS = 2
-_PARTIAL = ".partial"
+PARTIAL = ".partial"
 _TRAINED = "trained.safetensors"
 
 
@@ -80,8 +80,9 @@ class ConstraintTrainer(Trainer):
     step, over all micro-batches and processes; how a step is cut changes only rounding. A
     ``task_loss`` takes the place of the task's; a step of proxy rows alone has them at weight 1.
     ``lam`` may be changed between steps. Every step leaves one entry with ``objective`` in
-    ``state.log_history``. Raises InputError for a loss or gradient that is not finite, for a step
-    that does not fit into memory row by row, and for a checkpoint that cannot be written.
+    ``state.log_history``. Checkpoints are of the run ``of``. Raises InputError for a loss or
+    gradient that is not finite, for a step that does not fit into memory row by row, and for a
+    checkpoint that cannot be written.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class ConstraintTrainer(Trainer):
         penalty: Penalty | None = None,
         callbacks: list[TrainerCallback] | None = None,
         collate: Collate = collate_rows,
+        of: str = "",
     ) -> None:
         sgd = {"lr": plan.learning_rate, "momentum": plan.momentum}
         adamw = {"lr": plan.learning_rate, "betas": plan.betas}
@@ -110,7 +112,7 @@ class ConstraintTrainer(Trainer):
         self.loss_is_scaled_for_ga = True
         self.plan, self.streams, self.penalty = plan, streams, penalty
         self.task_loss: TaskLoss | None = None
-        self.pad_id, self.collate = pad_id, collate
+        self.pad_id, self.collate, self.of = pad_id, collate, of
         self.lam = plan.lam
         self.micro_batches = plan.gradient_accumulation
         self.step_record: dict[str, float] = {}
@@ -279,26 +281,28 @@ class ConstraintTrainer(Trainer):
         super().log(logs, start_time)
 
     def _get_output_dir(self, trial: Any) -> str:
-        return str(Path(self.args.output_dir) / _PARTIAL)
+        return str(Path(self.args.output_dir) / PARTIAL)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Write beside, then rename: a checkpoint that has its name is whole."""
         folder = Path(self.args.output_dir)
         name = f"checkpoint-{self.state.global_step}"
-        with disk_errors(folder, folder / _PARTIAL):
+        with disk_errors(folder, folder / PARTIAL):
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
-                shutil.rmtree(folder / name, ignore_errors=True)
+                remove(folder / name)
                 if virtual_tokens(self.model):
                     # An adapter's file holds the virtual tokens and not what makes them.
-                    save_file(_trained(self.model), folder / _PARTIAL / name / _TRAINED)
+                    save_file(_trained(self.model), folder / PARTIAL / name / _TRAINED)
                 if isinstance(self.penalty, ProximalTerm):
-                    self.penalty.save(folder / _PARTIAL / name)
-                _flush(folder / _PARTIAL / name)
-                os.replace(folder / _PARTIAL / name, folder / name)
+                    self.penalty.save(folder / PARTIAL / name)
+                seal_checkpoint(folder / PARTIAL / name, of=self.of)
+                sync_tree(folder / PARTIAL / name)
+                os.replace(folder / PARTIAL / name, folder / name)
+                sync_folder(folder)
                 for old in checkpoints(folder)[:-_KEPT_CHECKPOINTS]:
-                    shutil.rmtree(old, ignore_errors=True)
+                    remove(old)
             self.accelerator.wait_for_everyone()
 
     def _load_from_checkpoint(
@@ -321,41 +325,17 @@ def _trained(model: nn.Module) -> dict[str, Tensor]:
     return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """The whole checkpoints of a run, oldest first."""
-    found = [p for p in folder.glob("checkpoint-*") if p.name.rpartition("-")[2].isdigit()]
-    return sorted(found, key=lambda p: int(p.name.rpartition("-")[2]))
-
-
 @contextmanager
 def disk_errors(folder: Path, partial: Path) -> Iterator[None]:
     """A disk that is full in the middle of a write leaves what was there before, nothing else."""
-    from safetensors import SafetensorError
-
     try:
         yield
-    except (OSError, SafetensorError, RuntimeError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        disk = _as_disk_error(error)
+    except Exception as error:
+        disk = as_disk_error(error)
         if disk is None:
             raise
+        remove(partial)
         raise cannot_write(folder, disk) from error
-
-
-def _as_disk_error(error: Exception) -> OSError | None:
-    """The failed write behind torch's and safetensors' own error types; None for other errors."""
-    if isinstance(error, OSError):
-        return error
-    text = str(error)
-    marks = ("No space left", "os error", "PytorchStreamWriter", "unexpected pos", "File too large")
-    return OSError(text.splitlines()[0]) if any(mark in text for mark in marks) else None
-
-
-def _flush(folder: Path) -> None:
-    for file in folder.iterdir():
-        if file.is_file():
-            with suppress(OSError), file.open("rb") as stream:
-                os.fsync(stream.fileno())
 
 
 def _diverged(what: str, value: float, step: int) -> InputError:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 
 from peft import PeftModel
 
+from finebound.writing import remove, sync_folder, sync_tree
 from llm_validation.models.adapters import load_adapter
 from llm_validation.models.loading import LoadedModel, load_model
 from llm_validation.models.quantisation import quantise, write_note
@@ -28,7 +28,7 @@ def save_weights(trainer: ConstraintTrainer, run: RunFolder, source: LoadedModel
     name = ADAPTER if isinstance(trainer.model, PeftModel) else WEIGHTS
     partial = run.folder / f".{name}.partial"
     if run.main:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove(partial)
     trainer.accelerator.wait_for_everyone()
     with disk_errors(run.folder, partial):
         trainer.save_model(str(partial))
@@ -39,9 +39,11 @@ def save_weights(trainer: ConstraintTrainer, run: RunFolder, source: LoadedModel
                 source.tokenizer.save_pretrained(partial)
             if (how := base_of(plan.method, plan.precision)) is not None:
                 write_note(partial, how)
+            sync_tree(partial)
             final = run.folder / name
-            shutil.rmtree(final, ignore_errors=True)
+            remove(final)
             partial.rename(final)
+            sync_folder(run.folder)
 
 
 def finished_run(run: RunFolder, model: LoadedModel) -> FinetuneRun:
