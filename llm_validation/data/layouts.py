@@ -469,29 +469,31 @@ def _finish(
     if last < 0:
         mark = unlearnt[len(messages) - 1]
         raise MarkedRowError(f"{mark!r} marks every answer as not to be learnt")
-    fields = {place: dict(found) for place, found in turns.fields.items() if place <= last}
-    response = turns.text(last)
-    if response != messages[last][1]:
-        fields[last]["content"] = messages[last][1]
-    before = tuple(messages[:last])
-    if not any(role == "user" for role, _ in before):
+    before, response = tuple(messages[:last]), messages[last][1]
+    texts = [content for _, content in before]
+    fields: tuple[tuple[int, str], ...] = ()
+    if turns.fields:
+        texts, response = [turns.text(place) for place in range(last)], turns.text(last)
+        found = {place: dict(had) for place, had in turns.fields.items() if place <= last}
+        if response != messages[last][1]:
+            found[last]["content"] = messages[last][1]
+        fields = tuple((place, to_json(had, "a turn")) for place, had in sorted(found.items()))
+    if "user" not in (role for role, _ in before):
         raise BadRowError("no user turn comes before the answer.", "Add the user's turn.")
-    tools = _tools(row, around)
-    texts = [turns.text(place) for place in range(last)]
+    if all(is_missing(content) for role, content in before if role != "system"):
+        raise UnusableRowError("the prompt is empty")
+    tools = _tools(row, around) if around.tools else None
     if tools is not None:
         texts.insert(0, tools)
-    prompt = texts[0] if len(texts) == 1 else "\n".join(texts)
-    if not any(content.strip() for role, content in before if role != "system"):
-        raise UnusableRowError("the prompt is empty")
     example = Example(
-        prompt,
+        texts[0] if len(texts) == 1 else "\n".join(texts),
         filled(response, f"the last turn of {column!r}"),
         before,
         rejected,
         _category(row.get("category")),
         origin,
         tools,
-        tuple((place, to_json(found, "a turn")) for place, found in sorted(fields.items())),
+        fields,
         tuple(place for place in unlearnt if place < last),
     )
     return Read((example,), tuple(turns.unread), joined, last < len(messages) - 1)

@@ -48,13 +48,14 @@ class _Seen:
     """What one unread column holds: how many cells are filled, and those that are texts."""
 
     file: str
+    of_prompt: bool
+    of_answer: bool
     row: int = 0
     filled: int = 0
     texts: int = 0
     characters: int = 0
     example: str = ""
     kinds: set[int] = field(default_factory=set)
-    words: int = 0
     kinds_of_words: set[int] = field(default_factory=set)
     frames: set[int] = field(default_factory=set)
     booleans: list[int] = field(default_factory=lambda: [0, 0])
@@ -78,15 +79,19 @@ class UnreadColumns:
         seen.filled += 1
         if len(self._prompts) < _MOST_KEPT:
             self._prompts.add(hash(example.prompt))
-        named = _plain_name(column)
-        parts = [value] if isinstance(value, str) else list(_texts(value))
-        texts = [part for part in parts if _is_text(part)]
-        if not texts and named not in _PROMPT_LIKE | _ANSWER_LIKE:
-            if len(parts) == 1 and _WORDS.fullmatch(parts[0].strip()):
-                self._take_words(seen, parts[0], origin, example)
-            return
+        named = seen.of_prompt or seen.of_answer
+        if isinstance(value, str):
+            if not named and not _is_text(value):
+                self._take_words(seen, value.strip(), origin, example)
+                return
+            parts = texts = [value]
+        else:
+            parts = list(_texts(value))
+            texts = [part for part in parts if _is_text(part)]
+            if not texts and not named:
+                return
         # What is asked may be quoted in the answer, and is not read for that.
-        apart = named in _PROMPT_LIKE and isinstance(value, str)
+        apart = seen.of_prompt and isinstance(value, str)
         if parts and all(_within(part.strip(), example, apart) for part in texts or parts):
             return
         cell = "\n".join(parts).strip()
@@ -105,13 +110,13 @@ class UnreadColumns:
     def _take_words(
         self, seen: _Seen, cell: str, origin: tuple[str, int], example: Example
     ) -> None:
-        if cell.strip() in example.prompt:
+        kinds = seen.kinds_of_words
+        if len(kinds) >= _MOST_KEPT or hash(cell) in kinds:
             return
-        seen.words += 1
-        if len(seen.kinds_of_words) < _MOST_KEPT:
-            seen.kinds_of_words.add(hash(cell))
-        if seen.words == 1 and not seen.texts:
-            seen.row, seen.example = origin[1], cell
+        if _WORDS.fullmatch(cell) and cell not in example.prompt:
+            kinds.add(hash(cell))
+            if len(kinds) == 1 and not seen.texts:
+                seen.row, seen.example = origin[1], cell
 
     def refuse(self) -> None:
         """Raises InputError naming every column seen so far that looks like text of the prompt."""
@@ -147,7 +152,7 @@ class UnreadColumns:
         return column in self._seen
 
     def _is_prompt(self, column: str, seen: _Seen) -> bool:
-        if seen.texts and _plain_name(column) in _PROMPT_LIKE | _ANSWER_LIKE:
+        if seen.texts and (seen.of_prompt or seen.of_answer):
             return True
         if seen.texts and seen.texts >= _SHARE_OF_TEXTS * seen.filled:
             if len(seen.kinds) == 1:
@@ -162,7 +167,10 @@ class UnreadColumns:
     def _of(self, column: str, origin: tuple[str, int]) -> _Seen:
         seen = self._seen.get(column)
         if seen is None:
-            seen = self._seen[column] = _Seen(origin[0])
+            # Of a turn's key, "messages.hint", the key is the name.
+            name = column.rpartition(".")[2].strip().lower()
+            seen = _Seen(origin[0], name in _PROMPT_LIKE, name in _ANSWER_LIKE)
+            self._seen[column] = seen
         return seen
 
 
@@ -186,10 +194,6 @@ def _within(cell: str, example: Example, in_prompt: bool) -> bool:
     if cell in example.prompt or in_prompt:
         return cell in example.prompt
     return cell in example.response or (example.rejected is not None and cell in example.rejected)
-
-
-def _plain_name(column: str) -> str:
-    return column.rpartition(".")[2].strip().lower()
 
 
 def _frame(cell: str, example: Example) -> str | None:
