@@ -33,8 +33,11 @@ class Options:
 
     Two methods: Wilcoxon's signed-rank test. Three or more: Friedman's with Kendall's W, and
     Wilcoxon's of every pair with Bonferroni's correction. Effect r = |z| / sqrt(n), n the number of
-    pairs that differ, named after Sawilowsky. Intervals: 95 % over items and seeds. BBQ: ambiguous
-    and disambiguated contexts apart, with the bias of each and where it turned its sign.
+    pairs that differ, named after Sawilowsky. Intervals: 95 % over items and seeds, of few items or
+    of items that are all alike as wide as their number allows. A sentence says of each method
+    whether it differs from the base beyond chance (interval and corrected test) or is undecided.
+    BBQ: ambiguous and disambiguated contexts apart, with the bias of each and where it turned its
+    sign.
 
     Example: finebound compare base/bbq.json lora/bbq.json ia3/bbq.json --base base --out tables
     """
@@ -292,6 +295,8 @@ def _print(comparison: Comparison, flips: Sequence[BiasChange], console: Console
             console.print(drawn)
         if left:
             console.print(f"({left} more rows in {table.name}.md with --out)")
+    for line in (*comparison.sentences(decided=True), *comparison.sentences(decided=False)):
+        console.print(Text(line), soft_wrap=True)
     failed = {method.label: method.failed for method in comparison.methods if method.failed}
     for label, count in failed.items():
         console.print(f"{label}: {count} items have no score (failed or unreadable)")

@@ -10,7 +10,6 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
 
 from finebound.errors import InputError
 from finebound.records import spawn_seed
@@ -24,6 +23,7 @@ from llm_validation.evaluation.statistics.correlation import correlation
 from llm_validation.evaluation.statistics.intervals import (
     difference_over_items_and_seeds,
     mean_over_items_and_seeds,
+    paired_shares,
     wilson,
 )
 from llm_validation.evaluation.statistics.results import EvaluationResult
@@ -202,13 +202,7 @@ def paired_difference(
     new, old = np.array(pairs, dtype=np.float64).T
     if not is_share:
         return difference_over_items_and_seeds([new], [old], rng=rng, level=LEVEL)
-    n = len(pairs)
-    rose, fell = float((new > old).sum()), float((new < old).sum())
-    p, q = (rose + 1.0) / (n + 2.0), (fell + 1.0) / (n + 2.0)
-    half = stats.norm.ppf(0.5 + LEVEL / 2.0) * np.sqrt((p + q - (p - q) ** 2) / (n + 2.0))
-    estimate = (rose - fell) / n
-    low, high = max(p - q - half, -1.0), min(p - q + half, 1.0)
-    return Interval(estimate, float(min(low, estimate)), float(max(high, estimate)))
+    return paired_shares(new, old, level=LEVEL)
 
 
 def _as_json(interval: Interval) -> dict[str, Any]:

@@ -244,3 +244,19 @@ def test_bad_input_is_one_paragraph(capsys, tmp_path, monkeypatch, records, case
     assert message in err
     assert "Traceback" not in err
     assert not (tmp_path / "tables").exists()
+
+
+def test_six_items_are_told_to_be_too_few(capsys, tmp_path):
+    for label in ("base", "=lora\x1b[31m"):
+        items = tuple(ScoredItem(str(i), None, float(i % 2)) for i in range(6))
+        record = EvaluationResult("refusal", label, "share", items, is_share=True)
+        write_result(record, tmp_path / label[:5].strip("="), manifest={})
+    out = tmp_path / "out"
+    code, printed, _ = run(capsys, tmp_path / "base", tmp_path / "lora", "--out", out)
+    assert code == 0
+    words = " ".join(printed.split())
+    assert "0.000 [0.000, 0.000]" not in words
+    assert "=lora and base are undecided over 6 items (no item differs; n = 6 is small)" in words
+    assert "\x1b" not in printed
+    assert json.loads((out / "compare.json").read_text())["comparisons"][0]["headline"] == ""
+    assert (out / "refusal_differences.csv").read_text().startswith("category,'=lora,")

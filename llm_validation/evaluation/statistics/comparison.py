@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -10,9 +10,13 @@ import numpy as np
 
 from finebound.errors import InputError
 from finebound.records import spawn_seed
+from llm_validation.evaluation.statistics.headline import FEWEST_PAIRS, decides, sentence
 from llm_validation.evaluation.statistics.intervals import (
+    FEW_SHARES,
     difference_over_items_and_seeds,
     mean_over_items_and_seeds,
+    no_narrower,
+    paired_shares,
     wilson,
 )
 from llm_validation.evaluation.statistics.paired import (
@@ -44,6 +48,8 @@ class Method:
 
     ``overall`` is over the items that every tested method has, ``categories`` over those of a
     category. A method behind ``failed_gates`` is shown, and not ``tested`` unless asked for.
+    ``decided``: whether its difference to the base is beyond chance; None for the base and for
+    what is not tested.
     """
 
     label: str
@@ -53,6 +59,7 @@ class Method:
     categories: Mapping[str, Cell]
     failed_gates: tuple[str, ...] = ()
     tested: bool = True
+    decided: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,25 @@ class Comparison:
     notes: tuple[str, ...] = ()
     condition: str | None = None
 
+    def test(self, label: str) -> SignedRank | None:
+        """The test of a method beside the base, None where there is none."""
+        both = {label, self.base}
+        return next((pair for pair in self.pairs if {pair.first, pair.second} == both), None)
+
+    def sentences(self, *, decided: bool) -> list[str]:
+        """What is decided of the tested methods beside the base, or what is not."""
+        return [
+            sentence(
+                method.label,
+                self.base,
+                method.overall.difference,
+                self.test(method.label),
+                items=self.items,
+            )
+            for method in self.methods
+            if method.decided is decided and method.overall.difference is not None
+        ]
+
     def as_json(self) -> dict[str, Any]:
         """One entry of ``comparisons`` in ``compare.json``."""
         return {
@@ -94,6 +120,7 @@ class Comparison:
                     "failed": method.failed,
                     "failed_gates": list(method.failed_gates),
                     "tested": method.tested,
+                    "decided": method.decided,
                     **_cell_json(method.overall),
                     "categories": {
                         name: _cell_json(cell) for name, cell in method.categories.items()
@@ -104,6 +131,8 @@ class Comparison:
             "normality": self.normality and asdict(self.normality),
             "friedman": self.omnibus and asdict(self.omnibus),
             "pairs": [asdict(pair) for pair in self.pairs],
+            "headline": " ".join(self.sentences(decided=True)),
+            "undecided": self.sentences(decided=False),
             "notes": list(self.notes),
         }
 
@@ -167,7 +196,15 @@ def compare(
     paired = [pair for pair, keep in zip(categories.items(), scored, strict=True) if keep]
     methods = tuple(
         replace(
-            _method(label, labels[label], kept[label], kept[base], paired, seed, label == base),
+            _method(
+                label,
+                labels[label],
+                kept[label],
+                None if label == base else kept[base],
+                paired,
+                seed,
+                span=1.0 if results[0].is_share else _span(kept.values()),
+            ),
             failed_gates=gates[label],
             tested=label in tested,
         )
@@ -177,6 +214,15 @@ def compare(
     items = int(scored.sum())
     testable = items > 1 and len(columns) > 1
     stacked = np.stack(list(columns.values()), axis=1) if testable else None
+    pairs = tuple(post_hoc(columns)) if testable else ()
+    tests = {pair.second if pair.first == base else pair.first: pair
+             for pair in pairs if base in (pair.first, pair.second)}  # fmt: skip
+    methods = tuple(
+        replace(method, decided=decides(method.overall.difference, tests.get(method.label)))
+        if method.tested and method.label != base and method.overall.difference is not None
+        else method
+        for method in methods
+    )
     return Comparison(
         evaluation=evaluation,
         score_means=results[0].score_means,
@@ -186,7 +232,7 @@ def compare(
         methods=methods,
         normality=None if stacked is None else shapiro(_residuals(stacked)),
         omnibus=None if stacked is None or len(columns) < 3 else friedman(stacked),
-        pairs=tuple(post_hoc(columns)) if testable else (),
+        pairs=pairs,
         notes=(*notes, *_why_untested(items, len(columns))),
         condition=condition,
     )
@@ -201,7 +247,7 @@ def _why_untested(items: int, methods: int) -> list[str]:
         return ["fewer than two methods passed their gates: there is nothing to test"]
     if items == 1:
         return ["a single item is paired: there is nothing to test"]
-    if items < 6:
+    if items < FEWEST_PAIRS:
         return [f"with {items} pairs no two-sided signed-rank test can reach p < 0.05"]
     return []
 
@@ -264,23 +310,23 @@ def _method(
     label: str,
     results: Sequence[EvaluationResult],
     scores: np.ndarray,
-    base: np.ndarray,
+    base: np.ndarray | None,
     paired: Sequence[tuple[str, str | None]],
     seed: int,
-    is_base: bool,
+    *,
+    span: float | None,
 ) -> Method:
     names = [category for _, category in paired]
     own = _own_interval(results, paired[0][0]) if len(paired) == 1 else None
+    is_share = results[0].is_share
 
     def cell(what: str, chosen: np.ndarray) -> Cell:
         rng = np.random.default_rng(spawn_seed(seed, f"{label} {what}"))
-        mean = own or _mean(scores[:, chosen], rng, is_share=results[0].is_share)
+        mean = own or _mean(scores[:, chosen], rng, is_share=is_share, span=span)
         difference = (
             None
-            if is_base
-            else difference_over_items_and_seeds(
-                scores[:, chosen], base[:, chosen], rng=rng, level=LEVEL
-            )
+            if base is None
+            else _difference(scores[:, chosen], base[:, chosen], rng, is_share=is_share, span=span)
         )
         return Cell(int((chosen & has_score).sum()), mean, difference)
 
@@ -311,12 +357,52 @@ def _own_interval(results: Sequence[EvaluationResult], paired: str) -> Interval 
     return None if ends is None else Interval(items[0].score, *ends)
 
 
-def _mean(scores: np.ndarray, rng: np.random.Generator, *, is_share: bool) -> Interval:
+def _span(scores: Iterable[np.ndarray]) -> float | None:
+    """How far apart scores are known to be: their range, or else their size; None without any."""
+    known = np.concatenate([values[~np.isnan(values)] for values in scores])
+    if not known.size:
+        return None
+    return float(np.ptp(known) or np.abs(known).max()) or None
+
+
+def _mean(
+    scores: np.ndarray, rng: np.random.Generator, *, is_share: bool, span: float | None
+) -> Interval:
     """Wilson's interval for a share of one seed, else the bootstrap's."""
     known = scores[~np.isnan(scores)]
     if is_share and len(scores) == 1 and np.isin(known, (0.0, 1.0)).all():
         return wilson(int(known.sum()), known.size, level=LEVEL)
-    return mean_over_items_and_seeds(scores, rng=rng, level=LEVEL)
+    found = mean_over_items_and_seeds(scores, rng=rng, level=LEVEL)
+    found = no_narrower(found, _known_items(scores), span=span, level=LEVEL)
+    return _within(found, 0.0, 1.0) if is_share else found
+
+
+def _difference(
+    scores: np.ndarray,
+    base: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    is_share: bool,
+    span: float | None,
+) -> Interval:
+    """The bootstrap's interval; Bonett and Price's for shares of few items, or of items alike."""
+    found = difference_over_items_and_seeds(scores, base, rng=rng, level=LEVEL)
+    has_both = ~(np.isnan(scores).all(axis=0) | np.isnan(base).all(axis=0))
+    new, old = _over_seeds(scores[:, has_both]), _over_seeds(base[:, has_both])
+    if is_share and new.size and np.isin([new, old], (0.0, 1.0)).all():
+        if new.size < FEW_SHARES or not np.ptp(new - old):
+            return paired_shares(new, old, level=LEVEL)
+        return found
+    found = no_narrower(found, new - old, span=span, level=LEVEL)
+    return _within(found, -1.0, 1.0) if is_share else found
+
+
+def _within(found: Interval, lower: float, upper: float) -> Interval:
+    return Interval(found.estimate, max(found.lower, lower), min(found.upper, upper))
+
+
+def _known_items(scores: np.ndarray) -> np.ndarray:
+    return _over_seeds(scores[:, ~np.isnan(scores).all(axis=0)])
 
 
 def _cell_json(cell: Cell) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Intervals for shares and for means over items and seeds."""
+"""Intervals for shares and for means over items and seeds, honest where the items are few."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from theory.confidence import Interval
+from theory.resampling import interval_of_equals, percentile_interval, resampled_counts
 
 DRAWS = 4000
+FEW, FEW_SHARES = 10, 30
+"""Items below which a percentile bootstrap is too narrow: of any scores, of zeros and ones."""
 
 
 def wilson(successes: int, n: int, *, level: float = 0.95) -> Interval:
@@ -27,6 +30,48 @@ def wilson(successes: int, n: int, *, level: float = 0.95) -> Interval:
     return Interval(share, float(min(found.low, share)), float(max(found.high, share)))
 
 
+def paired_shares(new: ArrayLike, old: ArrayLike, *, level: float = 0.95) -> Interval:
+    """The share that ``new [n]`` is less that of ``old [n]``, zeros and ones of the same n items.
+
+    Items that all stayed the same do not give an interval without width, as a bootstrap would. NaN
+    without items. Source: Bonett & Price 2012.
+    """
+    new, old = np.asarray(new, dtype=np.float64), np.asarray(old, dtype=np.float64)
+    n = new.size
+    if not n:
+        return Interval(float("nan"), -1.0, 1.0)
+    rose, fell = float((new > old).sum()), float((new < old).sum())
+    p, q = (rose + 1.0) / (n + 2.0), (fell + 1.0) / (n + 2.0)
+    half = stats.norm.ppf(0.5 + level / 2.0) * np.sqrt((p + q - (p - q) ** 2) / (n + 2.0))
+    estimate = (rose - fell) / n
+    low, high = max(p - q - half, -1.0), min(p - q + half, 1.0)
+    return Interval(estimate, float(min(low, estimate)), float(max(high, estimate)))
+
+
+def no_narrower(
+    found: Interval, items: ArrayLike, *, span: float | None, level: float = 0.95
+) -> Interval:
+    """A bootstrap's interval for the mean of ``items [n]``, at least as wide as n items allow.
+
+    Of fewer than ten it is widened to Student's, of items that are all alike to what as many equal
+    ones leave open, ``span`` being how far apart two items may be (None: unknown).
+    """
+    items = np.asarray(items, dtype=np.float64)
+    n = items.size
+    if n < 2 or not np.isfinite(found.lower):
+        return found
+    if np.ptp(items) <= 1e-12 * np.abs(items).max():
+        return interval_of_equals(found.estimate, n, span=span, level=level)
+    if n >= FEW:
+        return found
+    half = float(stats.t.ppf(0.5 + level / 2.0, n - 1) * items.std(ddof=1) / np.sqrt(n))
+    return Interval(
+        found.estimate,
+        min(found.lower, found.estimate - half),
+        max(found.upper, found.estimate + half),
+    )
+
+
 def mean_over_items_and_seeds(
     scores: ArrayLike, *, rng: np.random.Generator, level: float = 0.95, draws: int = DRAWS
 ) -> Interval:
@@ -40,8 +85,9 @@ def mean_over_items_and_seeds(
     estimate = _mean(scores)
     if scores.shape[1] < 2 or np.isnan(estimate):
         return Interval(estimate, -np.inf, np.inf)
-    items = _resampled_items(scores.shape[1], rng, draws)
-    return _percentile(estimate, _resampled_means(scores, items, rng), level)
+    items = resampled_counts(scores.shape[1], rng, draws)
+    means = _resampled_means(scores, items, rng)
+    return percentile_interval(estimate, means, level=level, undefined="drop")
 
 
 def difference_over_items_and_seeds(
@@ -67,9 +113,9 @@ def difference_over_items_and_seeds(
     estimate = _mean(scores) - _mean(base)
     if scores.shape[1] < 2:
         return Interval(estimate, -np.inf, np.inf)
-    items = _resampled_items(scores.shape[1], rng, draws)
+    items = resampled_counts(scores.shape[1], rng, draws)
     means = _resampled_means(scores, items, rng) - _resampled_means(base, items, rng)
-    return _percentile(estimate, means, level)
+    return percentile_interval(estimate, means, level=level, undefined="drop")
 
 
 def _scores(scores: ArrayLike) -> np.ndarray:
@@ -83,11 +129,6 @@ def _mean(scores: np.ndarray) -> float:
     """Over all scores that are there; NaN without any."""
     known = ~np.isnan(scores)
     return float(scores[known].mean()) if known.any() else float("nan")
-
-
-def _resampled_items(n: int, rng: np.random.Generator, draws: int) -> np.ndarray:
-    """How often each item is in each resample, ``[draws, n]``."""
-    return rng.multinomial(n, np.full(n, 1.0 / n), size=draws)
 
 
 def _resampled_means(scores: np.ndarray, items: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -105,11 +146,3 @@ def _resampled_means(scores: np.ndarray, items: np.ndarray, rng: np.random.Gener
     number = ((items @ known.T.astype(np.float64)) * chosen).sum(axis=1)
     with np.errstate(invalid="ignore"):
         return total / number
-
-
-def _percentile(estimate: float, means: np.ndarray, level: float) -> Interval:
-    means = means[~np.isnan(means)]  # resamples without any score
-    if not means.size:
-        return Interval(estimate, -np.inf, np.inf)
-    low, high = np.quantile(means, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
-    return Interval(estimate, float(low), float(high))

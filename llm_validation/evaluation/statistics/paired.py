@@ -73,21 +73,22 @@ def signed_rank(
 ) -> SignedRank:
     """Wilcoxon's two-sided signed-rank test that ``differences [n]`` are symmetric about 0.
 
-    Zero differences are dropped; scipy's choice between the exact and the normal distribution. If
-    no difference is left, p is 1 and the effect 0. ``tests`` is the size of the Bonferroni family.
-    Raises ValueError for differences that are not finite.
+    Zero differences are dropped before scipy chooses between the exact and the normal distribution:
+    six differences among many zeros are few. If none is left, p is 1 and the effect 0. ``tests`` is
+    the size of the Bonferroni family. Raises ValueError for differences that are not finite.
     """
     differences = np.asarray(differences, dtype=np.float64)
     if differences.ndim != 1 or not differences.size or not np.isfinite(differences).all():
         raise ValueError("paired differences must be finite, one for each pair")
-    nonzero = int(np.count_nonzero(differences))
+    others = differences[differences != 0.0]
+    nonzero = others.size
     statistic, p, z = 0.0, 1.0, 0.0
     if nonzero:
         with warnings.catch_warnings():
             # Few pairs: scipy warns, and n_nonzero says so.
             warnings.simplefilter("ignore")
-            found = stats.wilcoxon(differences, zero_method="wilcox")
-            normal = stats.wilcoxon(differences, zero_method="wilcox", method="asymptotic")
+            found = stats.wilcoxon(others)
+            normal = stats.wilcoxon(others, method="asymptotic")
         statistic, p = float(found.statistic), float(found.pvalue)
         z = 0.0 if np.isnan(normal.zstatistic) else float(normal.zstatistic)
     effect = abs(z) / np.sqrt(nonzero) if nonzero else 0.0

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from finebound.output import printable
+from llm_validation.evaluation.statistics.cells import Value, csv_cells, csv_text, shown
 from llm_validation.evaluation.statistics.comparison import Cell, Comparison
+from llm_validation.evaluation.statistics.headline import ALPHA
 from theory.confidence import Interval
 
 DAGGER = "\N{DAGGER}"
-Value = str | float | int | Interval | None
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -74,12 +75,13 @@ class Table:
         writer = csv.writer(stream, lineterminator="\n")
         header: list[str] = []
         for name, is_wide in zip(self.columns, wide, strict=True):
+            name = csv_text(name)
             header += [name, f"{name} lower", f"{name} upper"] if is_wide else [name]
         writer.writerow(header)
         for row in self.rows:
             cells: list[object] = []
             for value, is_wide in zip(row, wide, strict=True):
-                cells += _csv_cells(value, is_wide)
+                cells += csv_cells(value, wide=is_wide)
             writer.writerow(cells)
         return stream.getvalue()
 
@@ -151,7 +153,8 @@ def tables_of(comparison: Comparison, *, gates: bool = True) -> list[Table]:
             (*columns, "z", "r", "effect"),
             tuple(
                 (names[p.first], names[p.second], p.n, p.n_nonzero, p.median, p.statistic,
-                 p.p_value, p.p_adjusted, p.z, p.effect, p.band)
+                 p.p_value, p.p_adjusted, p.z, p.effect,
+                 p.band if p.p_adjusted < ALPHA else "undecided")
                 for p in comparison.pairs
             ),
         )
@@ -193,39 +196,8 @@ def _pipes(cells) -> str:
 
 
 def _markdown(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    return printable(text).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
 
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in text.replace("\n", " "))
-
-
-def shown(value: Value) -> str:
-    """A cell for people: three decimals, an interval with its ends."""
-    if isinstance(value, Interval):
-        ends = "" if math.isinf(value.lower) else f" [{_number(value.lower)}, "
-        return _number(value.estimate) + (ends and f"{ends}{_number(value.upper)}]")
-    if isinstance(value, float):
-        return _number(value)
-    return "" if value is None else str(value)
-
-
-def _number(value: float) -> str:
-    if math.isnan(value):
-        return "-"
-    if value and abs(value) < 0.001:
-        return f"{value:.1e}"
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
-
-
-def _csv_cells(value: Value, wide: bool) -> list[object]:
-    if isinstance(value, Interval):
-        return [_exact(x) for x in (value.estimate, value.lower, value.upper)]
-    cells = [_exact(value)]
-    return [*cells, "", ""] if wide else cells
-
-
-def _exact(value: object) -> object:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    return repr(value) if isinstance(value, float) else value
+    return "".join(_LATEX.get(letter, letter) for letter in printable(text).replace("\n", " "))

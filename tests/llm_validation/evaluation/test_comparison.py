@@ -11,10 +11,15 @@ import pytest
 from scipy import stats
 
 from finebound.errors import InputError
+from finebound.records import spawn_seed
 from llm_validation.evaluation.fairness.flips import bias_changes
 from llm_validation.evaluation.fairness.items import Item
 from llm_validation.evaluation.fairness.scores import score
 from llm_validation.evaluation.statistics.comparison import compare
+from llm_validation.evaluation.statistics.intervals import (
+    difference_over_items_and_seeds,
+    mean_over_items_and_seeds,
+)
 from llm_validation.evaluation.statistics.results import (
     EvaluationResult,
     ScoredItem,
@@ -82,7 +87,82 @@ def test_shares_have_wilsons_interval():
     found = compare([result("a", [1.0] * 10, share=True), result("b", [0.0] * 10, share=True)])
     assert found.methods[0].overall.mean.lower == pytest.approx(0.7225, abs=1e-3)
     plain = compare([result("a", [1.0] * 10), result("b", [0.0] * 10)])
-    assert plain.methods[0].overall.mean.lower == 1.0
+    assert plain.methods[0].overall.mean.lower == pytest.approx(0.025**0.1)
+
+
+@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_six_items_that_stay_the_same_do_not_make_a_known_zero(share, seeds):
+    """The bootstrap of equal differences is 0 [0, 0], whatever the number of items."""
+    scores = [1.0, 0.0, 1.0, 1.0, 0.0, 1.0]
+    records = [result("base", scores, share=share)]
+    records += [result("lora", scores, share=share) for _ in range(seeds)]
+    found = compare(records)
+    difference = found.methods[1].overall.difference
+    assert difference.estimate == 0.0
+    assert difference.lower < -0.3
+    assert difference.upper > 0.3
+    assert found.methods[1].decided is False
+    entry = found.as_json()
+    assert entry["headline"] == ""
+    assert "undecided over 6 items (no item differs; n = 6 is small)" in entry["undecided"][0]
+    told = tables_of(found)[1].markdown()
+    assert "0.000 [0.000, 0.000]" not in told
+
+
+def test_equal_scores_of_no_known_scale_have_no_interval():
+    found = compare([result("base", [0.0] * 6), result("lora", [0.0] * 6)])
+    assert found.methods[1].overall.difference == Interval(0.0, -np.inf, np.inf)
+    assert "0.000 (n too small)" in tables_of(found)[1].markdown()
+
+
+def test_many_items_that_differ_keep_the_bootstraps_interval(three):
+    found = compare([result(name, scores) for name, scores in three.items()])
+    rng = np.random.default_rng(spawn_seed(0, "lora overall"))
+    mean_over_items_and_seeds([three["lora"]], rng=rng)
+    again = difference_over_items_and_seeds([three["lora"]], [three["base"]], rng=rng)
+    assert found.methods[1].overall.difference == again
+    assert found.methods[1].decided is True
+    assert found.methods[2].decided is False
+    assert found.methods[0].decided is None
+    assert found.as_json()["headline"].startswith("lora is above base: ")
+    (open_,) = found.sentences(decided=False)
+    assert open_.startswith("ia3 and base are undecided over 40 items (the difference may be")
+
+
+def test_the_interval_of_few_items_covers_as_it_says():
+    """Of five normal differences a percentile bootstrap covers 80 %, not 95 %."""
+    rng, held = np.random.default_rng(4), 0
+    for _ in range(300):
+        a, b = rng.normal(size=(2, 5))
+        difference = compare([result("b", b.tolist()), result("a", a.tolist())])
+        found = difference.methods[1].overall.difference
+        held += found.lower <= 0.0 <= found.upper
+    assert held >= 0.92 * 300
+
+
+def test_six_differences_among_many_zeros_are_few():
+    """Scipy's normal approximation, taken where there are zeros, says p = 0.014."""
+    found = compare([result("a", [0.0] * 16), result("b", [1.0] * 6 + [0.0] * 10)])
+    assert found.pairs[0].n_nonzero == 6
+    assert found.pairs[0].p_value == pytest.approx(2.0 / 64.0)
+    assert found.methods[1].decided is True
+    four = compare([result("a", [0.0] * 16), result("b", [1.0] * 4 + [0.0] * 12)])
+    assert four.methods[1].decided is False
+    assert "only 4 differ" in four.sentences(decided=False)[0]
+
+
+def test_cells_are_no_formulas_and_hold_no_controls():
+    names = ["=cmd|' /C calc'!A0", "+1", "-x", "@sum", "\t=1", "a\x1b[31mb\x00", "c\rd\ne", " =1"]
+    found = Table("t", "title \x1b]0;x\x07", ("=head", *names[:1]), tuple((n, -1.5) for n in names))
+    rows = list(csv.reader(io.StringIO(found.csv())))
+    assert rows[0] == ["'=head", "'=cmd|' /C calc'!A0"]
+    assert [row[0] for row in rows[1:]] == [
+        "'=cmd|' /C calc'!A0", "'+1", "'-x", "'@sum", "'\t=1", "ab", "cd e", "' =1",
+    ]  # fmt: skip
+    assert {row[1] for row in rows[1:]} == {"-1.5"}  # a number stays one
+    for text in (found.markdown(), found.latex(), found.csv()):
+        assert not any(ord(letter) < 32 and letter not in "\t\n" for letter in text)
 
 
 def test_items_are_paired_by_id_whatever_their_order(three):
