@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from finebound.text import printable
+
 
 class InputError(Exception):
     """The user's input is wrong; the command prints this as one paragraph and exits with 2.
@@ -40,6 +42,4 @@ _told: set[str] = set()
 
 
 def _one_line(text: str) -> str:
-    from finebound.output import printable
-
     return " ".join(printable(text).split())

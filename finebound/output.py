@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import decimal
 import math
-import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+
+from finebound.text import printable as printable
 
 if TYPE_CHECKING:
     from theory.bound import Bound
@@ -23,28 +24,6 @@ QUANTITY_WORDS = {
     "radius": "radius",
 }
 _SYMBOL = {"upper": "<=", "lower": ">=", "equality": "="}
-_SEQUENCE = re.compile(
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])"
-    r"|\x9b[0-?]*[ -/]*[@-~]"
-)
-# Controls but tab and line feed; marks that turn the direction of what follows.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
-
-
-def printable(text: str) -> str:
-    """Text from a file as a terminal, a table or a page may show it.
-
-    Without escape sequences, control characters (tab and line feed stay) and overrides of the
-    direction; half a surrogate pair, which no UTF-8 can hold, becomes U+FFFD.
-    """
-    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", _CONTROL.sub("", _SEQUENCE.sub("", text)))
-
-
-def show(text: str) -> None:
-    """Print a text that may hold names from files or folders."""
-    print(printable(text))
-
 
 _GAPS = ("safety_gap", "proxy_safety_gap", "capability_gap")
 

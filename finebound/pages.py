@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from finebound.output import printable
+from finebound.text import printable
 
 if TYPE_CHECKING:
     from jinja2 import Template

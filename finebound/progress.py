@@ -150,7 +150,7 @@ def duration(seconds: float) -> str:
 @contextmanager
 def _warnings_kept() -> Iterator[None]:
     """Prints our own warnings as notes; counts those of libraries and keeps them back."""
-    from finebound.output import printable
+    from finebound.text import printable
 
     kept: Counter[str] = Counter()
     root = Path(__file__).resolve().parents[1]

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console as RichConsole
 from rich.segment import Segment
 
-from finebound.output import printable
+from finebound.text import printable
 
 
 class Console(RichConsole):

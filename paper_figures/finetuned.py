@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finebound.errors import InputError
+from finebound.integrity import require_seal
 from finebound.records import file_sha256
 from paper_figures import paths, style
 from paper_figures.claims import Claim
@@ -63,7 +64,10 @@ def read_finetuned(configuration: str = "small") -> Finetuned:
 def read_part(file: Path, remedy: str) -> dict[str, Any]:
     """A file of a finished experiment. Raises InputError with ``remedy`` where there is none."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(content, dict):
+            require_seal(content, file, remedy=remedy)
+        return content
     except FileNotFoundError:
         raise InputError(
             "is missing: the fine-tunes are not finished.", remedy=remedy, file=file

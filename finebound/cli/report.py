@@ -9,7 +9,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from finebound.cli.options import parse
-from finebound.output import show
+from finebound.text import show
 
 PAGE, FIGURES = "report.html", "figures"
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from finebound.errors import InputError
+from finebound.errors import InputError, tell
 from finebound.records import to_json, write_atomically
 from finebound.writing import open_lock
 
@@ -21,17 +21,25 @@ RUNNING, DONE, FAILED, KILLED = "running", "done", "failed", "killed"
 
 
 def read_attempts(folder: Path) -> list[dict[str, Any]]:
-    """The attempts at a run, oldest first; those that nobody ended were killed."""
+    """The attempts at a run, oldest first; those that nobody ended were killed.
+
+    A damaged record of them begins anew, with a word on stderr: no number follows from it.
+    """
+    file = folder / ATTEMPTS
     try:
-        return json.loads((folder / ATTEMPTS).read_text(encoding="utf-8"))
+        found = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return []
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"the record of attempts cannot be read: {error}.",
-            remedy="Remove the file.",
-            file=folder / ATTEMPTS,
-        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        tell(f"{file}: cannot be read: {error}. The record of attempts begins anew.")
+        return []
+    if isinstance(found, list) and all(
+        isinstance(entry, dict) and isinstance(entry.get("outcome"), str) and "error" in entry
+        for entry in found
+    ):
+        return found
+    tell(f"{file}: holds no attempts. The record of them begins anew.")
+    return []
 
 
 @contextmanager

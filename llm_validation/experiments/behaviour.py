@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finebound.errors import InputError
 from finebound.progress import Progress, silent
 from finebound.records import manifest, to_json
 from llm_validation.data.dataset import Dataset
@@ -191,7 +192,7 @@ def _evaluate(
     todo = [
         part
         for part in parts or settings.parts
-        if not _known(folder, part, key_of(prepared, settings, part))
+        if not _known(folder, part, key_of(prepared, settings, part), about)
     ]
     if not todo:
         return
@@ -255,9 +256,13 @@ def key_of(prepared: Prepared, settings: Behaviour, part: str) -> dict[str, Any]
     }
 
 
-def _known(folder: Path, part: str, key: Mapping[str, Any]) -> bool:
+def _known(
+    folder: Path, part: str, key: Mapping[str, Any], about: Mapping[str, Any] | None = None
+) -> bool:
+    """Whether a part's record is there, whole, by this ``key`` and ``about`` this model."""
     try:
-        content = json.loads((folder / f"{part}.json").read_text(encoding="utf-8"))
-        return content["summary"]["key"] == json.loads(to_json(key))
-    except (OSError, ValueError, KeyError, TypeError):
+        summary = read_result(folder / f"{part}.json").summary
+    except InputError:
         return False
+    asked = json.loads(to_json({**(about or {}), "key": key}))
+    return all(summary.get(name) == value for name, value in asked.items())

@@ -50,6 +50,7 @@ __all__ = [
     "read_experiment",
 ]
 
+_DEEPEST = 20
 NAMED = Path(__file__).resolve().parents[2] / "experiments"
 """The checkout's folder of configurations that can be named without a path."""
 
@@ -74,16 +75,36 @@ def experiment_of(content: Any, *, file: str | Path = "the configuration") -> Ex
         raise InputError(
             "holds no object.", remedy="See experiments/smoke.json for an example.", file=file
         )
+    if _is_deep(content):
+        raise InputError(
+            f"has entries more than {_DEEPEST} deep in one another.",
+            remedy="See experiments/smoke.json for an example.",
+            file=file,
+        )
     try:
         experiment = Experiment.model_validate(content)
     except ValidationError as error:
         raise _as_input_error(error, file) from None
     try:
-        expand(experiment)
         alignment_plan(experiment)
+        expand(experiment)
     except InputError as error:
         raise InputError(error.what, remedy=error.remedy, file=file) from None
     return experiment
+
+
+def _is_deep(content: Any) -> bool:
+    """Whether lists and objects lie deeper in one another than any entry needs."""
+    seen: set[int] = set()
+    level = [content]
+    for _ in range(_DEEPEST):
+        inside: list[Any] = []
+        for value in level:
+            if isinstance(value, Mapping | list | tuple) and id(value) not in seen:
+                seen.add(id(value))
+                inside += value.values() if isinstance(value, Mapping) else value
+        level = inside
+    return bool(level)
 
 
 def _find(ref: str | Path) -> Path:
@@ -102,7 +123,7 @@ def _find(ref: str | Path) -> Path:
 def _parse(text: str, file: Path) -> Any:
     if file.suffix not in (".yaml", ".yml"):
         try:
-            return json.loads(text)
+            return json.loads(text, object_pairs_hook=_once_each)
         except json.JSONDecodeError as error:
             raise InputError(
                 f"is not JSON: {error.msg} in column {error.colno}.",
@@ -110,13 +131,24 @@ def _parse(text: str, file: Path) -> Any:
                 file=file,
                 row=error.lineno,
             ) from None
+        except (ValueError, RecursionError) as error:  # a key twice, lists too deep
+            raise InputError(f"is not read: {error}.", remedy="Mend it.", file=file) from None
     import yaml
 
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         what = re.sub(r"\s+", " ", str(error))
         raise InputError(f"is not YAML: {what}.", remedy="Mend it.", file=file) from None
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} is there twice in one object")
+    return found
 
 
 def _as_input_error(error: ValidationError, file: str | Path) -> InputError:

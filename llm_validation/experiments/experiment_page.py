@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from finebound.errors import InputError
+from finebound.integrity import as_written
 from finebound.output import number
 from finebound.pages import page_template
 from llm_validation.estimation.plot_style import Plot
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _SCALE = {"translation": 1.0}
 """Scores that are no shares: those of the others are shown in percent."""
 _FACTOR = 100.0
+_REMEDY = "Start the experiment again with `finebound validate`: it writes that anew."
 
 
 def is_experiment(folder: str | Path) -> bool:
@@ -41,7 +43,9 @@ def is_experiment(folder: str | Path) -> bool:
 
 def read_advice(folder: str | Path) -> list[Advice]:
     """What the experiment in ``folder`` supports. Raises InputError where none is judged."""
-    return advice(_read(Path(folder)))
+    found = _read(Path(folder))
+    with as_written(found, Path(folder) / VALIDATION, remedy=_REMEDY):
+        return advice(found)
 
 
 def experiment_page(folder: str | Path) -> str:
@@ -49,10 +53,16 @@ def experiment_page(folder: str | Path) -> str:
 
     Raises InputError where there is no finished experiment.
     """
-    found = _read(Path(folder))
+    folder = Path(folder)
+    found = _read(folder)
+    with as_written(found, folder / VALIDATION, remedy=_REMEDY):
+        return _page(found, folder)
+
+
+def _page(found: dict[str, Any], folder: Path) -> str:
     done = [run for run in found["runs"] if run["status"] == "done"]
     return _template().render(
-        name=found["manifest"]["given"].get("name", Path(folder).name),
+        name=found["manifest"]["given"].get("name", folder.name),
         description=found["manifest"]["given"].get("description", ""),
         runs=found["runs"],
         done=done,

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from finebound.errors import InputError
+from finebound.errors import InputError, tell
+from finebound.integrity import Damaged, as_written, read_record, sealed
 from finebound.progress import Progress, silent
 from finebound.records import spawn_seed, to_json, write_atomically
 from llm_validation.experiments.comparison import Compared, tightest
@@ -50,6 +51,7 @@ def forecast_runs(
     if not missing:
         return
     from llm_validation.forecast.predictors import all_predictors
+    from llm_validation.models.memory import NeedsMemory
 
     predictors = all_predictors(share=settings.share, gradients=settings.gradient_rows)
     loaded = on_device(prepared.load_aligned())
@@ -61,6 +63,8 @@ def forecast_runs(
             try:
                 said.append(asdict(predictor.predict(world, run.plan)))
             except InputError as error:
+                if isinstance(error, NeedsMemory):
+                    tell(f"No {predictor.name} for {run.id}: {error.what}")
                 said.append({"name": predictor.name, "not_applicable": error.what})
         content = {
             "key": _key(prepared, run),
@@ -68,7 +72,7 @@ def forecast_runs(
             "run_was_begun": run_folder(prepared.out, run.id).is_dir(),
             "predictions": said,
         }
-        write_atomically(_file(prepared, run), to_json(content) + "\n")
+        write_atomically(_file(prepared, run), to_json(sealed(content)) + "\n")
 
 
 def _world(prepared: Prepared, run: RunConfig, loaded: Any, known: dict[Any, Any]) -> World:
@@ -211,12 +215,19 @@ def _key(prepared: Prepared, run: RunConfig) -> dict[str, Any]:
 
 
 def _read(prepared: Prepared, run: RunConfig) -> dict[str, Any] | None:
-    """A run's forecasts; None where there are none for this configuration."""
-    try:
-        content = json.loads(_file(prepared, run).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    """A run's forecasts; None where there are none for this configuration, or damaged ones."""
+    file = _file(prepared, run)
+    if not file.is_file():
         return None
-    return content if content["key"] == json.loads(to_json(_key(prepared, run))) else None
+    try:
+        content = read_record(file, remedy="")
+        with as_written(content, file, remedy=""):
+            float(content["finetune_tokens"])
+            [_prediction(p) for p in content["predictions"] if "not_applicable" not in p]
+    except Damaged as error:
+        tell(f"{file}: {error.what} `finebound validate` forecasts again.")
+        return None
+    return content if content.get("key") == json.loads(to_json(_key(prepared, run))) else None
 
 
 def _file(prepared: Prepared, run: RunConfig) -> Path:

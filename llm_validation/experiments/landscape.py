@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from finebound.errors import InputError
+from finebound.errors import tell
+from finebound.integrity import Damaged, as_written, read_record, sealed
 from finebound.progress import Progress, silent
 from finebound.records import spawn_seed, to_json, write_atomically
 from llm_validation.data.encoding import encode
@@ -25,7 +26,12 @@ from llm_validation.experiments.config import Landscape as Settings
 from llm_validation.experiments.config import Method
 from llm_validation.experiments.datasets import SAFETY, proxy_set, task_set
 from llm_validation.experiments.prepare import Prepared, on_device
-from llm_validation.measure.coordinates import Coordinates, all_weights, cosine
+from llm_validation.measure.coordinates import (
+    Coordinates,
+    adapted_weights,
+    all_weights,
+    cosine,
+)
 from llm_validation.measure.curvature import (
     Curvature,
     CurvatureProduct,
@@ -46,6 +52,7 @@ from llm_validation.measure.landscape import (
     window,
 )
 from llm_validation.measure.logit_lipschitz import LogitLipschitz, logit_lipschitz
+from llm_validation.models.memory import NeedsMemory, require_memory
 from llm_validation.training.methods import METHODS
 from theory.confidence import Interval
 
@@ -56,28 +63,15 @@ if TYPE_CHECKING:
     from llm_validation.models.loading import LoadedModel
 
 FOLDER = "landscape"
-_ALL = "all-linear"
+_VECTORS = 8
+_AGAIN = "Start the experiment again with `finebound validate`: it measures that anew."
 
 
 def changed_weights(model: nn.Module, method: Method) -> Coordinates:
     """The weights that a method changes: the adapted modules', or all of them."""
     if method.kind == "full":
         return all_weights(model)
-    head = model.get_output_embeddings()
-    found = {
-        f"{name}.weight": module.weight
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear)
-        and module is not head
-        and (_ALL in method.targets or name.rpartition(".")[2] in method.targets)
-    }
-    if not found:
-        raise InputError(
-            f"the model has no linear module called {', '.join(method.targets)}.",
-            remedy="Choose the LoRA's targets among the model's linear modules.",
-        )
-    where = "all linear modules" if _ALL in method.targets else ", ".join(method.targets)
-    return Coordinates(f"weights of {where}", tuple(found), tuple(found.values()))
+    return adapted_weights(model, method.targets)
 
 
 def measure_landscapes(
@@ -85,45 +79,74 @@ def measure_landscapes(
     triples: Iterable[tuple[str, str | None, str]],
     *,
     progress: Progress = silent,
-) -> None:
+) -> list[str]:
     """Measure every ``(task, proxy, method)`` that is not yet in the experiment's folder.
 
     Gradients are those of *all* training rows, so that only curvature and the logits' Lipschitz
     constant come from samples. Without settings for it (``landscape`` null) nothing is measured,
-    nor for a method whose displacement is no distance from theta_s in its weights.
+    nor for a method whose displacement is no distance from theta_s in its weights. What does not
+    fit into memory is left out, with a sentence on it.
     """
     settings = prepared.experiment.landscape
     if settings is None:
-        return
+        return []
     missing = [
         triple
         for triple in dict.fromkeys(triples)
-        if _moves_weights(prepared, triple[2]) and not _file(prepared, *triple).is_file()
+        if _moves_weights(prepared, triple[2]) and not _is_measured(prepared, *triple)
     ]
+    left_out: list[str] = []
     if not missing:
-        return
+        return left_out
     loaded = on_device(prepared.load_aligned())
     # Second derivatives of the fused attention do not exist on a CPU.
     loaded.model.set_attn_implementation("eager")
     shared: dict[Any, Any] = {}
     for task, proxy, method in missing:
         work = _Work(prepared, loaded, settings, method, shared, progress)
+        try:
+            work.require_room(task, proxy)
+        except NeedsMemory as error:
+            left_out.append(f"No bounds from measured constants for {task} by {method}: "
+                            f"{error.what}")  # fmt: skip
+            continue
         found = work.landscape(task, proxy)
         content = {
             "landscape": dataclasses.asdict(found),
             "key": _key(prepared, task, proxy, method),
         }
-        write_atomically(_file(prepared, task, proxy, method), to_json(content) + "\n")
+        write_atomically(_file(prepared, task, proxy, method), to_json(sealed(content)) + "\n")
+    return left_out
+
+
+def _is_measured(prepared: Prepared, task: str, proxy: str | None, method: str) -> bool:
+    """Whether the file is there; a damaged one is measured again, with a word on stderr."""
+    try:
+        return _read(prepared, task, proxy, method) is not None
+    except Damaged as error:
+        tell(f"{error.file}: {error.what} It is measured again.")
+        return False
+
+
+def _read(prepared: Prepared, task: str, proxy: str | None, method: str) -> Landscape | None:
+    """What was measured, None where nothing was. Raises Damaged for what is not as written."""
+    file = _file(prepared, task, proxy, method)
+    if not file.is_file():
+        return None
+    content = read_record(file, remedy=_AGAIN)
+    if content.get("key") != json.loads(to_json(_key(prepared, task, proxy, method))):
+        raise Damaged("is of another landscape.", remedy=_AGAIN, file=file)
+    with as_written(content, file, remedy=_AGAIN):
+        return _landscape_of(content["landscape"])
 
 
 def read_side(prepared: Prepared, task: str, proxy: str | None, method: str) -> ModelSide | None:
     """What was measured, with the exact losses at theta_s; None where nothing was."""
     if prepared.experiment.landscape is None or not _moves_weights(prepared, method):
         return None
-    file = _file(prepared, task, proxy, method)
-    if not file.is_file():
+    land = _read(prepared, task, proxy, method)
+    if land is None:
         return None
-    land = _landscape_of(json.loads(file.read_text(encoding="utf-8"))["landscape"])
     names = _sets(task, proxy)
     losses = {part: prepared.start(name) for part, name in names.items()}
     return ModelSide(
@@ -186,6 +209,21 @@ class _Work:
         self.coordinates = changed_weights(loaded.model, prepared.experiment.methods[method])
         self.seed = spawn_seed(prepared.experiment.seed, "landscape")
         self.pad_id = loaded.tokenizer.pad_token_id
+
+    def require_room(self, task: str, proxy: str | None) -> None:
+        """Raises NeedsMemory where the vectors that will be there together do not fit."""
+        sets = len(_sets(task, proxy))
+        held = sum(isinstance(made, LossGradient) for made in self.shared.values())
+        vector = self.coordinates.dimension * self.coordinates.parameters[0].element_size()
+        # Two of each set; those of Lanczos; a Hessian product's and what is made of them.
+        count = 2 * (sets + held) + self.settings.lanczos_steps + _VECTORS
+        require_memory(
+            vector * count,
+            f"measuring the constants of the bounds in {self.coordinates.dimension:,} weights",
+            device=self.coordinates.device,
+            held=2 * vector * held,
+            remedy="Give more with --memory, or leave the landscape out.",
+        )
 
     def landscape(self, task: str, proxy: str | None) -> Landscape:
         names = _sets(task, proxy)

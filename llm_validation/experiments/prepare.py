@@ -8,12 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finebound.errors import InputError
+from finebound.errors import InputError, tell
+from finebound.integrity import (
+    FILES,
+    Damaged,
+    as_written,
+    hashes_of,
+    read_record,
+    require_unchanged,
+    sealed,
+)
 from finebound.progress import Progress, silent
 from finebound.records import spawn_seed, to_json, write_atomically
+from finebound.writing import remove
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import encode
 from llm_validation.data.loading import require_rows
+from llm_validation.data.reading import reading_as_json
 from llm_validation.experiments.answers import (
     ALIGNED,
     BASE,
@@ -43,6 +54,8 @@ if TYPE_CHECKING:
     from llm_validation.training.alignment import AlignedModel
 
 PREPARED, DATA, START = "prepared.json", "data", "start"
+_MADE = (DATA, START, BASE, ALIGNED)
+_AGAIN = "Start the experiment again with `finebound validate`: it makes that anew."
 
 
 @dataclass(frozen=True)
@@ -76,7 +89,12 @@ class Prepared:
         """Row losses of a set at theta_s."""
         from llm_validation.training.evaluation import read_evaluations
 
-        return read_evaluations(self.out / START)[0][name]
+        found = read_evaluations(self.out / START).get(0, {})
+        if name not in found:
+            raise Damaged(
+                f"there are no losses of {name} at theta_s.", remedy=_AGAIN, file=self.out / START
+            )
+        return found[name]
 
 
 def prepare(
@@ -162,6 +180,7 @@ def prepare(
         "sets": {
             name: {
                 "source": dataset.source,
+                "reading": reading_as_json(dataset.reading),
                 "sha256": dataset.sha256,
                 "rows": len(dataset),
                 "loss_at_theta_s": start[name].per_token,
@@ -170,7 +189,8 @@ def prepare(
             for name, dataset in sets.items()
         },
     }
-    write_atomically(out / PREPARED, to_json(document) + "\n")
+    document[FILES] = hashes_of(out, _MADE)
+    write_atomically(out / PREPARED, to_json(sealed(document)) + "\n")
     return _of(experiment, out, sets, document)
 
 
@@ -226,18 +246,23 @@ def read_prepared(experiment: Experiment, out: Path) -> Prepared:
             remedy="Start it with `finebound validate`.",
             file=out,
         )
-    sets = {
-        name: read_set(out / DATA, name, source=entry["source"])
-        for name, entry in document["sets"].items()
-    }
+    require_unchanged(out, document.get(FILES, {}), remedy=_AGAIN)
+    with as_written(document, out / PREPARED, remedy=_AGAIN):
+        known = {
+            name: (entry["source"], entry["sha256"]) for name, entry in document["sets"].items()
+        }
+        sets = {
+            name: read_set(out / DATA, name, source=source) for name, (source, _) in known.items()
+        }
+        prepared = _of(experiment, out, sets, document)
     for name, dataset in sets.items():
-        if dataset.sha256 != document["sets"][name]["sha256"]:
+        if dataset.sha256 != known[name][1]:
             raise InputError(
                 "the rows are not those that the experiment began with.",
                 remedy="Give another folder with --out, or remove this one.",
                 file=out / DATA / f"{name}.jsonl",
             )
-    return _of(experiment, out, sets, document)
+    return prepared
 
 
 def losses_on(
@@ -294,20 +319,36 @@ def _of(
 
 
 def _known(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """The record in ``out`` if it is of this experiment and its aligned model is still there."""
-    document = _read(out)
-    if document is None:
+    """The record in ``out`` if it is of this experiment and its aligned model is still there.
+
+    Removes what is damaged, with a word on stderr: it is made again.
+    """
+    try:
+        document = _read(out)
+        if document is None:
+            return None
+        with as_written(document, out / PREPARED, remedy=_AGAIN):
+            aligned = Path(document["aligned"]["folder"])
+            is_whole = _is_of(out, document["identity"], json.loads(to_json(identity)))
+        require_unchanged(out, document.get(FILES, {}), remedy=_AGAIN)
+    except Damaged as error:
+        tell(f"{error.file}: {error.what} It is made again.")
+        for name in _MADE:
+            remove(out / name)
         return None
-    old, new = document["identity"], json.loads(to_json(identity))
+    return document if is_whole and aligned.is_dir() else None
+
+
+def _is_of(out: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether the record has all of this experiment; InputError where it is another's."""
     for part in ("model", "alignment", "generated"):
         if old[part] != new[part]:
             raise _another(out, part if part != "generated" else "self-generated proxy")
     for name, sha256 in new["sets"].items():
         if old["sets"].get(name, sha256) != sha256:
             raise _another(out, f"rows of {name}")
-    if set(new["sets"]) - set(old["sets"]):
-        return None  # a task or proxy was added: measure its start too
-    return document if Path(document["aligned"]["folder"]).is_dir() else None
+    # A task or proxy was added: measure its start too.
+    return not set(new["sets"]) - set(old["sets"])
 
 
 def _another(out: Path, what: str) -> InputError:
@@ -320,11 +361,4 @@ def _another(out: Path, what: str) -> InputError:
 
 def _read(out: Path) -> dict[str, Any] | None:
     file = out / PREPARED
-    if not file.is_file():
-        return None
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"the record cannot be read: {error}.", remedy="Give another folder.", file=file
-        ) from None
+    return read_record(file, remedy=_AGAIN) if file.is_file() else None

@@ -11,9 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from finebound.errors import InputError
+from finebound.errors import InputError, tell
+from finebound.integrity import (
+    FILES,
+    Damaged,
+    changed,
+    hashes_of,
+    read_record,
+    require_unchanged,
+    sealed,
+)
 from finebound.progress import Progress, silent
 from finebound.records import to_json, write_atomically
+from finebound.writing import remove
 from llm_validation.evaluation.statistics.results import EvaluationResult
 from llm_validation.experiments.alignment_pair import alignment_pair
 from llm_validation.experiments.answers import FILE as ANSWERS
@@ -37,9 +47,11 @@ from llm_validation.experiments.config import RunConfig
 from llm_validation.experiments.datasets import SAFETY, held_out, proxy_set, task_set
 from llm_validation.experiments.prepare import Prepared, losses_on
 from llm_validation.measure.losses import Losses
-from llm_validation.training.evaluation import read_evaluations, write_evaluation
+from llm_validation.training.evaluation import AGAIN, read_evaluations, write_evaluation
 from llm_validation.training.record import (
+    CHECKPOINTS,
     EVALUATIONS,
+    OF_A_RUN,
     RUN,
     TRAIN_PROXY,
     TRAIN_TASK,
@@ -48,6 +60,8 @@ from llm_validation.training.record import (
 )
 
 RUNS, RECORD, AFTER = "runs", "record.json", "after"
+_FILES = (RUN, *OF_A_RUN, AFTER, ANSWERS, BEHAVIOUR)
+"""What a finished run leaves beside its record."""
 
 
 def run_folder(out: Path, run_id: str) -> Path:
@@ -72,7 +86,7 @@ def execute(run: RunConfig, prepared: Prepared, *, progress: Progress = silent) 
     from llm_validation.training.finetune import finetune
 
     folder = run_folder(prepared.out, run.id)
-    known = check_folder(run, prepared)
+    known = _known(run, prepared)
     started = time.time()
     loaded = prepared.load_aligned()
     sets = prepared.sets
@@ -104,6 +118,8 @@ def execute(run: RunConfig, prepared: Prepared, *, progress: Progress = silent) 
         write_evaluation(folder / AFTER, finished.steps_done, found)
     generations = prepared.experiment.generations
     if generations is not None and finished.model is not None:
+        if known is None:
+            remove(folder / ANSWERS)  # nothing says whose it is
         answer_prompts(
             finished.model,
             prompts_of_a_run(sets[held_out(SAFETY)], generations.prompts),
@@ -116,6 +132,7 @@ def execute(run: RunConfig, prepared: Prepared, *, progress: Progress = silent) 
         about = {"run": run.id, "step": finished.steps_done, "of": trained_from(finished.document)}
         evaluate_run(finished.model, run, prepared, folder, about=about, progress=progress)
     if known is not None:
+        keep_behaviour(folder)
         return
     record = {
         **_about(run, prepared),
@@ -123,8 +140,44 @@ def execute(run: RunConfig, prepared: Prepared, *, progress: Progress = silent) 
         "plan": run.plan.as_dict(),
         "seconds": time.time() - started,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        FILES: hashes_of(folder, _FILES),
     }
-    write_atomically(folder / RECORD, to_json(record) + "\n")
+    write_atomically(folder / RECORD, to_json(sealed(record)) + "\n")
+
+
+def keep_behaviour(folder: Path) -> None:
+    """Add the hashes of what was evaluated since to a finished run's record."""
+    record = read_record(folder / RECORD, remedy=AGAIN)
+    if FILES in record:
+        trained = {k: v for k, v in record[FILES].items() if not k.startswith(f"{BEHAVIOUR}/")}
+        files = trained | hashes_of(folder, [BEHAVIOUR])
+        if files != record[FILES]:
+            write_atomically(folder / RECORD, to_json(sealed(record | {FILES: files})) + "\n")
+
+
+def _known(run: RunConfig, prepared: Prepared) -> dict[str, Any] | None:
+    """The run's record if it has one and is whole. What is damaged is removed, to be made again."""
+    folder = run_folder(prepared.out, run.id)
+    try:
+        record = check_folder(run, prepared)
+        if (folder / RUN).is_file():
+            begun = read_record(folder / RUN, remedy=AGAIN)
+            require_unchanged(folder, begun.get(FILES, {}), remedy=AGAIN)
+        told = [] if record is None else changed(folder, record.get(FILES, {}))
+    except Damaged as error:
+        record, told = None, [f"{error.file}: {error.what}"]
+    if not told:
+        return record
+    ends = f"{BEHAVIOUR}/"
+    if record is not None and all(
+        name.startswith(ends) and not name.startswith(f"{ends}step-") for name in told
+    ):
+        remove(folder / BEHAVIOUR)  # the model that is asked is there
+        return record
+    tell(f"{folder}: {told[0]}. The run is made again.")
+    for name in (RECORD, CHECKPOINTS, *_FILES):
+        remove(folder / name)
+    return None
 
 
 def _write_start(run: RunConfig, prepared: Prepared, folder: Path) -> None:
@@ -133,7 +186,7 @@ def _write_start(run: RunConfig, prepared: Prepared, folder: Path) -> None:
     Those two measurements have to agree (the gate "init only"). A run that starts elsewhere
     measures its own start on all sets.
     """
-    if (folder / "step-000000.npz").exists() or not run.plan.method.starts_at_theta_s:
+    if (folder.parent / RUN).exists() or not run.plan.method.starts_at_theta_s:
         return
     names = {name: name for name in (SAFETY, *monitored(run))} | {TRAIN_TASK: task_set(run.task)}
     if run.proxy is not None:
@@ -156,9 +209,24 @@ def is_done(run: RunConfig, prepared: Prepared) -> bool:
 
     Raises InputError when it is another configuration's.
     """
-    if check_folder(run, prepared) is None:
+    behaviour = run_folder(prepared.out, run.id) / BEHAVIOUR
+    return is_whole(run, prepared) and is_complete(prepared, behaviour)
+
+
+def is_whole(run: RunConfig, prepared: Prepared) -> bool:
+    """Whether the run's record is there, and every file is as it says; damage is told on stderr.
+
+    Raises InputError when it is another configuration's.
+    """
+    try:
+        record = check_folder(run, prepared)
+        if record is not None:
+            folder = run_folder(prepared.out, run.id)
+            require_unchanged(folder, record.get(FILES, {}), remedy=AGAIN)
+    except Damaged as error:
+        tell(f"{error.file}: {error.what} It is made again.")
         return False
-    return is_complete(prepared, run_folder(prepared.out, run.id) / BEHAVIOUR)
+    return record is not None
 
 
 def trained_from(document: dict[str, Any]) -> dict[str, Any]:
@@ -172,20 +240,16 @@ def trained_from(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_folder(run: RunConfig, prepared: Prepared) -> dict[str, Any] | None:
-    """The run's record, if it has one. Raises InputError when it is another configuration's."""
+    """The run's record, if it has one. Raises InputError when it is another configuration's.
+
+    Raises Damaged where the record itself is.
+    """
     folder = run_folder(prepared.out, run.id)
     file = folder / RECORD
     if not file.is_file():
         _check_begun(folder / RUN, run, prepared)
         return None
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"the run's record cannot be read: {error}.",
-            remedy="Remove the run's folder: the grid makes it again.",
-            file=file,
-        ) from None
+    record = read_record(file, remedy=AGAIN)
     about = json.loads(to_json(_about(run, prepared)))
     _refuse_other([name for name, value in about.items() if record.get(name) != value], file)
     return record
@@ -195,8 +259,10 @@ def _check_begun(file: Path, run: RunConfig, prepared: Prepared) -> None:
     """Raises InputError when an unfinished run in the folder is another configuration's."""
     try:
         identity = json.loads(file.read_text(encoding="utf-8"))["identity"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return  # nothing there, or what the fine-tune itself will refuse
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return  # nothing there, or damaged
+    if not isinstance(identity, dict):
+        return
     mine = {
         "model": prepared.aligned_sha256,
         "task": prepared.sets[task_set(run.task)].sha256,
@@ -306,6 +372,9 @@ def read_measured(run: RunConfig, prepared: Prepared) -> Measured:
     record = check_folder(run, prepared)
     if record is None:
         raise InputError("the run is not finished.", remedy="Start the grid again.", file=folder)
+    require_unchanged(folder, record.get(FILES, {}), remedy=AGAIN)
+    if FILES not in record:
+        tell(f"{prepared.out}: runs made before files had hashes; damage to them is not noticed.")
     finetuned = read_run(folder)
     after = read_evaluations(folder / AFTER)
     losses: dict[int, dict[str, Losses]] = {}
@@ -345,11 +414,14 @@ def read_measured(run: RunConfig, prepared: Prepared) -> Measured:
 def number_formats(folder: Path) -> tuple[str, ...]:
     """The number formats of the tensors in a folder's safetensors files, by their headers."""
     found: set[str] = set()
+    from safetensors import SafetensorError, safe_open
+
     for file in sorted(folder.glob("*.safetensors")):
-        with file.open("rb") as stream:
-            size = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(size))
-        found |= {entry["dtype"] for name, entry in header.items() if name != "__metadata__"}
+        try:
+            with safe_open(file, framework="np") as tensors:
+                found |= {tensors.get_slice(name).get_dtype() for name in tensors.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise Damaged(f"cannot be read: {error}.", remedy=AGAIN, file=file) from error
     return tuple(sorted(found))
 
 

@@ -11,6 +11,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from finebound.errors import InputError
+from finebound.integrity import (
+    FILES,
+    SEAL,
+    as_written,
+    read_record,
+    require_of_its_run,
+    require_unchanged,
+)
 from finebound.output import number
 from finebound.pages import page_template
 from finebound.records import to_json
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 _SHOWN_ANSWERS = 8
+_REMEDY = "Give the folder OUT/runs/ID of an experiment that `finebound validate` finished."
 _CURVES = {
     "task_loss": "task, this step's rows",
     "proxy_loss": "proxy, this step's rows",
@@ -38,7 +47,18 @@ def run_page(folder: str | Path) -> str:
     """
     folder = Path(folder).absolute()
     out = folder.parent.parent
-    found = _read(out / VALIDATION)
+    found = read_record(out / VALIDATION, remedy=_REMEDY)
+    require_unchanged(out, found.get(FILES, {}), remedy=_REMEDY)
+    document = read_record(folder / RUN, remedy=_REMEDY)
+    require_of_its_run(folder)
+    # An older record without a hash of itself may lack anything.
+    unsealed = next((record for record in (found, document) if SEAL not in record), found)
+    with as_written(unsealed, folder, remedy=_REMEDY):
+        return _page(folder, found, document)
+
+
+def _page(folder: Path, found: dict[str, Any], document: dict[str, Any]) -> str:
+    out = folder.parent.parent
     run = next((r for r in found["runs"] if r["id"] == folder.name), None)
     if run is None or run["status"] != "done":
         raise InputError(
@@ -46,7 +66,6 @@ def run_page(folder: str | Path) -> str:
             remedy="Give OUT/runs/ID of a run that `finebound validate` lists as done.",
             file=folder,
         )
-    document = _read(folder / RUN)
     bounds = [
         c for c in _read(out / COMPARISON) if c["run"] == run["id"] and c["step"] == run["steps"]
     ]
@@ -67,12 +86,7 @@ def _read(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"cannot be read: {error}.",
-            remedy="Give the folder OUT/runs/ID of an experiment that `finebound validate` "
-            "finished.",
-            file=file,
-        ) from None
+        raise InputError(f"cannot be read: {error}.", remedy=_REMEDY, file=file) from None
 
 
 def _plots(columns: dict[str, list[float | None]], run: dict[str, Any]):

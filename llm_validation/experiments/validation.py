@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from finebound.errors import tell
+from finebound.integrity import (
+    FILES,
+    Damaged,
+    hashes_of,
+    read_record,
+    require_unchanged,
+    sealed,
+)
 from finebound.progress import Progress, silent
 from finebound.records import manifest, require_folder, spawn_seed, to_json, write_atomically
+from finebound.writing import remove
 from llm_validation.experiments import behaviour_summary
 from llm_validation.experiments.answers import rates
-from llm_validation.experiments.behaviour import measure_starts
+from llm_validation.experiments.behaviour import FOLDER as BEHAVIOUR
+from llm_validation.experiments.behaviour import STARTS, THETA_S, measure_starts
 from llm_validation.experiments.comparison import (
     Compared,
     compare,
@@ -21,7 +32,7 @@ from llm_validation.experiments.comparison import (
     tightest,
     violated_certain,
 )
-from llm_validation.experiments.config import Experiment, expand, find_run
+from llm_validation.experiments.config import Experiment, RunConfig, expand, find_run
 from llm_validation.experiments.datasets import SAFETY, held_out, proxy_set
 from llm_validation.experiments.findings import Finding, findings
 from llm_validation.experiments.forecasts import Forecasts, forecast_runs, judge_forecasts
@@ -30,13 +41,22 @@ from llm_validation.experiments.grid import ExecutorName, Outcome, run_grid
 from llm_validation.experiments.landscape import measure_landscapes, read_side
 from llm_validation.experiments.prepare import Prepared, prepare
 from llm_validation.experiments.relabelling import relabel
-from llm_validation.experiments.run import Measured, read_measured
+from llm_validation.experiments.run import (
+    Measured,
+    is_whole,
+    keep_behaviour,
+    read_measured,
+    run_folder,
+)
 from llm_validation.experiments.split import Router, SafetySplit, envelopes, splits
 from llm_validation.experiments.statistics import change, population_change
 from llm_validation.experiments.worker import EXPERIMENT
 from theory.confidence import Interval
 
 VALIDATION, COMPARISON = "validate.json", "comparison.json"
+HASHES = "hashes.json"
+"""In the folder of the starts' behaviour."""
+AGAIN = "Start the experiment again with `finebound validate`: it makes that anew."
 _P = 0.05
 
 
@@ -135,6 +155,7 @@ class Validation:
     splits: list[SafetySplit]
     envelopes: list[dict[str, Any]]
     behaviour: dict[str, Any] | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def violated(self) -> list[Compared]:
@@ -180,6 +201,7 @@ class Validation:
             "splits": [asdict(s) for s in self.splits],
             "envelopes": self.envelopes,
             "behaviour": self.behaviour,
+            "left_out": self.left_out,
             "aligned": self.prepared.document["aligned"],
             "sets": self.prepared.document["sets"],
         }
@@ -208,12 +230,15 @@ def validate(
     prepared = prepare(experiment, out, cache=cache, progress=progress)
     write_atomically(out / EXPERIMENT, to_json(experiment.model_dump(mode="json")) + "\n")
     # Before any run: what is foreseen must not have seen them.
-    measure_landscapes(
+    left_out = measure_landscapes(
         prepared, [(run.task, run.proxy, run.method) for run in chosen], progress=progress
     )
+    for sentence in left_out:
+        tell(sentence)
     forecast_runs(prepared, chosen, progress=progress)
-    relabel(prepared)
+    _relabel(prepared, runs)
     measure_starts(prepared, chosen, progress=progress)
+    _keep_starts(prepared)
     outcomes = run_grid(
         prepared,
         runs,
@@ -223,7 +248,7 @@ def validate(
         address=address,
         progress=progress,
     )
-    found = judge(prepared, outcomes)
+    found = replace(judge(prepared, outcomes), left_out=tuple(left_out))
     made = manifest(
         given=experiment.model_dump(mode="json", exclude_defaults=True),
         inputs={name: entry["sha256"] for name, entry in prepared.document["sets"].items()}
@@ -233,12 +258,49 @@ def validate(
     write_atomically(
         out / COMPARISON, to_json([c.as_json() for c in found.compared], indent=None) + "\n"
     )
-    write_atomically(out / VALIDATION, to_json({**found.as_json(), "manifest": made}) + "\n")
+    content = {**found.as_json(), "manifest": made, FILES: hashes_of(out, [COMPARISON])}
+    write_atomically(out / VALIDATION, to_json(sealed(content)) + "\n")
     return found
+
+
+def _relabel(prepared: Prepared, runs: Sequence[RunConfig]) -> None:
+    """Labels by the rules of now; what was whole before is so afterwards."""
+    _drop_damaged_starts(prepared)
+    whole = [run_folder(prepared.out, run.id) for run in runs if is_whole(run, prepared)]
+    written = relabel(prepared)
+    for folder in whole:
+        if any(path.is_relative_to(folder) for path in written):
+            keep_behaviour(folder)
+    if any(path.is_relative_to(prepared.out / BEHAVIOUR) for path in written):
+        _keep_starts(prepared)
+
+
+def _drop_damaged_starts(prepared: Prepared) -> None:
+    """Remove the starts' behaviour where a file is not what was written: it is asked for again."""
+    try:
+        _require_starts(prepared)
+    except Damaged as error:
+        tell(f"{error.file}: {error.what} The starts are evaluated again.")
+        remove(prepared.out / BEHAVIOUR)
+
+
+def _require_starts(prepared: Prepared) -> None:
+    folder = prepared.out / BEHAVIOUR
+    if (folder / HASHES).is_file():
+        known = read_record(folder / HASHES, remedy=AGAIN)
+        require_unchanged(folder, known.get(FILES), remedy=AGAIN)
+
+
+def _keep_starts(prepared: Prepared) -> None:
+    folder = prepared.out / BEHAVIOUR
+    if prepared.experiment.behaviour is not None:
+        record = sealed({FILES: hashes_of(folder, [THETA_S, STARTS])})
+        write_atomically(folder / HASHES, to_json(record) + "\n")
 
 
 def judge(prepared: Prepared, outcomes: Sequence[Outcome]) -> Validation:
     """Everything that follows from the records of the finished runs; loads no model."""
+    _require_starts(prepared)
     runs = [read_measured(o.run, prepared) for o in outcomes if o.status == "done"]
     compared = [
         c

@@ -72,6 +72,8 @@ class Lora(_Method):
             "Give a number greater than 0.",
         )
         check(bool(self.targets), "the LoRA has no targets.", "Name at least one module.")
+        named = all(isinstance(target, str) for target in self.targets)
+        check(named, f"the LoRA's targets are {self.targets}.", "Give names of modules.")
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,8 @@ here).
 
 def make_method(kind: str = "lora", **options: Any) -> Method:
     """The method of a configuration. Raises InputError for a name or a setting there is not."""
-    check(kind in METHODS, f"there is no method {kind!r}.", f"Use one of {', '.join(METHODS)}.")
+    known = isinstance(kind, str) and kind in METHODS
+    check(known, f"there is no method {kind!r}.", f"Use one of {', '.join(METHODS)}.")
     return read(f"method {kind}", options, METHODS[kind])
 
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from llm_validation.training.methods import METHODS, Lora, Method, make_method, method_as_dict
 from llm_validation.training.methods import FullWeights as FullWeights
-from llm_validation.training.methods import Lora, Method, make_method, method_as_dict
 from llm_validation.training.settings import check, is_count, read
 from llm_validation.training.strategies import (
     BiState,
@@ -64,6 +64,8 @@ class EarlyStopping:
     max_rise: float | None = None
 
     def __post_init__(self) -> None:
+        name = self.monitor
+        check(isinstance(name, str), f"the monitor is {name!r}.", "Give the name of a monitor.")
         check(is_count(self.every), f"every is {self.every}.", "Check every 1 or more steps.")
         check(
             (self.patience is None) != (self.max_rise is None),
@@ -170,6 +172,21 @@ class TrainingPlan:
             f"warmup takes {self.warmup} of {self.steps} steps.",
             "Warm up for fewer steps than there are.",
         )
+        for name, kind in (("objective", Dpo), ("early_stopping", EarlyStopping)):
+            value = getattr(self, name)
+            check(
+                value is None or isinstance(value, kind),
+                f"{name} is {value!r}.",
+                "Give an object with its settings, or leave it out.",
+            )
+        check(
+            isinstance(self.method, tuple(METHODS.values())),
+            f"the method is {self.method!r}.",
+            'Give an object such as {"kind": "lora"}, or leave it out.',
+        )
+        for name in ("drop_long", "gradient_checkpointing"):
+            value = getattr(self, name)
+            check(isinstance(value, bool), f"{name} is {value!r}.", "Give true or false.")
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             check(value in choices, f"{name} is {value!r}.", f"Use one of {', '.join(choices)}.")

@@ -218,5 +218,7 @@ def _require_positive(strategy: Any, *names: str) -> None:
 
 
 def is_number(value: Any) -> bool:
-    """Whether ``value`` is a number and not a truth value."""
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    """Whether ``value`` is a number and not a truth value, nor one that no float can hold."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) < 2**1023
+    return isinstance(value, float | np.number)

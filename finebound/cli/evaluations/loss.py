@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from finebound.cli.evaluations.asking import load_asked, say
 from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
-from finebound.output import show
+from finebound.text import show
 
 if TYPE_CHECKING:
     from llm_validation.data.dataset import Dataset

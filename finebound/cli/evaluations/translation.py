@@ -11,7 +11,7 @@ from finebound.cli.evaluations import require_one_source
 from finebound.cli.evaluations.asking import ask, load_asked, require_model
 from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
-from finebound.output import show
+from finebound.text import show
 
 if TYPE_CHECKING:
     from finebound.progress import Progress

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from finebound.errors import InputError
+from finebound.integrity import SEAL, require_of_its_run, require_seal, sealed
 from finebound.records import to_json, write_atomically
 
 _FIELDS = ("evaluation", "label", "items")
@@ -75,19 +76,23 @@ def write_result(result: EvaluationResult, out: Path, *, manifest: Mapping[str, 
     """Write ``out/EVALUATION.json`` whole or not at all; returns its path."""
     return write_atomically(
         out / f"{result.evaluation}.json",
-        to_json(result.as_json(manifest=manifest), indent=None) + "\n",
+        to_json(sealed(result.as_json(manifest=manifest)), indent=None) + "\n",
     )
 
 
 def read_result(file: Path) -> EvaluationResult:
-    """The record of one evaluation. Raises InputError for what is none."""
+    """The record of one evaluation. Raises InputError for what is none, and for another run's."""
+    require_of_its_run(file)
     return result_of(read_json(file), file=file)
 
 
 def read_json(file: Path) -> Any:
-    """The content of a JSON file. Raises InputError when it is not readable as such."""
+    """The content of a JSON file. Raises InputError when it is not readable or was changed."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(content, dict):
+            require_seal(content, file, remedy=f"Make it anew; without {SEAL} it is read as it is.")
+        return content
     except OSError as error:
         raise InputError(
             f"the file cannot be read: {error.strerror or error}.",
@@ -121,7 +126,7 @@ def result_of(content: Any, *, file: Path) -> EvaluationResult:
         label=str(content["label"]),
         score_means=str(content.get("score_means", "")),
         items=found,
-        summary=content.get("summary") or {},
+        summary=content["summary"] if isinstance(content.get("summary"), dict) else {},
         is_share=content.get("share") is True,
         source=str(file),
     )

@@ -162,6 +162,15 @@ def test_a_method_may_bring_its_learning_rate(content):
         ({"training": {"steps": 4, "strategy": {"kind": "none"}}}, "strategy is given"),
         ({"training": {"stpes": 4}}, "stpes"),
         ({"alignment": {"seed": 4}}, "seed is given"),
+        ({"alignment": {"method": 3}}, "the method is 3"),
+        ({"alignment": {"method": {"kind": ["lora"]}}}, "there is no method"),
+        ({"alignment": {"method": {"kind": "lora", "targets": [3]}}}, "targets are"),
+        ({"alignment": {"objective": 3}}, "objective is 3"),
+        ({"training": {"early_stopping": 3}}, "early_stopping is 3"),
+        ({"training": {"drop_long": "yes"}}, "drop_long is 'yes'"),
+        ({"training": {"steps": 2**70}}, "steps is"),
+        ({"training": {"learning_rate": 10**400}}, "learning_rate is"),
+        ({"training": {"betas": eval("[" * 30 + "]" * 30)}}, "deep in one another"),
         ({"tasks": {"general": {"benign": "a", "harmful": "b"}}}, "general.mixed.share"),
         ({"tasks": {"general": 3}}, "tasks.general"),
         ({"tasks": {"general": {"benign": "a", "harmful": "b", "share": 1.5}}}, "share"),
@@ -177,6 +186,16 @@ def test_what_is_wrong_is_named(content, entries, word):
 def test_a_missing_entry_is_named(content):
     with pytest.raises(InputError, match="lacks the entry safety"):
         experiment_of({k: v for k, v in content.items() if k != "safety"})
+
+
+def test_a_key_twice_or_a_text_too_deep_is_refused(content, tmp_path):
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps(content)[:-1] + ', "seed": 1, "seed": 2}')
+    with pytest.raises(InputError, match="the key 'seed' is there twice"):
+        read_experiment(file)
+    file.write_text("[" * 100_000)
+    with pytest.raises(InputError, match="is not read"):
+        read_experiment(file)
 
 
 def test_files_are_json_or_safe_yaml(content, tmp_path):
