@@ -33,8 +33,8 @@ Turns = tuple[tuple[str, str], ...]
 _REQUESTS = ("forbidden_prompt", "goal", "vanilla", "Behavior")
 _SENT = ("jailbroken_prompt", "adversarial", "test_case", "prompt", "arguments")
 _PROMPTS = ("prompt", *(name for name in PROMPT_COLUMNS if name not in ("prompt", "goal")),
-            "test_case", "jailbroken_prompt", "adversarial", "arguments", "input", "request",
-            "body", "behavior")  # fmt: skip
+            "user_prompt", "user_input", "turns", "test_case", "jailbroken_prompt", "adversarial",
+            "arguments", "input", "request", "body", "behavior")  # fmt: skip
 # What only a model writes comes before what may be a reference.
 _ANSWERS = (
     *("response", "generation", "predict", "prediction", "pred", "model_output", "model_response"),
@@ -42,6 +42,7 @@ _ANSWERS = (
     *("outputs", "generations", "completions", "choices", "filtered_resps"),
     *("completion", "output", "answer", "reply", "result"),
 )
+_TEXTUAL = (str, list, Mapping)
 _MAY_BE_REFERENCES = frozenset({"completion", "output", "answer"})
 _LISTS = frozenset(
     {"resps", "filtered_resps", "responses", "outputs", "generations", "completions", "choices"}
@@ -56,6 +57,7 @@ _INSIDE = ("body", "message", "choices", "output", "content", "text", "generated
            "generation", "completion", "response", "value")  # fmt: skip
 _LISTS_OF_ROWS = frozenset({"data", "samples", "jailbreaks", "results", "examples", "rows",
                             "instances", "outputs", "responses", "predictions"})  # fmt: skip
+_NAMES = frozenset((*_REQUESTS, *_SENT, *_PROMPTS, *_ANSWERS, *_IDS, *_CATEGORIES, *TURN_COLUMNS))
 _SHOWN = 60
 
 
@@ -91,7 +93,16 @@ class Columns:
 
 def answer_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The numbered rows of an answers file; those under a behaviour's name have ``behavior_id``."""
-    return read_rows(path, rows_of=lambda content: _rows_of(content, path))
+    for number, row in read_rows(path, rows_of=lambda content: _rows_of(content, path)):
+        if not all(key in _NAMES or key.islower() for key in row):
+            row = {_name(key, row): value for key, value in row.items()}
+        yield number, row
+
+
+def _name(key: str, row: Row) -> str:
+    """A column's name as the tools spell it: "Prompt" and "Model Response" are no other columns."""
+    plain = "_".join(key.strip().removeprefix("\ufeff").lower().split())
+    return plain if key not in _NAMES and plain in _NAMES and plain not in row else key
 
 
 def choose_columns(row: Row, path: Path) -> Columns:
@@ -100,10 +111,13 @@ def choose_columns(row: Row, path: Path) -> Columns:
     if "result" in answers and "custom_id" not in row:
         answers.remove("result")
     dialogue = next((name for name in TURN_COLUMNS if name in row), None)
-    if not answers and dialogue is not None:
+    if dialogue is not None and (not answers or _is_reference(row, answers[0], dialogue)):
         answers = [dialogue]
     request = _first(row, _REQUESTS) or _first(row, _PROMPTS)
-    sent = next((name for name in _SENT if name in row and name != request), None)
+    # WildGuard's "adversarial" is no text but a flag.
+    sent = next(
+        (name for name in _SENT if isinstance(row.get(name), _TEXTUAL) and name != request), None
+    )
     if request == "arguments":
         sent = None
     if request is None and dialogue is not None:
@@ -123,6 +137,14 @@ def choose_columns(row: Row, path: Path) -> Columns:
             f"{'is' if len(others) == 1 else 'are'} not read as answers."
         )
     return Columns(request, sent, answers[0], of_id, _first(row, _CATEGORIES), tuple(notes))
+
+
+def _is_reference(row: Row, answer: str, dialogue: str) -> bool:
+    """Whether a text beside a dialogue that ends with its answer is a reference, and no answer."""
+    if answer not in _MAY_BE_REFERENCES or not isinstance(row[answer], str):
+        return False
+    turns = _decoded(row[dialogue], ("role", "from"))
+    return isinstance(turns, list) and bool(turns) and _role(turns[-1]) == "assistant"
 
 
 def answers_of(row: Row, columns: Columns) -> list[Answer]:
@@ -207,6 +229,8 @@ def _asked(row: Row, columns: Columns) -> tuple[str, str | None]:
         if column is None or (
             row.get(column) in (None, "") and (columns.sent or column != columns.request)
         ):
+            continue
+        if column != columns.request and not isinstance(row.get(column), _TEXTUAL):
             continue
         turns = _in_context(_prompt_turns(row[column], column), row, column)
         if column == columns.answer:

@@ -259,6 +259,7 @@ def _numbered(names: Sequence[str]) -> list[str]:
 
 
 def _human(row: dict[str, Any], column: str, path: Path, number: int) -> Label:
+    column = column if column in row else column.lower()
     if column not in row:
         raise InputError(
             f"this row has no {column!r}; its columns are {', '.join(map(repr, row))}.",

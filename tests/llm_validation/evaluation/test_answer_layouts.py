@@ -119,6 +119,24 @@ AS_TOLD = {
         ],
         "json",
     ),
+    "capitals": ([{"Prompt": p, "Model Response": r} for p, r in BOTH], "csv"),
+    "WildGuard": (
+        [{"prompt": p, "adversarial": False, "response": r, "subcategory": "x"} for p, r in BOTH],
+        "jsonl",
+    ),
+    "a dialogue beside its reference": (
+        [
+            {
+                "messages": [
+                    {"role": "user", "content": p},
+                    {"role": "assistant", "content": r},
+                ],
+                "answer": "ref",
+            }
+            for p, r in BOTH
+        ],
+        "jsonl",
+    ),
     "vLLM": (
         [{"prompt": p, "outputs": [{"text": r, "index": 0}]} for p, r in BOTH],
         "jsonl",
