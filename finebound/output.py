@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from finebound.text import printable as printable
+from finebound.text import show as show
 
 if TYPE_CHECKING:
     from theory.bound import Bound
@@ -134,7 +135,7 @@ def number(value: float, error: float = 0.0) -> str:
         low, high = f"{value - error:.{digits}g}", f"{value + error:.{digits}g}"
         if low == high:
             return low
-    return f"{value:.1g} +- {error:.1g}"
+    return f"{value:.3g} +- {error:.1g}"
 
 
 def _on_its_side(bound: Bound) -> str:

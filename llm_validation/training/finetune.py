@@ -13,7 +13,7 @@ import numpy as np
 from accelerate.utils.memory import should_reduce_batch_size
 from transformers import PreTrainedModel
 
-from finebound.errors import InputError
+from finebound.errors import InputError, tell
 from finebound.progress import Progress, silent
 from finebound.writing import remove
 from llm_validation.data.dataset import Dataset
@@ -85,6 +85,7 @@ from llm_validation.training.surroundings import (
     device_name,
     generators_kept,
     peak_memory,
+    require_room,
 )
 from llm_validation.training.terms import AlignmentPair, Penalty
 from llm_validation.training.trainer import PARTIAL, ConstraintTrainer
@@ -159,6 +160,7 @@ def finetune(
         tokenizer=model.tokenizer,
         compute=plan.precision,
     )
+    require_room(prepared, plan)
     use_cache = prepared.config.use_cache
     with generators_kept(), without_bars():
         used = {name: (data, len(rows)) for name, (data, rows) in sets.items()}
@@ -331,6 +333,8 @@ class _Work:
         self.trainer.accelerator.wait_for_everyone()
         if self.run.main:
             discard(faults, instead=whole)
+            if whole is not None:
+                tell(f"{self.run.folder}: goes on at {whole.name}.")
             remove(self.run.checkpoints / PARTIAL)
         self.trainer.train(resume_from_checkpoint=None if whole is None else str(whole))
 

@@ -187,7 +187,7 @@ def test_a_run_that_an_orphan_of_a_killed_grid_finishes_is_not_run_twice(
 def test_changed_rows_are_refused(prepared, content):
     file = prepared.out / "data" / "safety.jsonl"
     file.write_text(file.read_text().replace("help", "HELP"))
-    with pytest.raises(InputError, match="not those that the experiment began with"):
+    with pytest.raises(InputError, match="is not the file that was written"):
         read_prepared(experiment_of(content), prepared.out)
 
 
