@@ -6,10 +6,12 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finebound.errors import InputError
 from finebound.records import file_sha256
+from llm_validation.models.adapter_base import base_note
+from llm_validation.models.adapter_tokenizer import grow_for, with_its_tokenizer
 from llm_validation.models.adapters import load_adapter, require_adapter
 from llm_validation.models.loading import LoadedModel, read_json_object
 from llm_validation.models.quantisation import NOTE, FourBit, quantise, read_note
@@ -26,19 +28,24 @@ def with_adapter(loaded: LoadedModel, folder: Path) -> LoadedModel:
 
     The base is quantised first where the adapter's was (``models.quantisation``). Raises InputError
     as ``load_adapter``, for a base that cannot be quantised so, for a base that is not the one
-    that the adapter's run records, and for virtual tokens that are no embeddings.
+    that the adapter's run or the note beside it records, for a tokenizer of another family, and for
+    virtual tokens that are no embeddings. The adapter's own tokenizer and chat template are used
+    where its folder has them; ``notes`` say so, and where the base goes by another name.
     """
     folder = folder.expanduser().resolve()
-    digest = hashlib.sha256(f"{loaded.sha256} {adapter_sha256(folder)}".encode())
-    run = folder.parent / _RUN
-    if run.is_file():
-        _require_base(loaded, run, folder)
+    adapter = adapter_sha256(folder)
+    settings, shapes = adapter_settings(folder), adapter_shapes(folder)
+    if note := base_note(loaded, folder, settings):
+        loaded = replace(loaded, notes=(*loaded.notes, note))
+    loaded = with_its_tokenizer(loaded, folder)
+    grow_for(loaded.model, loaded.tokenizer, folder, settings, shapes)
+    digest = hashlib.sha256(f"{loaded.sha256} {adapter}".encode())
     how = read_note(folder)
     model = loaded.model if how is None else _rounded(loaded, how, folder)
     wrapped = load_adapter(model, folder)
     _require_embeddings(wrapped, folder)
     # Every run calls its adapter's folder the same.
-    name = folder.parent.name if run.is_file() else folder.name
+    name = folder.parent.name if (folder.parent / _RUN).is_file() else folder.name
     return replace(
         loaded, model=wrapped.eval(), name=f"{loaded.name} + {name}", sha256=digest.hexdigest()
     )
@@ -49,8 +56,8 @@ def adapter_sha256(folder: Path) -> str:
 
     It identifies the content, not the place. Raises InputError where there is no adapter.
     """
-    config, weights = require_adapter(folder.expanduser())
-    settings = read_json_object(config, again="the adapter")
+    _, weights = require_adapter(folder.expanduser())
+    settings = adapter_settings(folder.expanduser())
     for key in ("base_model_name_or_path", "peft_version", "tokenizer_name_or_path"):
         settings.pop(key, None)
     how = read_note(folder)
@@ -58,19 +65,26 @@ def adapter_sha256(folder: Path) -> str:
     return hashlib.sha256(f"{about}\n{file_sha256(weights)}\n".encode()).hexdigest()
 
 
-def _require_base(loaded: LoadedModel, run: Path, folder: Path) -> None:
-    """Another model of the same sizes takes the adapter too, and is not what was trained."""
-    identity = read_json_object(run, again="the run").get("identity")
-    trained_on = identity.get("model") if isinstance(identity, dict) else None
-    if trained_on not in (None, loaded.sha256):
-        config = read_json_object(folder / "adapter_config.json", again="the adapter")
+def adapter_settings(folder: Path) -> dict[str, Any]:
+    """The configuration of a saved adapter. Raises InputError for one that is no JSON object."""
+    return read_json_object(require_adapter(folder)[0], again="the adapter")
+
+
+def adapter_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor of a saved adapter. Raises InputError for a damaged file."""
+    from safetensors import SafetensorError, safe_open
+
+    weights = require_adapter(folder)[1]
+    try:
+        with safe_open(weights, framework="pt") as tensors:
+            keys = list(tensors.keys())
+            return {key: tuple(tensors.get_slice(key).get_shape()) for key in keys}
+    except (OSError, SafetensorError) as error:
         raise InputError(
-            f"the adapter's run began at another model than {loaded.name}: its {_RUN} has the hash "
-            f"{trained_on[:12]}, and this is {loaded.sha256[:12]}.",
-            remedy="Give --model the aligned model that the run began at, which was "
-            f"{config.get('base_model_name_or_path')}.",
-            file=folder,
-        )
+            f"the adapter cannot be read: {type(error).__name__}: {error}.",
+            remedy="Its file is cut or damaged: copy it again.",
+            file=weights,
+        ) from error
 
 
 def _rounded(loaded: LoadedModel, how: FourBit, folder: Path) -> PreTrainedModel:

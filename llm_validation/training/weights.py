@@ -7,6 +7,7 @@ from dataclasses import replace
 from peft import PeftModel
 
 from finebound.writing import remove, sync_folder, sync_tree
+from llm_validation.models.adapter_base import write_base
 from llm_validation.models.adapters import load_adapter
 from llm_validation.models.loading import LoadedModel, load_model
 from llm_validation.models.quantisation import quantise, write_note
@@ -39,6 +40,8 @@ def save_weights(trainer: ConstraintTrainer, run: RunFolder, source: LoadedModel
                 source.tokenizer.save_pretrained(partial)
             if (how := base_of(plan.method, plan.precision)) is not None:
                 write_note(partial, how)
+            if name == ADAPTER:
+                write_base(partial, name=source.name, sha256=source.sha256)
             sync_tree(partial)
             final = run.folder / name
             remove(final)

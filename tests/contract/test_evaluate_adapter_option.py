@@ -194,6 +194,7 @@ class TestAnotherBase:
     @pytest.mark.parametrize("sizes", [{"hidden_size": 64}, {"num_hidden_layers": 3}])
     def test_of_other_sizes(self, capsys, data, run_of, other, tmp_path, name, sizes):
         adapter = copied(run_of(name).weights, tmp_path / "adapter")
+        (adapter / "base_model.json").unlink()
         message = self.refused(capsys, data, other(**sizes), adapter, tmp_path / "out")
         assert str(adapter) in message
         assert "does not fit the model" in message or "keys are missing" in message
@@ -202,13 +203,17 @@ class TestAnotherBase:
         adapter = run_of("lora").weights
         message = self.refused(capsys, data, other(), adapter, tmp_path / "out")
         assert "began at another model than other" in message
-        # On its own the folder does not say.
+        # A copy says so too, and without the note beside it the base's name is told.
         moved = copied(adapter, tmp_path / "moved")
-        code, out, _ = evaluate(
+        message = self.refused(capsys, data, tmp_path / "other", moved, tmp_path / "out")
+        assert "its base_model.json has the hash" in message
+        (moved / "base_model.json").unlink()
+        code, out, err = evaluate(
             capsys, "loss", "--model", tmp_path / "other", "--adapter", moved, "--data", data
         )
         assert code == 0
         assert out.startswith("other + moved on data")
+        assert "tiny-llama, and it is on other: another model of the same sizes" in err
 
     @pytest.mark.parametrize("name", ["lora", "ia3", "prompt-tuning"])
     def test_with_a_missing_key(self, capsys, data, run_of, tiny_model_folder, tmp_path, name):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from finebound.errors import InputError
-from finebound.output import printable
+from finebound.text import printable
 
 if TYPE_CHECKING:
     from finebound.progress import Progress
