@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from finebound.cli.evaluations.asking import say
-from finebound.cli.options import given_options, parse
+from finebound.cli.options import given_options, memory_allowed, parse
 from finebound.errors import InputError
 
 
@@ -60,6 +60,8 @@ class Options:
     steps of it: about a tenth of its time for each. Needs --model."""
     batch_size: int = 8
     """Task rows in a step of the planned fine-tune, for --forecast; as many of the proxy."""
+    memory: float | None = None
+    """GB that may be used in all (default: what is free)."""
     failure_probability: float = 0.05
     """Of each statement that holds with high probability."""
     seed: int = 0
@@ -81,7 +83,7 @@ def main(arguments: Sequence[str]) -> int:
     request = request_of(options)
     if options.out is not None:
         require_folder(options.out)
-    with bar() as progress:
+    with memory_allowed(options.memory), bar() as progress:
         found = estimate(request, progress=progress)
     say(reading_lines(found.datasets))
     inputs = {name: dataset.sha256 for name, dataset in found.datasets.items()}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
-from finebound.cli.options import parse
+from finebound.cli.options import memory_allowed, parse
 from finebound.errors import InputError
 
 if TYPE_CHECKING:
@@ -102,13 +102,16 @@ class Options:
     """What is not measured: the constants of some bounds, the forecasts, the answers."""
     seed: int = 0
     """Seed of samples and of the training."""
+    memory: float | None = None
+    """GB that may be used in all (default: what is free). What does not fit is left out by name, a
+    training that does not fit is not begun."""
     dry_run: bool = False
     """Check everything and print the plan; no weight is read and nothing is written."""
     json: bool = False
     """Machine-readable output on stdout, nothing else there."""
 
 
-_OF_BOTH = ("config", "out", "run", "dry_run", "json")
+_OF_BOTH = ("config", "out", "run", "memory", "dry_run", "json")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -128,7 +131,7 @@ def main(arguments: Sequence[str]) -> int:
         tell(note)
     from llm_validation.experiments.validation import validate
 
-    with bar() as progress:
+    with memory_allowed(options.memory), bar() as progress:
         found = validate(experiment, options.out, only=run.id, progress=progress)
     if options.json:
         print(to_json(found.as_json()))

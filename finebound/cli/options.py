@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from finebound.errors import InputError
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from theory.strategy import Strategy
 
 Options = TypeVar("Options")
+_MEMORY = "FINEBOUND_MEMORY"  # llm_validation.models.memory reads it
 StrategyKind = Literal["loss", "parameter", "hybrid"]
 
 
@@ -24,6 +27,25 @@ def parse(options: type[Options], arguments: Sequence[str], *, verb: str) -> Opt
         prog=f"finebound {verb}",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+
+
+@contextmanager
+def memory_allowed(gigabytes: float | None) -> Iterator[None]:
+    """Inside, jobs and their workers keep to so many GB (None: to what is free).
+
+    Raises InputError for a number that is none.
+    """
+    if gigabytes is not None and not 0.0 < gigabytes < float("inf"):
+        raise InputError(f"--memory is {gigabytes}.", remedy="Give GB, a number greater than 0.")
+    before = os.environ.get(_MEMORY)
+    if gigabytes is not None:
+        os.environ[_MEMORY] = repr(gigabytes)
+    try:
+        yield
+    finally:
+        os.environ.pop(_MEMORY, None)
+        if before is not None:
+            os.environ[_MEMORY] = before
 
 
 def given_options(options: Options, kind: type[Options]) -> dict[str, object]:

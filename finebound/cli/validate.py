@@ -9,9 +9,9 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from finebound.cli.options import parse
+from finebound.cli.options import memory_allowed, parse
 from finebound.errors import InputError
-from finebound.output import show
+from finebound.text import show
 
 
 @dataclass(frozen=True)
@@ -20,17 +20,18 @@ class Options:
 
     Aligns the model, measures the constants of the bounds, runs what is not done yet and says
     which bounds held, how tightly, and which of the paper's findings were confirmed. What was
-    killed goes on at the next start. Exit code 1 if a certified bound is violated or a run fails.
+    killed goes on at the next start: a run saves a checkpoint about every minute. Exit code 1 if a
+    certified bound is violated or a run fails.
 
     CONFIG is a JSON or YAML file or one of smoke, small, gpu_small, paper_orca, forecasts,
     defence_regimes, peft_safety_fairness, translation_degradation (the last two also with _wide,
     more settings in the same folder, and _full, for GPUs). Its entries: name, model, safety, tasks
     {name: data or a mix {benign, harmful, share}}, proxies {original | same-teacher |
     self-generated | other-teacher: data}, methods {name: full, lora, qlora, ia3, prompt-tuning or
-    p-tuning, SFT or DPO}, rows {safety, task, proxy, held_out, max_length}, alignment and training
-    (training plans), grid [{tasks, proxies, methods, seeds, unconstrained, lam, epsilon, radius,
-    hybrid, soft}], behaviour {refusal, hazards, bbq, translation}, landscape, forecast, minutes,
-    seed.
+    p-tuning, SFT or DPO}, rows {safety, task, proxy, held_out, max_length}, alignment (a training
+    plan, or null: the model as it is), adapter (the model's own, merged first), training (a plan),
+    grid [{tasks, proxies, methods, seeds, unconstrained, lam, epsilon, radius, hybrid, soft}],
+    behaviour {refusal, hazards, bbq, translation}, landscape, forecast, minutes, fit_minutes, seed.
 
     Where behaviour was evaluated, the page report.html and the figures are written beside
     validate.json; elsewhere `finebound report` writes the page.
@@ -48,6 +49,9 @@ class Options:
     """Processes at a time, for --executor process."""
     address: str | None = None
     """The Ray cluster's address ("auto": the running one), for --executor ray."""
+    memory: float | None = None
+    """GB that each process may use (default: what is free). What does not fit is left out by name,
+    a training that does not fit is not begun."""
     dry_run: bool = False
     """Check the configuration and list the runs; nothing is loaded, downloaded or written."""
     json: bool = False
@@ -73,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     from finebound.progress import bar
     from llm_validation.experiments.validation import validate
 
-    with bar() as progress:
+    with memory_allowed(options.memory), bar() as progress:
         found = validate(
             experiment,
             options.out,

@@ -15,6 +15,9 @@ from llm_validation.training.plan import TrainingPlan, plan_from_dict
 from llm_validation.training.strategies import strategy_label
 
 
+_LATE_ROWS = ("drop_unusable", "ignore_columns")
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """One run of a grid: what is trained on what, and how.
@@ -144,7 +147,8 @@ def _run(
         "model": content["model"],
         "safety": content["safety"],
         "alignment": content["alignment"],
-        "rows": content["rows"],
+        # What came later is there only where it is given: older runs know nothing of it.
+        "rows": {n: v for n, v in content["rows"].items() if v or n not in _LATE_ROWS},
         "data_seed": content["seed"],
         "task": content["tasks"][task],
         "proxy": None if proxy is None else content["proxies"][proxy],

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from llm_validation.forecast.baselines import Score
-from llm_validation.forecast.gradient_rows import GradientRows, gradient_rows
+from llm_validation.forecast.gradient_rows import GradientRows, gradient_rows, products
 from llm_validation.forecast.world import Role, World, lam_of
-from llm_validation.measure.coordinates import cosine
+from llm_validation.measure.coordinates import cosine, norm
 from llm_validation.training.plan import TrainingPlan
 
 ROWS = 12
@@ -62,7 +62,7 @@ def fisher_overlap(world: World, plan: TrainingPlan, *, rows: int = ROWS) -> flo
     update = objective_gradient(world, plan, rows=rows)
     safety = gradient_rows(world, plan, "safety", rows)
     _, coefficients = _safety_subspace(safety, update)
-    return float(np.linalg.norm(coefficients) / float(update.double().norm()))
+    return float(np.linalg.norm(coefficients) / norm(update))
 
 
 def quartic_stability(world: World, plan: TrainingPlan, *, rows: int = ROWS) -> float:
@@ -101,13 +101,15 @@ def projected_updates(world: World, plan: TrainingPlan, *, rows: int = ROWS) -> 
     safety = -gradient_rows(world, plan, "safety", rows).mean
     danger = -safety if world.danger is None else -gradient_rows(world, plan, "danger", rows).mean
     direction = danger / danger.norm() - safety / safety.norm()
-    score = -(gradient_rows(world, plan, "task", rows).contributions @ direction).mean()
+    score = -_mean_along(gradient_rows(world, plan, "task", rows), direction)
     if lam := lam_of(plan):
-        score = (
-            score
-            - lam * (gradient_rows(world, plan, "proxy", rows).contributions @ direction).mean()
-        )
-    return float(score)
+        score -= lam * _mean_along(gradient_rows(world, plan, "proxy", rows), direction)
+    return score
+
+
+def _mean_along(rows: GradientRows, direction: Tensor) -> float:
+    """The mean of the rows' contributions along a direction."""
+    return float((rows.given @ direction).sum() / rows.token_count.sum())
 
 
 def objective_gradient(world: World, plan: TrainingPlan, *, rows: int = ROWS) -> Tensor:
@@ -123,12 +125,13 @@ def _safety_subspace(safety: GradientRows, vector: Tensor) -> tuple[np.ndarray, 
 
     From the rows' Gram matrix: with ``S S' = U L U'`` the eigenvectors are ``S'U / sqrt(L)``.
     """
-    rows = safety.given.double()
-    values, vectors = torch.linalg.eigh(rows @ rows.T)
+    rows = safety.given
+    values, vectors = torch.linalg.eigh(products(rows, rows))
     values, vectors = values.flip(0), vectors.flip(1)
     share = values.cumsum(0) / values.sum()
     kept = min(int((share < EXPLAINED).sum()) + 1, TOP_RANK, int((values > 0).sum()))
-    coefficients = vectors[:, :kept].T @ (rows @ vector.double()) / values[:kept].sqrt()
+    along = products(rows, vector[None])[:, 0]
+    coefficients = vectors[:, :kept].T @ along / values[:kept].sqrt()
     return (values[:kept] / len(rows)).cpu().numpy(), coefficients.cpu().numpy()
 
 

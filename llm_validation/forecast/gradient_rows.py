@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,14 +11,16 @@ from torch import Tensor
 from finebound.errors import InputError
 from finebound.records import spawn_seed
 from llm_validation.data.encoding import Encoded
-from llm_validation.forecast.world import Role, World, prepared, total_tokens
-from llm_validation.measure.coordinates import Coordinates
+from llm_validation.forecast.world import Role, World, lam_of, prepared, total_tokens
+from llm_validation.measure.coordinates import DOT_CHUNK, Coordinates
 from llm_validation.measure.supervised import SupervisedBatch, supervised_count
 from llm_validation.models.adapters import lora_factors
-from llm_validation.training.plan import Lora, TrainingPlan
+from llm_validation.models.memory import allowed_bytes, require_memory
+from llm_validation.training.plan import FullWeights, Lora, TrainingPlan
 
-LARGEST = 1 << 29
-"""Numbers in one set of rows: 2 GB. All weights of a model do not fit, an adapter's do."""
+SPARE = 6
+"""Vectors of the trained numbers that are there beside the rows: a copy of the weights, a gradient,
+what a predictor computes of the rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,15 @@ class GradientRows:
     drawn: Tensor
     token_count: Tensor
     cost_tokens: float
+
+    @property
+    def bytes(self) -> int:
+        """How much memory the rows take."""
+        return 2 * self.given.numel() * self.given.element_size()
+
+    def columns(self, part: slice) -> GradientRows:
+        """Views of some coordinates alone."""
+        return replace(self, given=self.given[:, part], drawn=self.drawn[:, part])
 
     @property
     def mean(self) -> Tensor:
@@ -74,12 +85,60 @@ class WeightMetric:
 def gradient_rows(world: World, plan: TrainingPlan, role: Role, rows: int) -> GradientRows:
     """Rows of up to ``rows`` examples of a role, measured once for a world and method.
 
-    Raises InputError when they do not fit into memory.
+    Raises NeedsMemory where the rows of all of the plan's roles, ``SPARE`` vectors beside them, do
+    not fit into memory; rows of other data are given up for them.
     """
-    return world.once(
-        role,
-        ("gradients", world.max_length, plan.method, plan.seed, rows),
-        lambda: _measure(world, plan, world.sample(role, rows, part="gradients"), role),
+    about = ("gradients", world.max_length, plan.method, plan.seed, rows)
+
+    def make() -> GradientRows:
+        _make_room(world, plan, about, role, rows)
+        return _measure(world, plan, world.sample(role, rows, part="gradients"), role)
+
+    return world.once(role, about, make)
+
+
+def _make_room(world: World, plan: TrainingPlan, about: tuple, role: Role, rows: int) -> None:
+    """Whatever will be in memory together is there, or nothing is begun."""
+    roles = {role, "safety", "task", *(["proxy"] if lam_of(plan) else [])}
+    wanted = {world.key_of(one, about): one for one in roles}
+    known = {k: r.bytes for k, r in world.known.items() if isinstance(r, GradientRows)}
+    vector = _numbers(world, plan) * next(world.model.model.parameters()).element_size()
+    need = vector * (SPARE + 2 * sum(min(rows, len(world.encoded(one))) for one in roles))
+    require_memory(
+        need,
+        f"keeping {rows} gradients of single rows of each dataset, of {vector / 4:,.0f} numbers,",
+        device=next(world.model.model.parameters()).device,
+        held=sum(known.values()),
+        remedy="Forecast a LoRA fine-tune, take fewer rows, or use the coarse unroll.",
+    )
+    for key in known.keys() - wanted.keys():
+        # Made again where they are asked for again.
+        if need > allowed_bytes(next(world.model.model.parameters()).device):
+            del world.known[key]
+
+
+def _numbers(world: World, plan: TrainingPlan) -> int:
+    """How many numbers a gradient has."""
+
+    def count() -> int:
+        if isinstance(plan.method, FullWeights):
+            return sum(p.numel() for p in world.model.model.parameters())
+        with prepared(world.model, plan) as (_, whole):
+            return _moving(plan, whole).dimension
+
+    return world.once("safety", ("trained numbers", plan.method), count)
+
+
+def chunks(dimension: int) -> Iterator[slice]:
+    """Slices of coordinates, so that no copy of a whole set of rows is made."""
+    for start in range(0, dimension, DOT_CHUNK):
+        yield slice(start, start + DOT_CHUNK)
+
+
+def products(rows: Tensor, others: Tensor) -> Tensor:
+    """Inner products ``[n, m]`` of rows ``[n, d]`` and ``[m, d]``, summed in float64."""
+    return sum(
+        rows[:, part].double() @ others[:, part].double().T for part in chunks(rows.shape[1])
     )
 
 
@@ -89,12 +148,6 @@ def _measure(
     generator = torch.Generator().manual_seed(spawn_seed(world.seed, "drawn labels") % 2**63)
     with prepared(world.model, plan) as (model, whole):
         coordinates = _moving(plan, whole)
-        if len(encoded) * coordinates.dimension > LARGEST:
-            raise InputError(
-                f"{len(encoded)} gradients of {coordinates.dimension:,} numbers do not fit into "
-                "memory.",
-                remedy="Forecast a LoRA fine-tune, take fewer rows, or use the coarse unroll.",
-            )
         shape = (len(encoded), coordinates.dimension)
         given = torch.zeros(shape, dtype=coordinates.dtype, device=coordinates.device)
         drawn = torch.zeros_like(given)

@@ -13,6 +13,7 @@ from finebound.errors import InputError
 from llm_validation.forecast.gradient_rows import (
     GradientRows,
     WeightMetric,
+    chunks,
     gradient_rows,
     weight_metric,
 )
@@ -96,8 +97,7 @@ class _System:
         metric: WeightMetric,
     ) -> None:
         self.plan, self.lam = plan, lam
-        scale = _preconditioner(found, plan, lam)
-        blocks, self.places, start = [], {}, 0
+        self.places, start = {}, 0
         for role, rows in found.items():
             n = len(rows.given)
             if n < FOLDS:
@@ -106,17 +106,14 @@ class _System:
                     remedy="Add rows, or raise max_length.",
                 )
             self.places[role] = (np.arange(start, start + n), np.arange(start + n, start + 2 * n))
-            blocks += [rows.given, rows.drawn]
             start += 2 * n
         self.counts = {role: rows.token_count.numpy() for role, rows in found.items()}
-        matrix = torch.cat([block * scale.sqrt() for block in blocks])
-        self.gram = (matrix @ matrix.T).double().cpu().numpy()
+        self.gram, self._weights = _grams(found, plan, lam, metric)
         self.rates = plan.learning_rates()
         if plan.optimizer == "sgd":
             self.rates = self.rates / (1.0 - plan.momentum) * _clipping(found, plan, lam)
         self.path = Descent(self.rates) if plan.optimizer == "sgd" else Flow(self.rates.sum())
-        # Of the rows' steps as changes of the weights, and the rows' part in a step from J d.
-        self._weights = metric.gram(torch.cat([block * scale for block in blocks])).numpy()
+        # The rows' part in a step from J d.
         size, basis = np.linalg.eigh(self.gram)
         live = size > size.size * np.finfo(float).eps * size[-1]
         self._inverse = (basis[:, live] / size[live]) @ basis[:, live].T
@@ -213,6 +210,32 @@ class _System:
             share = weight**2 * float((self.rates**2).sum()) / (batch * max(len(others) - 1, 1))
             walks.append((share, parts))
         return walks
+
+
+def _grams(
+    found: dict[Role, GradientRows], plan: TrainingPlan, lam: float, metric: WeightMetric
+) -> tuple[np.ndarray, np.ndarray]:
+    """Inner products ``[n, n]`` of all rows in preconditioned coordinates, and of their steps.
+
+    A row's step is measured as a change of the weights. Chunk by chunk of the coordinates: one
+    scaled copy of all rows would be as large as they are.
+    """
+    dimension = found["task"].given.shape[1]
+    gram = weights = torch.zeros((), dtype=torch.float64)
+    steps = []
+    for part in chunks(dimension):
+        here = {role: rows.columns(part) for role, rows in found.items()}
+        scale = _preconditioner(here, plan, lam)
+        blocks = torch.cat([block for rows in here.values() for block in (rows.given, rows.drawn)])
+        rooted, stepped = blocks * scale.sqrt(), blocks * scale
+        gram = gram + (rooted @ rooted.T).double().cpu()
+        if metric.blocks:
+            steps.append(stepped)
+        else:
+            weights = weights + metric.gram(stepped)
+    if metric.blocks:
+        weights = metric.gram(torch.cat(steps, dim=1))  # an adapter's: small
+    return gram.numpy(), weights.numpy()
 
 
 def _preconditioner(found: dict[Role, GradientRows], plan: TrainingPlan, lam: float) -> Tensor:

@@ -24,7 +24,8 @@ from llm_validation.forecast.world import (
     total_tokens,
 )
 from llm_validation.measure.losses import Losses, measure_losses
-from llm_validation.training.plan import SoftParameterConstraint, TrainingPlan
+from llm_validation.models.memory import require_memory
+from llm_validation.training.plan import FullWeights, SoftParameterConstraint, TrainingPlan
 from llm_validation.training.streams import PROXY, TASK, Stream, Streams
 
 TRAINING_SHARE = 0.7
@@ -98,6 +99,7 @@ class CoarseUnroll:
         if self.steps < 1 or self.steps > plan.steps:
             raise ValueError(f"{self.steps} coarse steps for {plan.steps} real ones.")
         part = f"unroll {self.seed}"
+        _require_room(world, plan)
         narrowed = self._narrowed(plan)
         streams = _streams(world, narrowed, self.steps, part)
         trained = {row.row for row in streams.task.encoded}
@@ -167,6 +169,21 @@ class CoarseUnroll:
         # The exponent 1.5 in r lies between a straight and a quadratic onset.
         displacement_error = 1.5 * np.abs(changes) * stretched
         return np.sqrt(sampling**2 + path_error**2 + displacement_error**2)
+
+
+def _require_room(world: World, plan: TrainingPlan) -> None:
+    """Raises NeedsMemory where training all weights for a moment does not fit."""
+    if not isinstance(plan.method, FullWeights):
+        return
+    weights = list(world.model.model.parameters())
+    size = sum(p.numel() * p.element_size() for p in weights)
+    require_memory(
+        # A copy, the start, a gradient, the optimiser's moments.
+        size * (5 if plan.optimizer == "adamw" else 4),
+        "a coarse fine-tune of all weights",
+        device=weights[0].device,
+        remedy="Forecast a LoRA fine-tune, or give more memory with --memory.",
+    )
 
 
 class _Watch:

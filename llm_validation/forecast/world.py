@@ -102,10 +102,14 @@ class World:
 
     def once(self, role: Role, key: Any, make: Callable[[], T]) -> T:
         """``make()``, the first time for a role's data; afterwards what it gave."""
-        whole = (self.model.sha256, self.dataset(role).sha256, self.seed, key)
+        whole = self.key_of(role, key)
         if whole not in self.known:
             self.known[whole] = make()
         return self.known[whole]
+
+    def key_of(self, role: Role, key: Any) -> tuple:
+        """Under what ``once`` keeps something of a role's data."""
+        return (self.model.sha256, self.dataset(role).sha256, self.seed, key)
 
     def finetune_tokens(self, plan: TrainingPlan) -> float:
         """Tokens that the planned fine-tune reads and differentiates, padding left out."""

@@ -11,6 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from finebound.errors import tell
+from llm_validation.models.memory import GB, require_memory
+from llm_validation.training.methods import FullWeights
+from llm_validation.training.plan import TrainingPlan
+
+WORTH_TELLING = GB // 2
+
 
 @contextmanager
 def generators_kept() -> Iterator[None]:
@@ -39,6 +46,22 @@ def as_after_training(model: nn.Module) -> Iterator[nn.Module]:
         model.train(training)
         if mixed is not None:
             model.__dict__["forward"] = mixed
+
+
+def require_room(model: nn.Module, plan: TrainingPlan) -> None:
+    """Say on stderr what training needs beside the model; raises NeedsMemory where it is not there.
+
+    That is gradients, the optimiser's moments and, of full weights, where they started; what a
+    step's own rows take comes on top.
+    """
+    trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    moments = 2 if plan.optimizer == "adamw" else int(plan.momentum > 0)
+    need = trained * (1 + moments + int(isinstance(plan.method, FullWeights)))
+    what = f"training {plan.method.kind} beside the model, without a step's rows,"
+    if need >= WORTH_TELLING:
+        tell(f"{what[0].upper()}{what[1:]} takes {need / GB:.1f} GB of memory.")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    require_memory(need, what, device=device, remedy="Train a LoRA, or give more with --memory.")
 
 
 def device_name(device: torch.device) -> str:
