@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ _INSIDE = ("body", "message", "choices", "output", "content", "text", "generated
 _LISTS_OF_ROWS = frozenset({"data", "samples", "jailbreaks", "results", "examples", "rows",
                             "instances", "outputs", "responses", "predictions"})  # fmt: skip
 _NAMES = frozenset((*_REQUESTS, *_SENT, *_PROMPTS, *_ANSWERS, *_IDS, *_CATEGORIES, *TURN_COLUMNS))
+_AROUND = frozenset((*CONTEXT_COLUMNS, *chain.from_iterable(CONTEXT_OF.values()), *SYSTEM_COLUMNS))
 _SHOWN = 60
 
 
@@ -198,6 +200,8 @@ def request_of(row: Row) -> Turns:
 
 def _in_context(turns: Turns, row: Row, column: str) -> Turns:
     """The turns with the columns that a plain prompt is joined with, and the system's text."""
+    if _AROUND.isdisjoint(row):
+        return turns
     if column in PROMPT_COLUMNS and column not in _REQUESTS and len(turns) == 1:
         ((role, text),) = turns
         for name in CONTEXT_OF.get(column, CONTEXT_COLUMNS):
