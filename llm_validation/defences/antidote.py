@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from finebound.errors import InputError
 from finebound.progress import Progress, silent
 from llm_validation.data.encoding import collate, encode, token_budget_batches
-from llm_validation.defences.architecture import is_linear, is_transposed
 from llm_validation.defences.protocol import Evidence, Faithfulness, Report, Stage, fitted
+from llm_validation.measure.coordinates import is_linear, is_transposed
 from llm_validation.models.loading import LoadedModel
 
 if TYPE_CHECKING:

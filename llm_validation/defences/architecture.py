@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from finebound.errors import InputError
+from llm_validation.measure.coordinates import is_linear, is_transposed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -185,18 +186,6 @@ def _silent() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def is_linear(module: nn.Module) -> bool:
-    """Whether the module is one of the two kinds of linear layers that PEFT adapts."""
-    return isinstance(module, nn.Linear) or is_transposed(module)
-
-
-def is_transposed(module: nn.Module) -> bool:
-    """Whether the module is GPT-2's kind, whose weight is ``[d_in, d_out]``."""
-    from transformers.pytorch_utils import Conv1D
-
-    return isinstance(module, Conv1D)
 
 
 def _is_linear_map(module: nn.Module) -> bool:

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from llm_validation.estimation.model_side import ModelSide, constants_of
+from llm_validation.estimation.model_side import ModelSide, constants_of, descent_slope
 from llm_validation.estimation.shared_contexts import SharedContexts
 from llm_validation.measure.overlap_measure import Errs, OverlapMeasure
 from theory.bound import SAFETY_START, Bound, Direction, Quantity, Status, bound
 from theory.evaluation import evaluate
 from theory.exact import Frontier, frontier
 from theory.local import AdamBudget, radius_from_budget
-from theory.problem import Constant
+from theory.problem import Constant, Constants
 from theory.strategy import Hybrid, LossConstraint, ParameterConstraint, Strategy
 
 PER_RESPONSE, PER_TOKEN = "nats/response", "nats/token"
@@ -101,8 +101,13 @@ def bounds_on_model(
 
 
 def planned_radius(side: ModelSide, *, learning_rate: float, steps: int) -> Bound:
-    """T13: how far AdamW without decay can go in ``steps`` at a constant ``learning_rate``."""
+    """T13: how far AdamW without decay can take the weights in ``steps`` at ``learning_rate``.
+
+    With a LoRA that is the norm of ``s B A`` (``measure.planned_lora``).
+    """
     rates = np.full(steps, learning_rate)
+    if side.landscape.lora is not None:
+        return side.landscape.lora.radius(rates)
     return radius_from_budget(AdamBudget(rates, dimension=side.landscape.dimension))
 
 
@@ -122,13 +127,35 @@ def model_bounds(
             radius, statements = strategy.radius, ("T6", "T7", "T9", "T12")
     constants = constants_of(side, has_proxy=has_proxy, radius=radius)
     found = []
-    for b in evaluate(constants, strategy, statements=statements):
+    for b in (
+        *filter(_is_no_descent, evaluate(constants, strategy, statements=statements)),
+        *_descent(side, constants, strategy, statements),
+    ):
         if b.quantity is Quantity.SAFETY_GAP:
             b = _as_increase(b)
         if b.quantity is Quantity.SAFETY_LOSS_INCREASE and b.direction is Direction.UPPER:
             b = _vacuous_above(b, np.log(side.vocabulary))
         found.append(replace(b, unit=PER_TOKEN if b.unit == "nats" else b.unit))
     return found
+
+
+def _is_no_descent(b: Bound) -> bool:
+    return not (b.statement == "T7" and b.direction is Direction.UPPER)
+
+
+def _descent(
+    side: ModelSide, constants: Constants, strategy: Strategy, statements: tuple[str, ...]
+) -> list[Bound]:
+    """T7's upper bounds, from the slope of a step that the fine-tune can take, from below.
+
+    Its other bounds need the whole gradient's norm, from above: for a LoRA both differ, and the
+    noise of a sample is on another side.
+    """
+    if "T7" not in statements:
+        return []
+    slope = Constant(descent_slope(side), "estimated")
+    own = Constants({**constants.values, "gradient_norm_task": slope})
+    return [b for b in evaluate(own, strategy, statements=("T7",)) if not _is_no_descent(b)]
 
 
 def _vacuous_above(b: Bound, limit: float) -> Bound:

@@ -13,7 +13,7 @@ from llm_validation.data.dataset import Dataset
 from llm_validation.estimation.summary import strategy_words
 from llm_validation.forecast.unroll import CoarseUnroll
 from llm_validation.forecast.world import Role, World
-from llm_validation.models.adapters import ALL_LINEAR
+from llm_validation.measure.coordinates import default_targets
 from llm_validation.training.plan import FullWeights, Lora, TrainingPlan
 from llm_validation.training.strategies import Strategy
 from theory.bound import Status
@@ -105,9 +105,8 @@ def forecast_strategies(
 
 
 def _lora(loaded: LoadedModel) -> Lora:
-    """On the modules that ``measure.coordinates.adapter`` measures the bounds' constants on."""
-    present = {name.rpartition(".")[2] for name, _ in loaded.model.named_modules()}
-    return Lora(targets=tuple(t for t in Lora().targets if t in present) or (ALL_LINEAR,))
+    """On the modules whose weights the bounds' constants are measured in."""
+    return Lora(targets=default_targets(loaded.model, Lora().targets))
 
 
 def _forecast(
@@ -143,12 +142,6 @@ def _unroll(world: World, plan: TrainingPlan) -> tuple[CoarseUnroll, tuple[str, 
 
 
 def _about_strategy(plan: TrainingPlan, has_proxy: bool) -> tuple[str, ...]:
-    if plan.radius is not None and isinstance(plan.method, Lora):
-        return (
-            "A forecast's radius is the norm of the weights' change, ||BA|| over all modules, as "
-            "training constrains it. The radius of a bound is the norm of the adapter's own "
-            "numbers A and B: the same number is another constraint there.",
-        )
     if plan.needs_proxy_rows and not has_proxy:
         return (
             "Without a proxy lambda weighs the safety data themselves: safety losses are then "

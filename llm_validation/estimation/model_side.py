@@ -203,6 +203,18 @@ def constants_of(side: ModelSide, *, has_proxy: bool, radius: float | None = Non
     return Constants(values)
 
 
+def descent_slope(side: ModelSide) -> float:
+    """Slope of the task's loss along the steepest step that the fine-tune can take, from below.
+
+    Less what a sample of rows may add to it: the norm of the steepest step of a rank is a norm of
+    the gradient too, so it moves by no more than the gradient does.
+    """
+    land = side.landscape
+    norm = land.gradient_norms["task"]
+    steepest = norm.value if land.task_descent is None else land.task_descent
+    return max(steepest - norm.standard_error, 0.0)
+
+
 @dataclass(frozen=True)
 class StraightStep:
     """One straight step of length ``radius`` down the task's gradient: what it does, nats a token.

@@ -1,8 +1,12 @@
 """Which parameters are trained: the space in which radii, gradients and curvatures are measured.
 
 T6, T7, T12 and T13 of docs/theorems.md hold in any coordinates, but their constants do not carry
-over from one to another: a radius over all weights and a radius over an adapter are different
-numbers. So every measure takes its ``Coordinates`` and every result names them.
+over from one to another. A radius is everywhere the Euclidean norm of the change of the *weights*,
+which is what a parameter constraint limits while training (``training.displacement``): for a LoRA
+``|s B A|_F`` over all adapted modules. So bounds are measured in the weights of those modules
+(``adapted_weights``) or in all of them, never in an adapter's own A and B, whose norm is another
+number and depends on how A was drawn. Every measure takes its ``Coordinates`` and every result
+names them.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from finebound.errors import InputError
 from llm_validation.models.adapters import ALL_LINEAR, attach_lora
 
 if TYPE_CHECKING:
@@ -127,6 +132,52 @@ def all_weights(model: nn.Module) -> Coordinates:
     return Coordinates("all weights", names, parameters)
 
 
+def adapted_weights(
+    model: PreTrainedModel, targets: Sequence[str] = ("q_proj", "v_proj")
+) -> Coordinates:
+    """The weights of the linear modules that a LoRA on ``targets`` changes, as they are stored.
+
+    ``targets`` may be ``("all-linear",)``: all but the head. Their change by a LoRA is ``s B A``,
+    which is of low rank; the coordinates are of full rank, so an upper bound over a ball of theirs
+    holds for every LoRA within it. Raises InputError where the model has none of them.
+    """
+    head = model.get_output_embeddings()
+    found = {
+        f"{name}.weight": module.weight
+        for name, module in model.named_modules()
+        if is_linear(module)
+        and module is not head
+        and (ALL_LINEAR in targets or name.rpartition(".")[2] in targets)
+    }
+    if not found:
+        raise InputError(
+            f"the model has no linear module called {', '.join(targets)}.",
+            remedy="Choose the LoRA's targets among the model's linear modules.",
+        )
+    where = "all linear modules" if ALL_LINEAR in targets else ", ".join(targets)
+    return Coordinates(f"weights of {where}", tuple(found), tuple(found.values()))
+
+
+def default_targets(
+    model: nn.Module, targets: Sequence[str] = ("q_proj", "v_proj")
+) -> tuple[str, ...]:
+    """Those of ``targets`` that the model has, or all its linear modules where it has none."""
+    suffixes = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    return tuple(target for target in targets if target in suffixes) or (ALL_LINEAR,)
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Whether the module is one of the two kinds of linear layers that PEFT adapts."""
+    return isinstance(module, nn.Linear) or is_transposed(module)
+
+
+def is_transposed(module: nn.Module) -> bool:
+    """Whether the module is GPT-2's kind, whose weight is ``[d_in, d_out]``."""
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(module, Conv1D)
+
+
 def adapter(
     model: PreTrainedModel,
     *,
@@ -137,6 +188,7 @@ def adapter(
 ) -> tuple[PeftModel, Coordinates]:
     """Attach a seeded LoRA and return the adapted model with the adapter as coordinates.
 
+    For gradients that are compared with one another; bounds and radii take ``adapted_weights``.
     The base is frozen, and wrapped in place: ``peft_model.unload()`` gives it back, its weights
     untouched. Where the model has no module named in ``targets`` every linear layer is adapted.
     The adapter adds ``alpha / rank * B A`` to a weight. At its start B = 0, so the model's
@@ -144,14 +196,11 @@ def adapter(
     coordinates of B alone; the Hessian still couples A with B. A depends on ``seed``, and with
     it the norms measured here. Raises InputError when the model carries an adapter already.
     """
-    suffixes = {name.rpartition(".")[2] for name, _ in model.named_modules()}
-    present = tuple(target for target in targets if target in suffixes)
-    peft_model = attach_lora(
-        model, rank=rank, alpha=alpha, targets=present or (ALL_LINEAR,), seed=seed
-    )
+    chosen = default_targets(model, targets)
+    peft_model = attach_lora(model, rank=rank, alpha=alpha, targets=chosen, seed=seed)
     named = [(name, p) for name, p in peft_model.named_parameters() if p.requires_grad]
     names, parameters = zip(*named, strict=True)
-    where = ", ".join(present) if present else "all linear layers"
+    where = "all linear layers" if ALL_LINEAR in chosen else ", ".join(chosen)
     coordinates = Coordinates(f"LoRA r={rank} alpha={alpha} on {where}", names, parameters)
     return peft_model, coordinates
 

@@ -14,7 +14,12 @@ import numpy as np
 
 from finebound.progress import Progress, silent
 from llm_validation.data.encoding import Encoded
-from llm_validation.measure.coordinates import adapter, all_weights, cosine
+from llm_validation.measure.coordinates import (
+    adapted_weights,
+    all_weights,
+    cosine,
+    default_targets,
+)
 from llm_validation.measure.curvature import (
     Curvature,
     CurvatureProduct,
@@ -29,7 +34,9 @@ from llm_validation.measure.gradients import (
     loss_and_gradient,
 )
 from llm_validation.measure.logit_lipschitz import LogitLipschitz, logit_lipschitz
+from llm_validation.measure.planned_lora import PlannedLora, planned_lora, steepest_step
 from llm_validation.measure.supervised import supervised_count
+from llm_validation.models.adapters import require_no_adapter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,7 +73,10 @@ class Landscape:
     along the task's gradient: what a step in that direction costs safety to second order, what
     it does to the task's own slope and to Delta. ``mismatch`` is ``|| grad Delta ||`` (T12).
     Without a proxy its entries are missing and ``mismatch`` is None. ``parameter_norm`` is the
-    coordinates' norm at the start. Everything is an estimate from a sample.
+    coordinates' norm at the start. ``lora`` is the LoRA that is planned on these weights, None for
+    all weights; ``task_descent`` the slope of the task's loss along the steepest step that the
+    fine-tune can take: the gradient's norm, for a LoRA that of the gradient cut to its rank.
+    Everything is an estimate from a sample.
     """
 
     coordinates: str
@@ -79,6 +89,8 @@ class Landscape:
     mismatch: NormEstimate | None
     curvatures: dict[str, Curvature]
     logit_lipschitz: LogitLipschitz
+    lora: PlannedLora | None = None
+    task_descent: float | None = None
 
 
 def measure_landscape(
@@ -99,94 +111,95 @@ def measure_landscape(
 ) -> Landscape:
     """Measure the landscape; the model leaves as it came, weights bit for bit.
 
+    ``where`` says which weights are trained: those of the modules that a LoRA changes ("adapter"),
+    or "all". Either way distances are norms of the change of the weights themselves.
     Gradients use up to ``rows_for_gradient`` rows a dataset, curvatures and J fewer, each a
     seeded subsample without replacement. A row longer than ``tokens_a_curvature_row`` is cut for
     the curvatures to a window that reaches its answer, since second derivatives hold about 6 MB a
-    token on a model of 135M parameters. ``radius`` is the step at which J is measured. In
-    ``where="all"`` every Lanczos step adds a vector of the model's size. Safety and proxy draw
-    with one seed, so that the same dataset on both sides has mismatch 0. Raises ValueError when a
-    dataset has fewer than two rows with a supervised token.
+    token on a model of 135M parameters. ``radius`` is the step at which J is measured. Every
+    Lanczos step adds a vector of the coordinates' size. Safety and proxy draw with one seed, so
+    that the same dataset on both sides has mismatch 0. Raises ValueError when a dataset has fewer
+    than two rows with a supervised token.
     """
     if where not in ("adapter", "all"):
         raise ValueError(f"where is adapter or all, not {where!r}")
     datasets = {"safety": safety_encoded, "task": task_encoded}
     if proxy_encoded is not None:
         datasets["proxy"] = proxy_encoded
-    flags = [(parameter, parameter.requires_grad) for parameter in loaded.model.parameters()]
-    model, coordinates = (
-        adapter(loaded.model, seed=seed)
-        if where == "adapter"
-        else (loaded.model, all_weights(loaded.model))
-    )
+    require_no_adapter(loaded.model)
+    model, lora = loaded.model, None
+    if where == "adapter":
+        coordinates = adapted_weights(model, default_targets(model))
+        lora = planned_lora(model, coordinates)
+    else:
+        coordinates = all_weights(model)
     pad_id = loaded.tokenizer.pad_token_id
-    try:
-        chosen = {
-            name: subsample(encoded, rows_for_gradient, seed=seed)
-            for name, encoded in datasets.items()
-        }
-        gradients = {
-            name: loss_and_gradient(
-                model,
-                coordinates,
-                [datasets[name][row] for row in rows],
-                pad_id=pad_id,
-                progress=progress,
-                doing=f"measuring losses and gradients on {name}",
-            )
-            for name, rows in chosen.items()
-        }
-        slopes = _slopes(gradients)
-        losses = {
-            name: RowLosses(
-                rows=tuple(chosen[name]),
-                token_sum=tuple(part.losses.token_sum.tolist()),
-                token_count=tuple(part.losses.token_count.tolist()),
-            )
-            for name, part in gradients.items()
-        }
-        task_gradient = gradients["task"].gradient
-        # Over all weights the other gradients would hold twice the model's memory each.
-        gradients.clear()
-
-        def product(name: str) -> CurvatureProduct:
-            rows = subsample(datasets[name], rows_for_curvature, seed=seed)
-            cut = [window(datasets[name][row], tokens_a_curvature_row) for row in rows]
-            return CurvatureProduct(model, coordinates, cut, kind=kind, pad_id=pad_id)
-
-        curvatures, steepest = _curvatures(
-            product, datasets, task_gradient, steps=lanczos_steps, progress=progress
-        )
-        lipschitz = logit_lipschitz(
+    chosen = {
+        name: subsample(encoded, rows_for_gradient, seed=seed) for name, encoded in datasets.items()
+    }
+    gradients = {
+        name: loss_and_gradient(
             model,
             coordinates,
-            [
-                window(encoded[row], tokens_a_curvature_row)
-                for encoded in datasets.values()
-                for row in subsample(encoded, ROWS_FOR_LIPSCHITZ, seed=seed)
-            ],
+            [datasets[name][row] for row in rows],
             pad_id=pad_id,
-            radius=radius,
-            seed=seed,
-            directions={"task gradient descent": -task_gradient, "safety curvature": steepest},
             progress=progress,
+            doing=f"measuring losses and gradients on {name}",
         )
-        return Landscape(
-            coordinates=coordinates.name,
-            dimension=coordinates.dimension,
-            parameter_norm=coordinates.parameter_norm,
-            seed=seed,
-            losses=losses,
-            gradient_norms=slopes.norms,
-            cosines=slopes.cosines,
-            mismatch=slopes.mismatch,
-            curvatures=curvatures,
-            logit_lipschitz=lipschitz,
+        for name, rows in chosen.items()
+    }
+    slopes = _slopes(gradients)
+    losses = {
+        name: RowLosses(
+            rows=tuple(chosen[name]),
+            token_sum=tuple(part.losses.token_sum.tolist()),
+            token_count=tuple(part.losses.token_count.tolist()),
         )
-    finally:
-        if where == "adapter":
-            model.unload()
-            for parameter, flag in flags:
-                parameter.requires_grad_(flag)
+        for name, part in gradients.items()
+    }
+    task_gradient = gradients["task"].gradient
+    descent = gradients["task"].norm
+    if lora is not None:
+        descent = steepest_step(coordinates, task_gradient, lora.rank, seed=seed)
+    # Over all weights the other gradients would hold twice the model's memory each.
+    gradients.clear()
+
+    def product(name: str) -> CurvatureProduct:
+        rows = subsample(datasets[name], rows_for_curvature, seed=seed)
+        cut = [window(datasets[name][row], tokens_a_curvature_row) for row in rows]
+        return CurvatureProduct(model, coordinates, cut, kind=kind, pad_id=pad_id)
+
+    curvatures, steepest = _curvatures(
+        product, datasets, task_gradient, steps=lanczos_steps, progress=progress
+    )
+    lipschitz = logit_lipschitz(
+        model,
+        coordinates,
+        [
+            window(encoded[row], tokens_a_curvature_row)
+            for encoded in datasets.values()
+            for row in subsample(encoded, ROWS_FOR_LIPSCHITZ, seed=seed)
+        ],
+        pad_id=pad_id,
+        radius=radius,
+        seed=seed,
+        directions={"task gradient descent": -task_gradient, "safety curvature": steepest},
+        progress=progress,
+    )
+    return Landscape(
+        coordinates=coordinates.name,
+        dimension=coordinates.dimension,
+        parameter_norm=coordinates.parameter_norm,
+        seed=seed,
+        losses=losses,
+        gradient_norms=slopes.norms,
+        cosines=slopes.cosines,
+        mismatch=slopes.mismatch,
+        curvatures=curvatures,
+        logit_lipschitz=lipschitz,
+        lora=lora,
+        task_descent=descent,
+    )
 
 
 def subsample(encoded: Sequence[Encoded], rows: int, *, seed: int) -> list[int]:

@@ -5,12 +5,14 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+import torch
 
 from llm_validation.data.encoding import Encoded
-from llm_validation.measure.coordinates import adapter, cosine
+from llm_validation.measure.coordinates import adapted_weights, cosine
 from llm_validation.measure.curvature import CurvatureProduct, quadratic_form
 from llm_validation.measure.gradients import gradient_mismatch, loss_and_gradient
 from llm_validation.measure.landscape import measure_landscape, subsample, window
+from llm_validation.measure.planned_lora import PlannedLora
 
 
 @pytest.fixture
@@ -24,7 +26,8 @@ def datasets(llama_rows):
 
 def test_landscape_holds_what_the_measures_give(tiny_model, datasets):
     found = measure_landscape(tiny_model, *datasets, seed=4, rows_for_curvature=9)
-    model, coordinates = adapter(tiny_model.model, seed=4)
+    model = tiny_model.model
+    coordinates = adapted_weights(model)
     pad_id = tiny_model.tokenizer.pad_token_id
     safety, task, proxy = (
         loss_and_gradient(model, coordinates, rows, pad_id=pad_id) for rows in datasets
@@ -39,7 +42,12 @@ def test_landscape_holds_what_the_measures_give(tiny_model, datasets):
     assert set(found.curvatures) == {"safety", "task", "mismatch"}
     assert found.dimension == coordinates.dimension
     assert found.parameter_norm == pytest.approx(coordinates.parameter_norm)
-    assert found.coordinates == "LoRA r=8 alpha=16 on q_proj, v_proj"
+    assert found.coordinates == "weights of q_proj, v_proj"
+    assert found.lora == PlannedLora(8, 16, ((32, 32), (16, 32)) * 2)
+    dense = [p.detach() for p in coordinates.split(task.gradient)]
+    expected = sum(float(torch.linalg.svdvals(p)[:8].square().sum()) for p in dense) ** 0.5
+    assert found.task_descent == pytest.approx(expected, rel=1e-3)
+    assert found.task_descent < task.norm
     assert found.logit_lipschitz.value > 0.0
 
 
@@ -56,7 +64,7 @@ def test_the_model_leaves_as_it_came_and_the_result_is_json(
     assert measure_landscape(tiny_model, *datasets, where=where, lanczos_steps=2) == found
 
 
-def test_a_failure_half_way_removes_the_adapter(tiny_model, datasets, fingerprint):
+def test_a_failure_half_way_leaves_the_model_as_it_came(tiny_model, datasets, fingerprint):
     before = fingerprint(tiny_model.model)
 
     def fail(items, doing):
