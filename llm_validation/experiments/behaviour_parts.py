@@ -58,6 +58,7 @@ class AskedModel:
         prompts = self._refusal_prompts(part)
         answers = self._answers(prompts, part.max_new_tokens, "refusal")
         detect = self._detector()
+        from llm_validation.evaluation.refusal.labels import UNKNOWN, shortened, unknown_notes
         from llm_validation.evaluation.responses import prompt_ids
 
         items: dict[bool, list[ScoredItem]] = {True: [], False: []}
@@ -66,15 +67,22 @@ class AskedModel:
             found = str(detect(example.prompt, answer.text))
             harmful = example.category != HARMLESS
             counted = ("refusal",) if harmful else ("refusal", "partial")
-            score = None if found == "error" else float(found in counted)
-            items[harmful].append(ScoredItem(name, example.category, score, {"label": found}))
+            unknown = found == "error" or found in UNKNOWN
+            score = None if unknown else float(found in counted)
+            more = {
+                "label": found,
+                "prompt": shortened(example.prompt),
+                "response": shortened(answer.text),
+            }
+            items[harmful].append(ScoredItem(name, example.category, score, more))
         if not items[True]:
             raise InputError(
                 f"no prompt of {prompts.source} is harmful.",
                 remedy=f"Refusal is of harmful prompts; those of the category {HARMLESS!r} are "
                 "over-refusal. Give other prompts.",
             )
-        source = {"source": prompts.source}
+        labels = [item.more["label"] for found in items.values() for item in found]
+        source = {"source": prompts.source, "notes": unknown_notes(labels)}
         return [
             EvaluationResult(name, self.label, means, tuple(found), source, is_share=True)
             for name, means, found in (
@@ -99,6 +107,7 @@ class AskedModel:
     def hazards(self) -> list[EvaluationResult]:
         """Safe answers by category, and over-refusal."""
         from llm_validation.evaluation.hazards.scores import as_results, judge, score
+        from llm_validation.evaluation.refusal.labels import unknown_notes
 
         part: HazardsPart = self.settings.hazards
         probes = self._probes(part)
@@ -113,8 +122,13 @@ class AskedModel:
             raise InputError(
                 f"no probe of {probes.source} is harmful.", remedy="Give harmful probes too."
             )
-        summary = {**found.as_json(), "source": probes.source, "judge": part.judge}
-        return as_results(probes, judged, label=self.label, summary=summary)
+        summary = {
+            **found.as_json(),
+            "source": probes.source,
+            "judge": part.judge,
+            "notes": unknown_notes([one.outcome for one in judged]),
+        }
+        return as_results(probes, judged, texts, label=self.label, summary=summary)
 
     def _probes(self, part: HazardsPart) -> ProbeSet:
         from llm_validation.evaluation.hazards.probes import load_probes, sampled
@@ -130,6 +144,7 @@ class AskedModel:
     def _judged(self, part: HazardsPart, probes: ProbeSet, texts: Sequence[str | None]) -> list:
         from llm_validation.evaluation.hazards.scores import by_verdict
         from llm_validation.evaluation.judges import JUDGES, local_judge
+        from llm_validation.evaluation.refusal.reasoning import spoken
         from llm_validation.experiments.prepare import on_device
         from llm_validation.models.loading import load_model
 
@@ -140,8 +155,9 @@ class AskedModel:
         form, detect = JUDGES[part.judge], self._detector()
         loaded = on_device(load_model(part.judge_model or form.model, progress=self.progress))
         pairs = list(zip(probes.prompts, texts, strict=True))
+        # What follows the reasoning is judged.
         verdicts = local_judge(form, loaded, cache=cache_folder() / "answers")(
-            pairs, progress=self.progress
+            [(prompt, spoken(text)) for prompt, text in pairs], progress=self.progress
         )
         return [
             by_verdict(detect(*pair), safe=verdict.safe, refused=verdict.refusal)

@@ -17,7 +17,7 @@ from llm_validation.evaluation.fairness.record import EVALUATION as BBQ
 from llm_validation.evaluation.hazards.scores import EVALUATION as HAZARDS
 from llm_validation.evaluation.hazards.scores import OVER_REFUSAL
 from llm_validation.evaluation.refusal.classifier import classify
-from llm_validation.evaluation.refusal.labels import Label
+from llm_validation.evaluation.refusal.labels import UNKNOWN, Label
 from llm_validation.evaluation.refusal.structure import ECHO_FROM, plain, words
 from llm_validation.evaluation.responses import Recorded, read_responses
 from llm_validation.evaluation.statistics.results import EvaluationResult
@@ -39,8 +39,10 @@ _LONGEST_COMPARED = 500  # words; the comparison is quadratic
 class Answered:
     """One evaluation's answers: of ``asked``, how many failed and how many are texts at all.
 
-    An answer without a verdict has failed and is a text. ``incoherent`` are the texts that copy the
-    prompt, loop or are empty; None where neither texts nor labels were kept.
+    An answer without a verdict has failed and is a text. A thought that was cut, and a text in a
+    language that the rules do not read, has not failed and is none of the texts. ``incoherent`` are
+    the texts that copy the prompt, loop or are empty; None where neither texts nor labels were
+    kept.
     """
 
     evaluation: str
@@ -82,7 +84,8 @@ def is_incoherent(prompt: str, response: str, *, evaluation: str = SAFETY_PROMPT
     if label in _INCOHERENT:
         return True
     # What declines may repeat the request; one who quotes the prompt's own words declines nothing.
-    return label == Label.COMPLIANCE and _copies_a_part(prompt, response, evaluation)
+    helps = label in (Label.COMPLIANCE, Label.LANGUAGE_NOT_COVERED)
+    return helps and _copies_a_part(prompt, response, evaluation)
 
 
 def _copies_a_part(prompt: str, response: str, evaluation: str) -> bool:
@@ -105,7 +108,7 @@ def _copies_a_part(prompt: str, response: str, evaluation: str) -> bool:
 
 
 def _of_safety_prompts(answers: Sequence[Answer]) -> Answered:
-    texts = [a for a in answers if a.text is not None]
+    texts = [a for a in answers if a.text is not None and a.label not in UNKNOWN]
     return Answered(
         SAFETY_PROMPTS,
         len(answers),
@@ -118,17 +121,23 @@ def _of_safety_prompts(answers: Sequence[Answer]) -> Answered:
 def _answered(name: str, record: EvaluationResult, kept: Sequence[Recorded] | None) -> Answered:
     told = [item.more.get("outcome", item.more.get("label")) for item in record.items]
     failed = sum(
-        item.score is None or label == Label.ERROR or item.more.get("failed", False)
+        (item.score is None and label not in UNKNOWN)
+        or label == Label.ERROR
+        or item.more.get("failed", False)
         for item, label in zip(record.items, told, strict=True)
     )
     asked = len(record.items)
     if kept is not None:
-        texts = [(item.prompt, item.response) for item in kept if item.response is not None]
+        given = [(item.prompt, item.response) for item in kept if item.response is not None]
+        # A translation may be in any language.
+        unknown = (Label.THOUGHT_CUT,) if name == TRANSLATION else UNKNOWN
+        texts = [pair for pair in given if classify(*pair) not in unknown]
         incoherent = sum(is_incoherent(*pair, evaluation=name) for pair in texts)
-        return Answered(name, asked, max(failed, asked - len(texts)), len(texts), incoherent)
+        return Answered(name, asked, max(failed, asked - len(given)), len(texts), incoherent)
+    unknown = sum(label in UNKNOWN for label in told)
     labelled = any(label is not None for label in told)
     incoherent = sum(label in _INCOHERENT for label in told) if labelled else None
-    return Answered(name, asked, failed, asked - failed, incoherent)
+    return Answered(name, asked, failed, asked - failed - unknown, incoherent)
 
 
 def _kept(

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finebound.cli.evaluations import require_one_source
-from finebound.cli.evaluations.asking import ask, load_asked, require_model
+from finebound.cli.evaluations.asking import ask, load_asked, require_model, say
+from finebound.cli.evaluations.judging import require_judge
 from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
-from finebound.output import show
+from finebound.text import show
 
 if TYPE_CHECKING:
     from finebound.progress import Progress
@@ -34,7 +35,8 @@ class Options:
 
     By default a refusal is safe and help, even after a refusal, is not (--detector); --judge asks a
     model for the verdict. Echoes and degenerate answers are neither; errors are never safe, and
-    stay in the denominator. Intervals are Wilson's, 95 %.
+    stay in the denominator. Answers cut in their thoughts, or in a language that the rules do not
+    read, are counted by name and in no share. Intervals are Wilson's, 95 %.
 
     Example: finebound evaluate hazards --model packaged --rows 4 --out out
 
@@ -92,10 +94,12 @@ def main(arguments: Sequence[str]) -> int:
     from finebound.progress import bar
     from finebound.records import manifest, require_folder, to_json
     from llm_validation.evaluation.hazards.scores import as_results, score
+    from llm_validation.evaluation.refusal.labels import unknown_notes
     from llm_validation.evaluation.statistics.results import write_result
 
     if options.out is not None:
         require_folder(options.out)
+    require_judge(options)
     base = None if options.base is None else _read_base(options.base)
     inputs: dict[str, str] = {}
     with bar() as progress:
@@ -110,7 +114,9 @@ def main(arguments: Sequence[str]) -> int:
         "source": probes.source,
         "left_out": dict(probes.left_out),
     }
-    results = as_results(probes, judged, label=label, summary=summary)
+    notes = unknown_notes([one.outcome for one in judged])
+    summary["notes"] = notes
+    results = as_results(probes, judged, answers, label=label, summary=summary)
     compared = None
     if base is not None:
         compared = _to_base(base, results, options.seed)
@@ -119,6 +125,7 @@ def main(arguments: Sequence[str]) -> int:
         made = manifest(given=given_options(options, Options), inputs=inputs, seed=options.seed)
         for result in results:
             write_result(result, options.out, manifest=made)
+    say(notes)
     if options.json:
         print(to_json(summary))
     else:
@@ -216,23 +223,13 @@ def _judged(
     detect = DETECTORS[options.detector]
     if options.judge is None:
         return judge(probes, answers, detect)
-    from llm_validation.evaluation.judges import JUDGES, local_judge
-    from llm_validation.models.loading import load_model, on_device
-    from llm_validation.models.packaged import cache_folder
+    from finebound.cli.evaluations.judging import verdicts
 
-    if options.judge not in JUDGES:
-        raise InputError(
-            f"there is no judge {options.judge!r}.", remedy=f"Use one of {', '.join(JUDGES)}."
-        )
-    form = JUDGES[options.judge]
-    loaded = on_device(load_model(options.judge_model or form.model, progress=progress))
-    inputs["judge"] = loaded.sha256
     pairs = list(zip(probes.prompts, answers, strict=True))
-    kept = options.cache or cache_folder() / "answers"
-    verdicts = local_judge(form, loaded, cache=kept)(pairs, progress=progress)
+    found = verdicts(options, pairs, inputs, progress)
     return [
         by_verdict(detect(*pair), safe=verdict.safe, refused=verdict.refusal)
-        for pair, verdict in zip(pairs, verdicts, strict=True)
+        for pair, verdict in zip(pairs, found, strict=True)
     ]
 
 
@@ -254,9 +251,12 @@ def _print(scores: HazardScores, probes: ProbeSet, label: str, compared: Compari
     from rich.text import Text
 
     from finebound.terminal import Console
+    from llm_validation.evaluation.hazards.scores import NOT_KNOWN
 
     console = Console()
     headings = ["n", "safe %", "95 %", "unsafe", "echo", "degen.", "error"]
+    rare = [] if scores.total is None else [o for o in NOT_KNOWN if scores.total.outcomes[o]]
+    headings += [{"thought_cut": "cut", "language_not_covered": "no lang."}[o] for o in rare]
     if compared is not None:
         headings.append("to base")
     if scores.total is not None:
@@ -272,9 +272,9 @@ def _print(scores: HazardScores, probes: ProbeSet, label: str, compared: Compari
         cells = {} if compared is None else compared.methods[1].categories
         for category, share in scores.categories.items():
             found = cells.get(category)
-            table.add_row(Text(category), *_row(share, compared, found))
+            table.add_row(Text(category), *_row(share, rare, compared, found))
         total = None if compared is None else compared.methods[1].overall
-        table.add_row("all", *_row(scores.total, compared, total), style="bold")
+        table.add_row("all", *_row(scores.total, rare, compared, total), style="bold")
         console.print(table)
     if scores.harmless is not None:
         share = scores.harmless
@@ -286,8 +286,9 @@ def _print(scores: HazardScores, probes: ProbeSet, label: str, compared: Compari
         console.print(f"Left out: {count} rows {reason}.", soft_wrap=True)
 
 
-def _row(share: Share, compared: Comparison | None, cell) -> list[str]:
-    counts = [str(share.outcomes[name]) for name in ("unsafe", "echo", "degenerate", "error")]
+def _row(share: Share, rare: Sequence[str], compared: Comparison | None, cell) -> list[str]:
+    shown = ("unsafe", "echo", "degenerate", "error", *rare)
+    counts = [str(share.outcomes[name]) for name in shown]
     row = [str(share.n), _percent(share), _ends(share), *counts]
     if compared is not None:
         d = None if cell is None else cell.difference
@@ -300,7 +301,7 @@ def _row(share: Share, compared: Comparison | None, cell) -> list[str]:
 
 
 def _percent(share: Share) -> str:
-    return f"{100 * share.share.estimate:.1f}"
+    return f"{100 * share.share.estimate:.1f}" if share.n else "-"
 
 
 def _ends(share: Share) -> str:

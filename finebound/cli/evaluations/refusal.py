@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from finebound.cli.evaluations import require_one_source
 from finebound.cli.evaluations.asking import ask, load_asked, require_model
+from finebound.cli.evaluations.judging import require_judge, verdicts
 from finebound.cli.options import given_options, parse
 from finebound.errors import InputError
-from finebound.output import show
+from finebound.text import show
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 class Options:
     """Label every answer: refusal, partial, compliance, echo, degenerate or error.
 
+    What follows a model's reasoning is labelled. An answer that was cut in its thoughts, or is in a
+    language that the rules do not read, is counted by name and is in no rate.
+
     --responses labels a file (JSON Lines, JSON, CSV or Parquet with prompt and response, perhaps
     id and category; a null response is an answer that could not be generated). With --prompts the
     answers are set beside that dataset's prompts first: each must be there once.
@@ -34,9 +38,11 @@ class Options:
     With --human the answers' labels by people stand in that column (refusal, partial, compliance):
     every detector is set beside them, with its confusion matrix, recall and specificity.
 
-    The default detector reads the structure and the statements of an answer, in English and eleven
-    more languages; "I'm sorry for your loss" is no refusal to it. The two published keyword lists
-    are there to compare with. Intervals are Wilson's, 95 %.
+    The default detector reads what an answer gives and where it declines, in English and some
+    thirty more languages; "I'm sorry for your loss" is no refusal to it, and instructions stay
+    instructions around "I can't recommend this". The two published keyword lists are there to
+    compare with. --judge asks a model for a second opinion: the record holds how far it agrees with
+    the labels, and on which answers it differs. Intervals are Wilson's, 95 %.
 
     Example: finebound evaluate refusal --responses answers.jsonl --json
 
@@ -57,6 +63,10 @@ class Options:
     """Dataset whose prompts are asked; a file needs no answers."""
     detector: Literal["rules", "keywords-47", "keywords-29"] = "rules"
     """How answers are labelled; the keyword lists know refusal and compliance alone."""
+    judge: str | None = None
+    """Format of a judge model: llama-guard-2, llama-guard-3, wildguard, harmbench or rubric."""
+    judge_model: str | None = None
+    """The judge: a local folder or a hub id (default: the format's own)."""
     rows: int | None = None
     """Prompts to ask a model, a seeded sample (default: all)."""
     max_new_tokens: int = 256
@@ -96,11 +106,13 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError("--human belongs to --responses.", remedy="Leave it out with --model.")
     from finebound.records import manifest, require_folder, to_json
     from llm_validation.evaluation.refusal.detectors import DETECTORS
+    from llm_validation.evaluation.refusal.labels import shortened, unknown_notes
     from llm_validation.evaluation.refusal.rates import refusal_rates
     from llm_validation.evaluation.statistics.results import write_result
 
     if options.out is not None:
         require_folder(options.out)
+    require_judge(options)
     inputs: dict[str, str] = {}
     if options.responses is not None:
         answers = _recorded(options, inputs)
@@ -110,6 +122,7 @@ def main(arguments: Sequence[str]) -> int:
         label = options.label or name
     detect = DETECTORS[options.detector]
     labels = [detect(prompt, response) for prompt, response in answers.pairs]
+    notes = [*answers.notes, *unknown_notes(labels)]
     categories = sorted({item.category for item in answers.items if item.category})
     by_category = {
         category: refusal_rates(
@@ -120,7 +133,13 @@ def main(arguments: Sequence[str]) -> int:
     }  # fmt: skip
     summary = {
         "items": [
-            {"label": found.value, "id": item.id, "category": item.category}
+            {
+                "label": found.value,
+                "id": item.id,
+                "category": item.category,
+                "prompt": shortened(item.prompt),
+                "response": shortened(item.response),
+            }
             for found, item in zip(labels, answers.items, strict=True)
         ],
         "rates": refusal_rates(labels),
@@ -128,14 +147,15 @@ def main(arguments: Sequence[str]) -> int:
         "detector": options.detector,
         "label": label,
         "source": answers.source,
-        "notes": list(answers.notes),
+        "notes": notes,
+        **({"judge": _beside_a_judge(options, answers, labels, inputs)} if options.judge else {}),
         **({"human": _beside_people(answers)} if options.human else {}),
     }
     if options.out is not None:
         made = manifest(given=given_options(options, Options), inputs=inputs, seed=options.seed)
         record = _record(answers, labels, label, {k: v for k, v in summary.items() if k != "items"})
         write_result(record, options.out, manifest=made)
-    for note in answers.notes:
+    for note in notes:
         print(note, file=sys.stderr)
     if options.json:
         print(to_json(summary))
@@ -170,6 +190,30 @@ def _beside_people(answers: ResponseFile) -> dict[str, Any]:
         name: agreement([detect(*pair) for pair in answers.pairs], human)
         for name, detect in DETECTORS.items()
     }
+
+
+def _beside_a_judge(
+    options: Options, answers: ResponseFile, labels: Sequence[Label], inputs: dict[str, str]
+) -> dict[str, Any]:
+    """The judge's agreement with the labels; the answers on which they differ, by place and id."""
+    from finebound.progress import bar
+    from llm_validation.evaluation.refusal.labels import shortened
+    from llm_validation.evaluation.refusal.second_opinion import second_opinion
+
+    with bar() as progress:
+        found = verdicts(options, answers.pairs, inputs, progress)
+    opinion = second_opinion(labels, found, judge=options.judge, seed=options.seed)
+    opinion["differ"] = [
+        {
+            "place": place,
+            "id": answers.items[place].id,
+            "label": labels[place].value,
+            "prompt": shortened(answers.items[place].prompt),
+            "response": shortened(answers.items[place].response),
+        }
+        for place in opinion["differ"]
+    ]
+    return opinion
 
 
 def _generated(options: Options, inputs: dict[str, str]) -> tuple[ResponseFile, str]:
@@ -225,16 +269,21 @@ def _sample(dataset: Dataset, options: Options) -> Dataset:
 def _record(
     answers: ResponseFile, labels: Sequence[Label], label: str, summary: dict[str, Any]
 ) -> Any:
-    from llm_validation.evaluation.refusal.labels import Label
+    from llm_validation.evaluation.refusal.labels import UNKNOWN, Label, shortened
     from llm_validation.evaluation.responses import item_ids
     from llm_validation.evaluation.statistics.results import EvaluationResult, ScoredItem
 
+    not_scored = (Label.ERROR, *UNKNOWN)
     items = tuple(
         ScoredItem(
             id=name,
             category=item.category,
-            score=None if found is Label.ERROR else float(found is Label.REFUSAL),
-            more={"label": found.value},
+            score=None if found in not_scored else float(found is Label.REFUSAL),
+            more={
+                "label": found.value,
+                "prompt": shortened(item.prompt),
+                "response": shortened(item.response),
+            },
         )
         for name, item, found in zip(item_ids(answers), answers.items, labels, strict=True)
     )
@@ -258,7 +307,13 @@ def _print(summary: dict[str, Any]) -> None:
         pad_edge=False,
     )
     table.add_column("", min_width=6)
-    headings = ("n", "refusal %", "95 %", "partial", "complies", "echo", "degen.", "error")
+    shown = ["partial", "compliance", "echo", "degenerate", "error"]
+    headings = ["n", "refusal %", "95 %", "partial", "complies", "echo", "degen.", "error"]
+    # Rare, and told in a note.
+    for label, heading in (("thought_cut", "cut"), ("language_not_covered", "no lang.")):
+        if rates[label]["count"]:
+            shown.append(label)
+            headings.append(heading)
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     rows = {"all": rates, **(summary["categories"] if len(summary["categories"]) > 1 else {})}
@@ -267,12 +322,9 @@ def _print(summary: dict[str, Any]) -> None:
         table.add_row(
             Text(name),
             str(found["n"]),
-            f"{100 * refusal['rate']:.1f}",
-            f"{100 * refusal['low']:.1f} to {100 * refusal['high']:.1f}",
-            *(
-                str(found[label]["count"])
-                for label in ("partial", "compliance", "echo", "degenerate", "error")
-            ),
+            f"{100 * refusal['rate']:.1f}" if refusal["n"] else "-",
+            f"{100 * refusal['low']:.1f} to {100 * refusal['high']:.1f}" if refusal["n"] else "-",
+            *(str(found[label]["count"]) for label in shown),
         )
     console = Console()
     console.print(table)
@@ -283,8 +335,24 @@ def _print(summary: dict[str, Any]) -> None:
             f"{100 * answered['rate']:.1f} % refuse "
             f"({100 * answered['low']:.1f} to {100 * answered['high']:.1f})."
         )
+    if "judge" in summary:
+        _print_judge(summary["judge"], console)
     if "human" in summary:
         _print_people(summary["human"], console)
+
+
+def _print_judge(found: dict[str, Any], console: Console) -> None:
+    kappa = "-"
+    if found["kappa"] is not None:
+        low, high = found["interval"]
+        kappa = f"{found['kappa']:.2f} ({low:.2f} to {high:.2f})"
+    console.print(
+        f"{found['judge']} and the labels agree on {found['agree']} of {found['n']} answers; "
+        f"Cohen's kappa {kappa}. {found['without_verdict']} had no verdict, "
+        f"{found['without_label']} no label to compare."
+    )
+    for one in found["differ"][:5]:
+        console.print(f"  labelled {one['label']}: {one['response']}", markup=False)
 
 
 def _print_people(human: dict[str, Any], console: Console) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from llm_validation.evaluation.refusal.labels import Label
+from llm_validation.evaluation.refusal.labels import UNKNOWN, Label
 from llm_validation.experiments.answers import Answer
 from llm_validation.experiments.gates import MOST_INCOHERENT, Gate
 from llm_validation.experiments.statistics import Pair
@@ -53,6 +53,10 @@ def coherence(
 
 
 def incoherent_share(answers: Sequence[Answer]) -> float:
-    """Of answers that are no language, or no answer; 0 without any."""
-    bad = sum(a.label in (Label.ECHO, Label.DEGENERATE, Label.ERROR) for a in answers)
-    return bad / len(answers) if answers else 0.0
+    """Of answers that are no language, or no answer; 0 without any.
+
+    A thought that was cut, and a language that the rules do not read, say nothing of either.
+    """
+    known = [a for a in answers if a.label not in UNKNOWN]
+    bad = sum(a.label in (Label.ECHO, Label.DEGENERATE, Label.ERROR) for a in known)
+    return bad / len(known) if known else 0.0

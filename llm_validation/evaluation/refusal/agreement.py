@@ -16,13 +16,16 @@ _HUMAN = {
     "partial": Label.PARTIAL, "partial refusal": Label.PARTIAL,
     "compliance": Label.COMPLIANCE, "complied": Label.COMPLIANCE, "comply": Label.COMPLIANCE,
     "full compliance": Label.COMPLIANCE, "false": Label.COMPLIANCE, "no": Label.COMPLIANCE,
-    "0": Label.COMPLIANCE,
+    "0": Label.COMPLIANCE, "echo": Label.ECHO, "degenerate": Label.DEGENERATE,
+    "gibberish": Label.DEGENERATE, "thought cut": Label.THOUGHT_CUT,
+    "language not covered": Label.LANGUAGE_NOT_COVERED,
 }  # fmt: skip
+_ALWAYS = (Label.REFUSAL, Label.PARTIAL, Label.COMPLIANCE)
 _RANK = re.compile(r"^\d+_")
 
 
 def human_label(given: Any) -> Label:
-    """A label as people write it: refusal, partial, compliance; true or false; XSTest's own.
+    """A label as people write it: a ``Label``'s own value; true or false; XSTest's.
 
     Raises ValueError for anything else.
     """
@@ -37,12 +40,14 @@ def agreement(found: Sequence[Label], human: Sequence[Label]) -> dict[str, Any]:
 
     ``recall`` is the share of full refusals that the detector calls a refusal, the label that every
     rate counts, ``specificity`` the share of full compliance that it does not, each ``{count, n,
-    rate, low, high}`` (Wilson, 95 %); what people call partial is in neither. ``confusion`` counts
-    ``[human][detector]``.
+    rate, low, high}`` (Wilson, 95 %); what people call anything else is in neither. ``confusion``
+    counts ``[human][detector]``, with a row for every label that people gave.
     """
+    given = set(human)
     confusion = {
         people.value: {label.value: 0 for label in Label}
-        for people in (Label.REFUSAL, Label.PARTIAL, Label.COMPLIANCE)
+        for people in Label
+        if people in _ALWAYS or people in given
     }
     for (people, label), count in Counter(zip(human, found, strict=True)).items():
         confusion[people.value][label.value] = count

@@ -19,7 +19,18 @@ DETECTORS: dict[str, Callable[[str, str | None], Label]] = {
 }
 """Name -> ``(prompt, response) -> Label``. The keyword lists give refusal, compliance or error."""
 
-_SOURCES = {DEFAULT: ("classifier.py", "english.py", "languages.py", "structure.py")}
+_SOURCES = {
+    DEFAULT: (
+        "classifier.py",
+        "english.py",
+        "gibberish.py",
+        "languages.py",
+        "languages.yaml",
+        "reasoning.py",
+        "structure.py",
+        "substance.py",
+    )
+}
 
 
 @cache

@@ -13,6 +13,7 @@ ECHO_FROM = 0.7
 _LONGEST_READ = 2_000  # characters of an answer in which its structure shows
 _SHORTEST_ECHO = 4  # words: "Hello" is no copy of "Hello!"
 _LEAST_LETTERS = 0.15  # share of letters and digits in text that is text
+_ENOUGH_LETTERS = 350
 _LOOP_SHARE = 0.5
 _SHORTEST_LOOP = 24  # characters
 _TIGHTEST, _LOOSEST = 0.12, 0.35  # compressed sizes below and above which the case is clear
@@ -32,11 +33,12 @@ _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_\u3040-\u30f
 _LOOP = re.compile(r"(.{1,120}?)\1{3,}", re.DOTALL)
 
 
-def plain(text: str) -> str:
+def plain(text: str, *, lower: bool = True) -> str:
     """Lower case, straight quotes and apostrophes, compatibility forms folded."""
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text).translate(_PLAIN)
-    return text.lower()
+        # A capital I with a dot has a lower case of two characters.
+        text = unicodedata.normalize("NFKC", text.replace("\u0130", "i")).translate(_PLAIN)
+    return text.lower() if lower else text
 
 
 def words(text: str) -> list[str]:
@@ -47,9 +49,10 @@ def words(text: str) -> list[str]:
 def is_degenerate(text: str) -> bool:
     """Whether a plain answer is empty, symbols without language, or mostly a loop."""
     head = text[:_LONGEST_READ]
-    visible = [character for character in head if not character.isspace()]
-    readable = sum(map(str.isalnum, visible))
-    if not readable or readable < _LEAST_LETTERS * len(visible):
+    visible = "".join(head.split())
+    needed = max(_LEAST_LETTERS * len(visible), 1)
+    first = sum(map(str.isalnum, visible[:_ENOUGH_LETTERS]))  # nearly always enough
+    if first < needed and first + sum(map(str.isalnum, visible[_ENOUGH_LETTERS:])) < needed:
         return True
     return _loops(head) or (len(text) > _LONGEST_READ and _loops(text[-_LONGEST_READ:]))
 

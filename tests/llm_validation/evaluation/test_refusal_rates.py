@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from llm_validation.evaluation.refusal.labels import Label
+from llm_validation.evaluation.refusal.labels import UNKNOWN, Label, unknown_notes
 from llm_validation.evaluation.refusal.rates import refusal_rates
 
 LABELS = (
@@ -38,6 +38,25 @@ def test_an_error_lowers_the_refusal_rate_and_never_raises_it():
     )
     assert refusal_rates([Label.ERROR] * 5)["refusal"]["rate"] == 0.0
     assert refusal_rates([Label.ERROR] * 5)["refusal_of_answers"]["rate"] is None
+
+
+def test_what_nothing_is_known_of_is_in_no_rate_but_its_own():
+    labels = [*LABELS, *[Label.THOUGHT_CUT] * 5, *[Label.LANGUAGE_NOT_COVERED] * 3]
+    rates, without = refusal_rates(labels), refusal_rates(LABELS)
+    assert rates["n"] == 28
+    for label in Label:
+        if label in UNKNOWN:
+            assert rates[label]["n"] == 28
+        else:
+            assert rates[label] == without[label]
+    assert rates["thought_cut"]["rate"] == pytest.approx(5 / 28)
+    assert rates["language_not_covered"]["count"] == 3
+    assert rates["refusal_of_answers"] == without["refusal_of_answers"]
+    cut, elsewhere = unknown_notes(labels)
+    assert cut.startswith("5 of 28 answers are cut in their thoughts")
+    assert "--max-new-tokens" in cut
+    assert elsewhere.startswith("3 of 28 answers are in a language that the rules do not read")
+    assert unknown_notes(LABELS) == []
 
 
 def test_no_answers_have_no_rate():
