@@ -98,6 +98,10 @@ class Options:
     """Most task rows to train on, a seeded sample (default: all but the held-out ones)."""
     held_out: int = 48
     """Rows of task and safety that are only measured on, at most half of each."""
+    drop_unusable: bool = False
+    """Leave out rows that cannot be read as an example instead of refusing the file."""
+    ignore_columns: tuple[str, ...] = ()
+    """Columns to leave unread, though they look like a part of what is asked or answered."""
     skip: tuple[Literal["landscape", "forecast", "answers"], ...] = ()
     """What is not measured: the constants of some bounds, the forecasts, the answers."""
     seed: int = 0

@@ -11,12 +11,18 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finebound.errors import InputError
+from finebound.errors import InputError, tell
 from finebound.records import write_atomically
 from llm_validation.data.builtin.regimes import mix
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.data.encoding import encode
-from llm_validation.data.loading import load_dataset, require_different, require_rows
+from llm_validation.data.loading import (
+    load_with_columns,
+    require_columns,
+    require_different,
+    require_rows,
+)
+from llm_validation.data.reading import reading_lines
 from llm_validation.experiments.config import ORIGINAL, Experiment, Mixed, SelfGenerated
 from llm_validation.measure.texts import normalise
 
@@ -56,9 +62,18 @@ def draw_sets(experiment: Experiment, model: LoadedModel | Reader) -> dict[str, 
     rows, seed = experiment.rows, experiment.seed
     limit = rows.max_length or model.context_length
 
+    columns: dict[str, tuple[str, ...]] = {}
+
     @cache
     def usable(ref: str, role: str) -> Dataset:
-        whole = load_dataset(ref, role=role)
+        whole, columns[ref] = load_with_columns(
+            ref,
+            role=role,
+            drop_unusable=rows.drop_unusable,
+            ignore_columns=rows.ignore_columns,
+        )
+        for line in reading_lines({role: whole}):
+            tell(line)
         return short_enough(whole, model, limit)
 
     whole = {SAFETY: usable(experiment.safety, "safety")}
@@ -100,6 +115,7 @@ def draw_sets(experiment: Experiment, model: LoadedModel | Reader) -> dict[str, 
         ref = ref.prompts if isinstance(ref, SelfGenerated) else ref
         dataset = usable(ref, f"proxy {role}")
         sets[name] = _draw(dataset, rows.proxy, salt=f"{seed}/train", name=name, without=kept_out)
+    require_columns(rows.ignore_columns, columns)
     for name, dataset in sets.items():
         require_rows(dataset, role=name)
     return sets
@@ -119,6 +135,7 @@ def short_enough(dataset: Dataset, model: LoadedModel | Reader, limit: int) -> D
         (example for row, example in enumerate(dataset.examples, 1) if row in kept),
         name=dataset.name,
         source=dataset.source,
+        reading=dataset.reading,
     )
 
 
@@ -146,7 +163,12 @@ def _draw(
         return hashlib.sha256(salt.encode() + b"\n" + prompt).hexdigest(), index
 
     drawn = sorted(range(len(allowed)), key=place)[:rows]
-    return Dataset.of((allowed[i] for i in sorted(drawn)), name=name, source=dataset.source)
+    return Dataset.of(
+        (allowed[i] for i in sorted(drawn)),
+        name=name,
+        source=dataset.source,
+        reading=dataset.reading,
+    )
 
 
 def _without(dataset: Dataset, prompts: Iterable[str]) -> Dataset:

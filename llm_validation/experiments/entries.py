@@ -36,7 +36,8 @@ class Rows(_Strict):
 
     ``safety`` rows are what theta_s is trained on and what f_s is measured on; ``held_out`` rows
     of the safety and of every task's data are seen by no training at all. Rows above
-    ``max_length`` tokens are left out.
+    ``max_length`` tokens are left out; with ``drop_unusable`` so are those that cannot be read as
+    an example. ``ignore_columns`` are left unread in every file that has them.
     """
 
     safety: Count = 96
@@ -44,6 +45,8 @@ class Rows(_Strict):
     proxy: Count = 96
     held_out: Annotated[int, Field(ge=2)] = 48
     max_length: Annotated[int, Field(ge=8)] | None = None
+    drop_unusable: bool = False
+    ignore_columns: tuple[str, ...] = ()
 
 
 class Method(_Strict):

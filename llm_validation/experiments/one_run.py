@@ -68,6 +68,8 @@ class OneRun:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     rows: int | None = None
     held_out: int = 48
+    drop_unusable: bool = False
+    ignore_columns: tuple[str, ...] = ()
     skip: tuple[Part, ...] = ()
     seed: int = 0
 
@@ -156,6 +158,8 @@ def _content(
             "task": min(len(rows), asked.rows or len(rows)),
             "held_out": asked.held_out,
             "max_length": asked.max_length,
+            "drop_unusable": asked.drop_unusable,
+            "ignore_columns": asked.ignore_columns,
         },
         "alignment": None,
         "training": training,
@@ -279,10 +283,14 @@ def _flag(name: str) -> str:
 
 
 def _datasets(asked: OneRun, faults: _Faults) -> dict[str, Dataset]:
-    from llm_validation.data.loading import load_dataset, require_rows
+    from llm_validation.data.loading import load_with_columns, require_columns, require_rows
+
+    columns: dict[str, tuple[str, ...]] = {}
 
     def read(ref: str, role: str) -> Dataset:
-        dataset = load_dataset(ref)
+        dataset, columns[ref] = load_with_columns(
+            ref, drop_unusable=asked.drop_unusable, ignore_columns=asked.ignore_columns
+        )
         # One to train on and one held out.
         require_rows(dataset, role=role)
         return dataset
@@ -293,6 +301,8 @@ def _datasets(asked: OneRun, faults: _Faults) -> dict[str, Dataset]:
         for role, ref in given.items()
         if ref is not None
     }
+    if None not in found.values():
+        faults.catch("--ignore-columns", lambda: require_columns(asked.ignore_columns, columns))
     return {role: dataset for role, dataset in found.items() if dataset is not None}
 
 

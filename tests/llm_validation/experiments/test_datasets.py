@@ -168,3 +168,29 @@ def test_a_written_set_keeps_what_only_the_template_reads(tmp_path):
     write_sets({"task": made}, tmp_path)
     assert read_set(tmp_path, "task", source="here").examples == made.examples
     assert "unlearnt" not in (tmp_path / "task.jsonl").read_text().splitlines()[1]
+
+
+def test_what_became_of_a_files_rows_and_columns_is_told_and_kept(
+    content, tiny_model, tmp_path, capsys
+):
+    file = tmp_path / "task.jsonl"
+    rows = [
+        {"prompt": f"Ask {i}?", "response": f"Word {i}.", "hint": f"Use {i}.", "label": i > 0}
+        for i in range(40)
+    ]
+    rows[7]["response"] = ""
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    changed = {**content, "tasks": {"general": str(file)}}
+    changed["rows"] = {**content["rows"], "drop_unusable": True}
+    with pytest.raises(InputError, match="'hint'"):
+        draw_sets(experiment_of(changed), tiny_model)
+    changed["rows"]["ignore_columns"] = ["hint"]
+    found = draw_sets(experiment_of(changed), tiny_model)["task.general"].reading
+    assert found.unread_columns == ("hint",)
+    assert {row for part in found.left_out for row in part.rows} == {1, 8}
+    told = capsys.readouterr().err
+    assert "task general data: Columns not read: 'hint'." in told
+    assert "(row 8)" in told
+    changed["rows"]["ignore_columns"] = ["hint", "nowhere"]
+    with pytest.raises(InputError, match="no column 'nowhere'"):
+        draw_sets(experiment_of(changed), tiny_model)
