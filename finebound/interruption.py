@@ -21,8 +21,9 @@ def obeyed_interrupts(*, patience: float = PATIENCE) -> Iterator[None]:
 
     Python tells the main thread of a signal only between two of its own instructions, which a
     library's call may not reach for minutes. A thread hears of it at once, waits, and ends the
-    process and its children (a call that also keeps other threads from running delays it). Every record is written whole or not at all, so nothing is lost that
-    was finished. Outside the main thread, and under a handler of somebody else, nothing changes.
+    process and its children (a call that also keeps other threads from running delays it). Every
+    record is written whole or not at all, so nothing is lost that was finished. Outside the main
+    thread, and under a handler of somebody else, nothing changes.
     """
     here = threading.current_thread() is threading.main_thread()
     if not here or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:

@@ -62,6 +62,12 @@ class Options:
     """Columns to leave unread, though they look like a part of what is asked or answered."""
     max_length: int | None = None
     """Longest row in tokens (default: the model's context)."""
+    drop_long: bool = False
+    """Leave out rows with more tokens than that, instead of refusing the file."""
+    truncate: bool = False
+    """Cut such rows to their first tokens, as trainers do."""
+    turns: Literal["all", "last"] = "all"
+    """Assistant turns that the losses count: every one, as trainers learn them, or the last."""
     coordinates: Literal["adapter", "all"] = "adapter"
     """Weights that will be trained: a LoRA adapter or all."""
     allow_estimated: bool = False
@@ -179,6 +185,9 @@ def _from_data(options: Options) -> _Found:
             max_length=options.max_length,
             drop_unusable=options.drop_unusable,
             ignore_columns=options.ignore_columns,
+            drop_long=options.drop_long,
+            truncate=options.truncate,
+            turns=options.turns,
             coordinates=options.coordinates,
             seed=options.seed,
         )

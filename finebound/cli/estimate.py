@@ -21,6 +21,9 @@ class Options:
     catalogue name. Without --model only the texts are measured (seconds); with --model packaged,
     a folder or a hub id also the model's losses, gradients and curvature (minutes).
 
+    Inputs are checked together before anything is measured. With --out an interrupted estimate
+    keeps its finished stages beside that folder: the same command goes on from them.
+
     Example: finebound estimate --safety builtin:safety --task builtin:task-general
              --proxy builtin:proxy-same-teacher --model packaged --out out
     """
@@ -53,6 +56,13 @@ class Options:
     """Columns to leave unread, though they look like a part of what is asked or answered."""
     max_length: int | None = None
     """Longest row in tokens (default: the model's context)."""
+    drop_long: bool = False
+    """Leave out rows with more tokens than that, instead of refusing the file."""
+    truncate: bool = False
+    """Cut such rows to their first tokens, as trainers do."""
+    turns: Literal["all", "last"] = "all"
+    """Assistant turns that the model's losses count: every one, as trainers learn them, or the
+    last. Text measures read the last one."""
     coordinates: Literal["adapter", "all"] = "adapter"
     """Weights that will be trained: a LoRA adapter or all."""
     forecast: bool = False
@@ -74,6 +84,8 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="estimate")
+    from finebound.checks import Checks
+    from finebound.kept_stages import KeptStages
     from finebound.progress import bar
     from finebound.records import manifest, require_folder, staged_folder, to_json
     from llm_validation.data.reading import reading_lines
@@ -81,10 +93,11 @@ def main(arguments: Sequence[str]) -> int:
     from llm_validation.estimation.pipeline import estimate
 
     request = request_of(options)
+    checks, stages = Checks(), KeptStages(options.out)
     if options.out is not None:
-        require_folder(options.out)
+        checks.run(lambda: require_folder(options.out))
     with memory_allowed(options.memory), bar() as progress:
-        found = estimate(request, progress=progress)
+        found = estimate(request, progress=progress, checks=checks, stages=stages)
     say(reading_lines(found.datasets))
     inputs = {name: dataset.sha256 for name, dataset in found.datasets.items()}
     if found.model is not None:
@@ -98,6 +111,7 @@ def main(arguments: Sequence[str]) -> int:
         with staged_folder(options.out) as folder:
             (folder / "estimate.json").write_text(content + "\n", encoding="utf-8")
             (folder / "report.html").write_text(html, encoding="utf-8")
+        stages.forget()
     if options.json:
         print(content)
         return 0
@@ -130,6 +144,9 @@ def request_of(options):
             max_length=options.max_length,
             drop_unusable=options.drop_unusable,
             ignore_columns=options.ignore_columns,
+            drop_long=options.drop_long,
+            truncate=options.truncate,
+            turns=options.turns,
             coordinates=options.coordinates,
             forecast=options.forecast,
             batch_size=options.batch_size,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from finebound.checks import Checks
 from finebound.progress import Progress, silent
 from llm_validation.data.dataset import Dataset
 from llm_validation.estimation.bounds import model_bounds, planned_radius
 from llm_validation.estimation.model_side import constants_of, measure_model
-from llm_validation.estimation.pipeline import Request, load_datasets, sampled
-from llm_validation.models.loading import load_model
+from llm_validation.estimation.pipeline import Request, read_inputs, sampled
 from theory.bound import Quantity
 from theory.calibrate import Calibration, calibrate
 
@@ -26,12 +26,14 @@ def calibrate_model(
     of the inputs and with the data that were measured. Raises InputError for the inputs' faults,
     ValueError for the search's.
     """
-    datasets = sampled(load_datasets(request, progress), request.model_rows, request.seed)
-    loaded = load_model(request.model, progress=progress)
+    whole, loaded = read_inputs(request, Checks(), progress)
+    datasets = sampled(whole, request.model_rows, request.seed)
     side = measure_model(
         loaded,
         datasets,
         max_length=request.max_length,
+        on_long=request.on_long,
+        turns=request.turns,
         where=request.coordinates,
         failure_probability=request.failure_probability,
         seed=request.seed,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from finebound.errors import InputError
@@ -49,6 +50,9 @@ class StrategyForecast:
     status: Status = Status.ESTIMATED
 
 
+Keep = Callable[[str, Callable[[], StrategyForecast]], StrategyForecast]
+
+
 def planned(request: Request, loaded: LoadedModel) -> TrainingPlan:
     """The unconstrained fine-tune of a request: LoRA, or all weights where those are asked for."""
     return TrainingPlan(
@@ -67,12 +71,14 @@ def forecast_strategies(
     loaded: LoadedModel,
     datasets: Mapping[str, Dataset],
     *,
+    keep: Keep = lambda _, make: make(),
     progress: Progress = silent,
 ) -> list[StrategyForecast]:
     """No constraint, then every lambda, then every radius of ``request``, by the coarse unroll.
 
     Each costs about ``SHARE`` of its fine-tune; where that pays for nothing it costs more, and a
-    note says so. Without a proxy lambda weighs the safety data. A strategy whose unroll diverges
+    note says so. ``keep`` takes a strategy's name and what makes its row, and may have it from an
+    earlier start. Without a proxy lambda weighs the safety data. A strategy whose unroll diverges
     has no row, and every other row a note of it; raises InputError when all of them do. Source:
     T20 of docs/theorems.md.
     """
@@ -95,7 +101,8 @@ def forecast_strategies(
     for strategy in progress(strategies, "forecasting strategies"):
         try:
             under = replace(plan, strategy=strategy)
-            made.append(_forecast(world, under, shared, "proxy" in datasets))
+            make = partial(_forecast, world, under, shared, "proxy" in datasets)
+            made.append(keep(f"forecast {strategy_words(strategy)}", make))
         except InputError as error:
             failed.append(error)
             shared += (f"No forecast for {strategy_words(strategy)}: {error.what}",)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from finebound.errors import InputError
 from finebound.progress import Progress, silent
 from finebound.records import spawn_seed
+from llm_validation.data.conversations import SupervisedTurns
 from llm_validation.data.dataset import Dataset
-from llm_validation.data.encoding import Encoded, encode
+from llm_validation.data.encoding import Encoded, OnLong, encode
+from llm_validation.estimation.preflight import token_limit
 from llm_validation.measure.landscape import Landscape, RowLosses, Where, measure_landscape
 from llm_validation.measure.losses import Losses, measure_losses
 from theory.confidence import Interval, empirical_bernstein
@@ -62,6 +63,8 @@ def measure_model(
     datasets: Mapping[str, Dataset],
     *,
     max_length: int | None = None,
+    on_long: OnLong = "error",
+    turns: SupervisedTurns = "all",
     where: Where = "adapter",
     failure_probability: float = 0.05,
     seed: int = 0,
@@ -72,14 +75,9 @@ def measure_model(
     ``failure_probability`` is split over the datasets' intervals. Raises InputError for a row
     longer than ``max_length`` (default: the model's context), naming it.
     """
-    limit = loaded.context_length if max_length is None else max_length
-    if limit > loaded.context_length:
-        raise InputError(
-            f"--max-length {limit} exceeds the model's context of {loaded.context_length} tokens.",
-            remedy=f"Give at most {loaded.context_length}.",
-        )
+    limit = token_limit(loaded, max_length)
     encoded = {
-        name: encode(dataset, loaded.tokenizer, max_length=limit)
+        name: encode(dataset, loaded.tokenizer, max_length=limit, on_long=on_long, turns=turns)
         for name, dataset in datasets.items()
     }
     landscape = measure_landscape(

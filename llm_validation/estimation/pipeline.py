@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from finebound.checks import Checks
 from finebound.errors import InputError
+from finebound.kept_stages import NOT_KEPT, KeptStages
 from finebound.progress import Progress, silent
 from finebound.records import spawn_seed
 from llm_validation.audit.audit import Audit, audit
@@ -40,10 +42,12 @@ from llm_validation.measure.texts import normalise
 from theory.exact import Frontier
 
 if TYPE_CHECKING:
+    from llm_validation.data.encoding import OnLong
     from llm_validation.estimation.forecast import StrategyForecast
     from llm_validation.estimation.model_side import ModelSide
     from llm_validation.measure.landscape import Where
     from llm_validation.measure.proxy_mismatch import ProxyMismatch
+    from llm_validation.models.loading import LoadedModel
 
 LAMS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0)
 RADII = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -56,7 +60,9 @@ class Request:
 
     ``model`` None measures the text alone. ``rows`` limits each dataset by a seeded sample, and
     ``model_rows`` that of the model alone. ``drop_unusable`` leaves out rows that cannot be read as
-    an example instead of refusing the file, and ``ignore_columns`` are left unread.
+    an example instead of refusing the file, and ``ignore_columns`` are left unread. Of rows longer
+    than ``max_length`` tokens ``drop_long`` leaves out all, ``truncate`` their ends. ``turns`` are
+    the assistant turns whose tokens the model's losses count.
     ``learning_rate`` and ``steps`` are the planned AdamW budget. ``forecast`` adds what that
     fine-tune, with ``batch_size`` task rows a step, will change under each lambda and radius; it
     needs a model. Raises ValueError for values out of range.
@@ -75,6 +81,9 @@ class Request:
     max_length: int | None = None
     drop_unusable: bool = False
     ignore_columns: tuple[str, ...] = ()
+    drop_long: bool = False
+    truncate: bool = False
+    turns: Literal["all", "last"] = "all"
     coordinates: Where = "adapter"
     forecast: bool = False
     batch_size: int = 8
@@ -96,6 +105,8 @@ class Request:
                 raise ValueError(f"{name} is {value}: at least 2 rows are needed.")
         if not 0 < self.learning_rate < np.inf or self.steps < 1:
             raise ValueError("--learning-rate must be above 0 and finite, --steps at least 1.")
+        if self.drop_long and self.truncate:
+            raise ValueError("--drop-long and --truncate are two answers to one question.")
         if self.batch_size < 1:
             raise ValueError(f"--batch-size is {self.batch_size}: a step needs at least 1 row.")
         if self.forecast and self.model is None:
@@ -103,6 +114,11 @@ class Request:
                 "--forecast needs --model: it trains that model for a few steps. Give packaged, a "
                 "folder or a hub id."
             )
+
+    @property
+    def on_long(self) -> OnLong:
+        """What is done with a row that has too many tokens."""
+        return "drop" if self.drop_long else "truncate" if self.truncate else "error"
 
 
 @dataclass(frozen=True)
@@ -127,58 +143,102 @@ class Estimate:
     forecasts: tuple[StrategyForecast, ...] = ()
 
 
-def estimate(request: Request, *, progress: Progress = silent) -> Estimate:
-    """Load, measure, bound. Raises InputError for every fault of the inputs, naming file and row.
+def estimate(
+    request: Request,
+    *,
+    progress: Progress = silent,
+    checks: Checks | None = None,
+    stages: KeptStages = NOT_KEPT,
+) -> Estimate:
+    """Check, load, audit, measure, bound; faults of all inputs are raised together, before work.
 
     Texts are measured on all rows (or ``rows`` of them), the model on ``model_rows`` of those.
+    ``checks`` may hold faults that were found before; ``stages`` keeps what is finished, so that an
+    interrupted estimate goes on. Raises InputError naming file and row.
     """
-    datasets = load_datasets(request, progress)
-    rows_of = {name: len(dataset) for name, dataset in datasets.items()}
-    audited = audit(datasets["task"], progress=progress)
+    checks = Checks() if checks is None else checks
+    whole, loaded = read_inputs(request, checks, progress)
+    rows_of = {name: len(dataset) for name, dataset in whole.items()}
+    datasets = whole
     if request.rows is not None:
-        datasets = sampled(datasets, request.rows, request.seed)
-    # A model that cannot be loaded is refused before minutes go into the text.
-    loaded = None
-    if request.model is not None:
-        from llm_validation.models.loading import load_model
-
-        for model in progress([request.model], f"loading the model {request.model}"):
-            loaded = load_model(model, progress=progress)
+        datasets = sampled(whole, request.rows, request.seed)
     seed, p = request.seed, request.failure_probability
-    safety, task, proxy = datasets["safety"], datasets["task"], datasets.get("proxy")
-    pair = TextPair.of(safety.prompts, task.prompts)
-    overlap_seed = spawn_seed(seed, "overlap")
-    overlap = context_overlap(
-        safety.prompts, task.prompts, seed=overlap_seed, p=p, pair=pair, progress=progress
+    sample, ready = datasets, None
+    if loaded is not None:
+        from llm_validation.estimation.preflight import encodable
+
+        sample = sampled(datasets, request.model_rows, seed)
+        ready = encodable(loaded, sample, request, checks=checks, progress=progress)
+    made_of = {
+        "datasets": {name: dataset.sha256 for name, dataset in datasets.items()},
+        "seed": seed,
+        "p": p,
+    }
+
+    # Rows bear the numbers of their file, which the content's hash does not hold.
+    audited = stages.result(
+        "audit",
+        {"task": whole["task"].sha256, "source": whole["task"].source},
+        lambda: audit(whole["task"], progress=progress),
     )
-    pairs = closest_pairs(safety.prompts, task.prompts, pair=pair, progress=progress)
+    if ready is not None:
+        reading = audited.reading
+        noted = replace(reading, notes=(*reading.notes, *ready.notes["task"]))
+        audited = replace(audited, template=ready.template, lengths=ready.lengths, reading=noted)
+    safety, task, proxy = datasets["safety"], datasets["task"], datasets.get("proxy")
+    overlap_seed = spawn_seed(seed, "overlap")
+    overlap, pairs = stages.result(
+        "text overlap",
+        made_of,
+        lambda: _text_overlap(safety, task, seed=overlap_seed, p=p, progress=progress),
+    )
     proxy_overlap: tuple[OverlapMeasure, ...] = ()
     if proxy is not None:
-        proxy_overlap = context_overlap(
-            proxy.prompts, task.prompts, seed=overlap_seed, p=p, progress=progress
+        proxy_overlap = stages.result(
+            "proxy overlap",
+            made_of,
+            lambda: context_overlap(
+                proxy.prompts, task.prompts, seed=overlap_seed, p=p, progress=progress
+            ),
         )
-    side, embed, sample = None, None, datasets
+    side = None
     if loaded is not None:
         from llm_validation.estimation.model_side import measure_model
         from llm_validation.models.embedding import embedder
 
-        sample = sampled(datasets, request.model_rows, seed)
-        embed = embedder(loaded, progress=progress)
-        overlap += embedding_overlap(
-            embed,
-            sample["safety"].prompts,
-            sample["task"].prompts,
-            seed=overlap_seed,
-            p=p,
+        made_of |= {
+            "model": loaded.sha256,
+            "sample": {name: dataset.sha256 for name, dataset in sample.items()},
+            "request": {
+                name: getattr(request, name)
+                for name in ("max_length", "coordinates", "on_long", "turns")
+            },
+        }
+        overlap += stages.result(
+            "embedding overlap",
+            made_of,
+            lambda: embedding_overlap(
+                embedder(loaded, progress=progress),
+                sample["safety"].prompts,
+                sample["task"].prompts,
+                seed=overlap_seed,
+                p=p,
+            ),
         )
-        side = measure_model(
-            loaded,
-            sample,
-            max_length=request.max_length,
-            where=request.coordinates,
-            failure_probability=p,
-            seed=seed,
-            progress=progress,
+        side = stages.result(
+            "model",
+            made_of,
+            lambda: measure_model(
+                loaded,
+                sample,
+                max_length=request.max_length,
+                on_long=request.on_long,
+                turns=request.turns,
+                where=request.coordinates,
+                failure_probability=p,
+                seed=seed,
+                progress=progress,
+            ),
         )
     mismatch = None
     if proxy is not None:
@@ -200,7 +260,17 @@ def estimate(request: Request, *, progress: Progress = silent) -> Estimate:
     if request.forecast and loaded is not None:
         from llm_validation.estimation.forecast import forecast_strategies
 
-        forecasts = forecast_strategies(request, loaded, datasets, progress=progress)
+        made_of["plan"] = {
+            name: getattr(request, name)
+            for name in ("lams", "radii", "steps", "learning_rate", "batch_size")
+        }
+        forecasts = forecast_strategies(
+            request,
+            loaded,
+            datasets,
+            keep=lambda name, make: stages.result(name, made_of, make),
+            progress=progress,
+        )
     return Estimate(
         request=request,
         datasets=datasets,
@@ -216,6 +286,33 @@ def estimate(request: Request, *, progress: Progress = silent) -> Estimate:
         bounds=tuple(bounds),
         forecasts=tuple(forecasts),
     )
+
+
+def _text_overlap(
+    safety: Dataset, task: Dataset, *, seed: int, p: float, progress: Progress
+) -> tuple[tuple[OverlapMeasure, ...], tuple[ClosePair, ...]]:
+    """Overlap and closest pairs of the prompts, which are read once for both."""
+    pair = TextPair.of(safety.prompts, task.prompts)
+    overlap = context_overlap(
+        safety.prompts, task.prompts, seed=seed, p=p, pair=pair, progress=progress
+    )
+    pairs = closest_pairs(safety.prompts, task.prompts, pair=pair, progress=progress)
+    return overlap, tuple(pairs)
+
+
+def read_inputs(
+    request: Request, checks: Checks, progress: Progress
+) -> tuple[dict[str, Dataset], LoadedModel | None]:
+    """The datasets and the model, or one InputError of everything that is wrong with them."""
+    datasets = load_datasets(request, progress, checks=checks)
+    loaded = None
+    if request.model is not None:
+        from llm_validation.models.loading import load_model
+
+        for model in progress([request.model], f"loading the model {request.model}"):
+            loaded = checks.run(lambda model=model: load_model(model, progress=progress))
+    checks.require()
+    return datasets, loaded
 
 
 def sampled(datasets: Mapping[str, Dataset], rows: int, seed: int) -> dict[str, Dataset]:
@@ -237,24 +334,38 @@ def coordinated_sample(dataset: Dataset, rows: int, seed: int) -> Dataset:
     return Dataset.of(chosen, name=dataset.name, source=dataset.source, reading=dataset.reading)
 
 
-def load_datasets(request: Request, progress: Progress) -> dict[str, Dataset]:
-    """The datasets of a request by role, refused if they cannot answer its question."""
+def load_datasets(
+    request: Request, progress: Progress, *, checks: Checks | None = None
+) -> dict[str, Dataset]:
+    """The datasets of a request by role, refused if they cannot answer its question.
+
+    With ``checks`` the faults are left there, and the datasets without one are returned.
+    """
+    gathered = Checks() if checks is None else checks
     references = {"safety": request.safety, "task": request.task, "proxy": request.proxy}
     given = [(name, ref) for name, ref in references.items() if ref is not None]
     datasets: dict[str, Dataset] = {}
     columns: dict[str, tuple[str, ...]] = {}
-    for name, ref in progress(given, "reading datasets"):
-        datasets[name], columns[ref] = load_with_columns(
+
+    def load(name: str, ref: str) -> None:
+        dataset, columns[ref] = load_with_columns(
             ref,
             role=name,
             drop_unusable=request.drop_unusable,
             ignore_columns=request.ignore_columns,
         )
-        require_rows(datasets[name], at_least=2, role=name)
-    require_columns(request.ignore_columns, columns)
-    require_different(datasets["safety"], datasets["task"])
-    if "proxy" in datasets:
-        _require_useful_proxy(datasets)
+        require_rows(dataset, at_least=2, role=name)
+        datasets[name] = dataset
+
+    for name, ref in progress(given, "reading datasets"):
+        gathered.run(lambda name=name, ref=ref: load(name, ref))
+    if len(datasets) == len(given):
+        gathered.run(lambda: require_columns(request.ignore_columns, columns))
+        gathered.run(lambda: require_different(datasets["safety"], datasets["task"]))
+        if "proxy" in datasets:
+            gathered.run(lambda: _require_useful_proxy(datasets))
+    if checks is None:
+        gathered.require()
     return datasets
 
 
