@@ -198,11 +198,14 @@ def collate(encoded: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
     }
 
 
-def token_budget_batches(encoded: Sequence[Sized], *, tokens: int) -> list[list[int]]:
+def token_budget_batches(
+    encoded: Sequence[Sized], *, tokens: int, apart_at: int | None = None
+) -> list[list[int]]:
     """Indices of ``encoded`` in batches of at most ``tokens`` tokens, padding included.
 
     The longest rows come first, so that running out of memory happens at once; a row longer than
-    the budget is a batch of its own.
+    the budget is a batch of its own. Rows longer than ``apart_at`` tokens and others are never
+    together (``models.rope.rope_switch``).
     """
     if tokens < 1:
         raise ValueError(f"the budget must be at least one token, not {tokens}")
@@ -210,7 +213,9 @@ def token_budget_batches(encoded: Sequence[Sized], *, tokens: int) -> list[list[
     batches: list[list[int]] = []
     for index in order:
         # A batch's first row is its longest.
-        if batches and (len(batches[-1]) + 1) * len(encoded[batches[-1][0]]) <= tokens:
+        longest = len(encoded[batches[-1][0]]) if batches else 0
+        apart = apart_at is not None and len(encoded[index]) <= apart_at < longest
+        if batches and not apart and (len(batches[-1]) + 1) * longest <= tokens:
             batches[-1].append(index)
         else:
             batches.append([index])

@@ -25,6 +25,7 @@ from finebound.progress import Progress, silent
 from llm_validation.data.encoding import Encoded, token_budget_batches
 from llm_validation.measure.coordinates import Coordinates, dot, norm, unit
 from llm_validation.measure.supervised import SupervisedBatch, supervised_count
+from llm_validation.models.rope import rope_switch
 
 Kind: TypeAlias = Literal["hessian", "gauss_newton"]
 Product: TypeAlias = Callable[[Tensor], Tensor]
@@ -99,7 +100,9 @@ class CurvatureProduct:
         self._linearise = _hessian_graph if kind == "hessian" else _gauss_newton_graph
         self._batches = [
             SupervisedBatch.of([kept[index] for index in batch], coordinates.device, pad_id)
-            for batch in token_budget_batches(kept, tokens=tokens_per_batch)
+            for batch in token_budget_batches(
+                kept, tokens=tokens_per_batch, apart_at=rope_switch(model)
+            )
         ]
         self._graphs: list[Callable[[Sequence[Tensor], bool], Sequence[Tensor]]] | None = None
         if sum(batch.input_ids.numel() for batch in self._batches) <= keep_graph_tokens:

@@ -25,6 +25,7 @@ from llm_validation.data.encoding import Encoded, token_budget_batches
 from llm_validation.measure.coordinates import DOT_CHUNK, Coordinates, dot, norm
 from llm_validation.measure.losses import Losses
 from llm_validation.measure.supervised import SupervisedBatch, supervised_count
+from llm_validation.models.rope import rope_switch
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,9 @@ def loss_and_gradient(
     batches = [
         (half, [rows[index] for index in batch])
         for half, rows in enumerate((counted[0::2], counted[1::2]))
-        for batch in token_budget_batches([encoded[row] for row in rows], tokens=tokens_per_batch)
+        for batch in token_budget_batches(
+            [encoded[row] for row in rows], tokens=tokens_per_batch, apart_at=rope_switch(model)
+        )
     ]
     token_sum = np.zeros(len(encoded))
     token_count = np.array([supervised_count(row) for row in encoded], dtype=np.int64)

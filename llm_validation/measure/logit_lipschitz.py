@@ -19,6 +19,7 @@ from finebound.progress import Progress, silent
 from llm_validation.data.encoding import Encoded, token_budget_batches
 from llm_validation.measure.coordinates import Coordinates, unit
 from llm_validation.measure.supervised import SupervisedBatch, supervised_count
+from llm_validation.models.rope import rope_switch
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,9 @@ def logit_lipschitz(
         raise ValueError("no row has a supervised token")
     batches = [
         SupervisedBatch.of([kept[index] for index in batch], coordinates.device, pad_id)
-        for batch in token_budget_batches(kept, tokens=tokens_per_batch)
+        for batch in token_budget_batches(
+            kept, tokens=tokens_per_batch, apart_at=rope_switch(model)
+        )
     ]
     generator = torch.Generator().manual_seed(seed)
     named = {name: unit(vector) for name, vector in (directions or {}).items()}

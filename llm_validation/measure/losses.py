@@ -13,6 +13,7 @@ from finebound.errors import InputError
 from finebound.progress import Progress, silent
 from llm_validation.data.encoding import Encoded, collate
 from llm_validation.measure.shared_prefix import PrefixReader, prefix_batches, reads_after_a_prefix
+from llm_validation.models.rope import rope_switch
 
 if TYPE_CHECKING:
     import torch
@@ -72,12 +73,12 @@ def measure_losses(
     _check_ids(model, encoded)
     token_sum = np.zeros(len(encoded))
     token_count = np.array([int(row.supervised[1:].sum()) for row in encoded], dtype=np.int64)
-    shared = reads_after_a_prefix(model)
-    batches = prefix_batches(encoded, tokens=tokens_per_batch, shared=shared)
+    shared, apart_at = reads_after_a_prefix(model), rope_switch(model)
+    batches = prefix_batches(encoded, tokens=tokens_per_batch, shared=shared, apart_at=apart_at)
     with _evaluation_mode(model), torch.no_grad():
         reader = PrefixReader(model)
         for batch in progress(batches, doing):
-            rests = collate(batch.rests(encoded), pad_id)
+            rests = collate(batch.rests(encoded, whole=apart_at is not None), pad_id)
             inputs = reader.inputs(batch, rests["input_ids"], rests["attention_mask"])
             labels = rests["labels"].to(reader.device)
             token_sum[batch.rows] = _batch_sums(model, head, labels, inputs)

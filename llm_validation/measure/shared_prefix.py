@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from llm_validation.data.encoding import Encoded, token_budget_batches
 from llm_validation.models.adapters import is_prompt_learning
+from llm_validation.models.rope import rope_switch
 
 if TYPE_CHECKING:
     import torch
@@ -28,29 +31,38 @@ class Batch:
     prefixes: list[Tokens]
     owners: list[int]
 
-    def rests(self, encoded: Sequence[Encoded]) -> list[Encoded]:
-        """The rows from after their prefixes to the last token in the loss."""
+    def rests(self, encoded: Sequence[Encoded], *, whole: bool = False) -> list[Encoded]:
+        """The rows from after their prefixes to the last token in the loss.
+
+        ``whole`` rows go to their end, and a token more: the last one is never read.
+        """
         rests = []
         for index, owner in zip(self.rows, self.owners, strict=True):
             row = encoded[index]
-            rest = slice(len(self.prefixes[owner]), len(row) - int(row.supervised[::-1].argmax()))
-            rests.append(Encoded(row.input_ids[rest], row.supervised[rest], row.row))
+            after = 0 if whole else int(row.supervised[::-1].argmax())
+            rest = slice(len(self.prefixes[owner]), len(row) - after)
+            ids, supervised = row.input_ids[rest], row.supervised[rest]
+            if whole:
+                ids, supervised = np.append(ids, 0), np.append(supervised, False)
+            rests.append(Encoded(ids, supervised, row.row))
         return rests
 
 
-def prefix_batches(encoded: Sequence[Encoded], *, tokens: int, shared: bool) -> list[Batch]:
+def prefix_batches(
+    encoded: Sequence[Encoded], *, tokens: int, shared: bool, apart_at: int | None = None
+) -> list[Batch]:
     """Every row in one batch of at most ``tokens`` tokens, padding and prefixes included.
 
     Batches share what all rows begin with, or rows share their own prompts, whichever leaves less
     to read; nothing unless ``shared``. Longest first, the rows or those of a prompt together; a row
-    longer than the budget is a batch of its own.
+    longer than the budget is a batch of its own. ``apart_at`` as in ``token_budget_batches``.
     """
     prefixes = _prefixes(encoded) if shared else [()] * len(encoded)
     groups: dict[Tokens, list[int]] = {}
     for index, prefix in enumerate(prefixes):
         groups.setdefault(prefix, []).append(index)
     if len(groups) == 1:
-        batches = token_budget_batches(encoded, tokens=tokens)
+        batches = token_budget_batches(encoded, tokens=tokens, apart_at=apart_at)
         return [Batch(rows, [prefixes[0]], [0] * len(rows)) for rows in batches]
     pieces: list[tuple[Tokens, list[int], int]] = []
     for prefix, rows in groups.items():
@@ -88,11 +100,11 @@ def reads_after_a_prefix(model: PreTrainedModel) -> bool:
     """Whether the model can go on from the keys and values of earlier tokens, and to the same end.
 
     Not with virtual tokens in front of the row, with sliding windows or states in place of keys,
-    nor where a row's positions cannot be given.
+    where a row's positions cannot be given, nor where they depend on the row's length.
     """
     from transformers.cache_utils import DynamicCache, DynamicLayer
 
-    if is_prompt_learning(model):
+    if is_prompt_learning(model) or rope_switch(model) is not None:
         return False
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     if not inspect.signature(base.forward).parameters.keys() >= _NEEDED:

@@ -20,6 +20,7 @@ from finebound.records import write_atomically
 from llm_validation.data.encoding import Encoded, token_budget_batches
 from llm_validation.measure.losses import Losses, measure_losses
 from llm_validation.measure.supervised import SupervisedBatch
+from llm_validation.models.rope import rope_switch
 
 if TYPE_CHECKING:
     from llm_validation.training.trainer import ConstraintTrainer
@@ -140,7 +141,10 @@ def measure_token_losses(
     model.eval()
     try:
         with torch.no_grad():
-            for indices in progress(token_budget_batches(encoded, tokens=tokens_per_batch), doing):
+            batches = token_budget_batches(
+                encoded, tokens=tokens_per_batch, apart_at=rope_switch(model)
+            )
+            for indices in progress(batches, doing):
                 batch = SupervisedBatch.of([encoded[i] for i in indices], device, pad_id)
                 losses = batch.token_losses(batch.logits(model)).double().cpu()
                 counts = batch.rows.bincount(minlength=len(indices)).tolist()
