@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
 from finebound.cli.options import memory_allowed, parse
 from finebound.errors import InputError
 from finebound.text import show
+
+if TYPE_CHECKING:
+    from llm_validation.experiments.config import Experiment
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,11 @@ class Options:
     """Processes at a time, for --executor process."""
     address: str | None = None
     """The Ray cluster's address ("auto": the running one), for --executor ray."""
+    minutes: float | None = None
+    """What all of it may take: rows and steps become fewer on a slower machine, by a measured step
+    (default: the configuration's fit_minutes)."""
+    full_size: bool = False
+    """Every row and step of the configuration, however long it takes."""
     memory: float | None = None
     """GB that each process may use (default: what is free). What does not fit is left out by name,
     a training that does not fit is not begun."""
@@ -64,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
     from finebound.records import to_json
     from llm_validation.experiments.config import expand, plan_of, read_experiment
 
-    experiment = read_experiment(options.config)
+    experiment = _sized(read_experiment(options.config), options)
     if options.dry_run:
         planned = plan_of(expand(experiment))
         if options.json:
@@ -101,9 +109,22 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if found.passed else 1
 
 
+def _sized(experiment: Experiment, options: Options) -> Experiment:
+    """The experiment with the minutes that it is to fit into, if any."""
+    if options.full_size:
+        return experiment.model_copy(update={"fit_minutes": None})
+    if options.minutes is None:
+        return experiment
+    return experiment.model_copy(update={"fit_minutes": options.minutes})
+
+
 def _refuse(options: Options) -> None:
     if options.out is None and not options.dry_run:
         raise InputError("the runs need a folder.", remedy="Give one with --out, or use --dry-run.")
+    if options.minutes is not None and not 0.0 < options.minutes < float("inf"):
+        raise InputError(f"--minutes is {options.minutes}.", remedy="Give a number above 0.")
+    if options.minutes is not None and options.full_size:
+        raise InputError("--minutes and --full-size are both given.", remedy="Give one of them.")
     if options.workers < 1:
         raise InputError(f"--workers is {options.workers}.", remedy="Give at least 1 process.")
     if options.workers > 1 and options.executor != "process":

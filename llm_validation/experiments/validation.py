@@ -48,6 +48,7 @@ from llm_validation.experiments.run import (
     read_measured,
     run_folder,
 )
+from llm_validation.experiments.sizing import fitted
 from llm_validation.experiments.split import Router, SafetySplit, envelopes, splits
 from llm_validation.experiments.statistics import change, population_change
 from llm_validation.experiments.worker import EXPERIMENT
@@ -220,11 +221,13 @@ def validate(
 ) -> Validation:
     """Prepare, measure the constants, run what is not done, compare and judge; resumable.
 
-    ``only`` runs that one run of the grid; what else is done is judged with it. Writes
-    ``validate.json`` and ``comparison.json`` into ``out``. Raises InputError for a folder of
-    another configuration and for input that no run can use.
+    An experiment with ``fit_minutes`` is made as large as they allow here (``sizing``). ``only``
+    runs that one run of the grid; what else is done is judged with it. Writes ``validate.json``
+    and ``comparison.json`` into ``out``. Raises InputError for a folder of another configuration
+    and for input that no run can use.
     """
     require_folder(out)
+    experiment = fitted(experiment, out, progress=progress)
     runs = expand(experiment)
     chosen = runs if only is None else [find_run(runs, only)]
     prepared = prepare(experiment, out, cache=cache, progress=progress)
