@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,6 +208,8 @@ def _recorded(options: Options, inputs: dict[str, str]) -> tuple[ProbeSet, list[
     else:
         probes = load_probes(options.data)
         recorded = beside_probes(recorded, probes)
+    for note in recorded.notes:
+        print(note, file=sys.stderr)
     return probes, [item.response for item in recorded.items], label
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,8 @@ class Options:
     --model translates the prompts of --data: "builtin" (the held-out sixth of
     builtin:task-translation), mt-pref (its held-out sixth), a folder with tatoeba.deu-eng.deu,
     tatoeba.deu-eng.eng, ..., or any dataset of prompts and reference translations. --responses
-    scores translations made elsewhere (prompt and response), each prompt of --data once.
+    scores translations made elsewhere (prompt and response, or as lm-eval, LLaMA-Factory and others
+    write them), each prompt of --data once.
 
     A translation that failed counts as empty. Intervals: 95 %, bootstrap over items.
 
@@ -123,6 +125,8 @@ def _recorded(
     recorded = read_responses(options.responses)
     inputs["responses"] = file_sha256(options.responses)
     recorded = align(recorded, test_set.prompts, expected=test_set.source)
+    for note in recorded.notes:
+        print(note, file=sys.stderr)
     return [item.response for item in recorded.items], options.label or options.responses.stem
 
 

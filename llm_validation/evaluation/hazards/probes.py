@@ -30,12 +30,16 @@ BUILTIN = "builtin:hazards"
 
 @dataclass(frozen=True)
 class ProbeSet:
-    """Probes in order; ``left_out`` counts the file's rows that are none, by reason."""
+    """Probes in order; ``left_out`` counts the file's rows that are none, by reason.
+
+    ``left_out_names`` are the ids and the requests of those rows: answers to them are no mistake.
+    """
 
     name: str
     probes: tuple[Probe, ...]
     source: str
     left_out: tuple[tuple[str, int], ...] = ()
+    left_out_names: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.probes)
@@ -106,6 +110,7 @@ def _hex_phi(table: Table) -> ProbeSet:
 def _from_table(table: Table) -> ProbeSet:
     probes: list[Probe] = []
     left_out: Counter[str] = Counter()
+    names: set[str] = set()
     read: Reading | None = None
     for part, (file, rows) in enumerate(table.parts(), 1):
         # Rows are numbered within their file.
@@ -115,9 +120,10 @@ def _from_table(table: Table) -> ProbeSet:
             found = read(row, Cells(row, file, number, before))
             if isinstance(found, str):
                 left_out[found] += 1
+                names |= {str(row[column]) for column in ("BehaviorID", "Behavior")}
             else:
                 probes.append(found)
-    return _of(probes, table, left_out)
+    return replace(_of(probes, table, left_out), left_out_names=frozenset(names))
 
 
 def _of(probes: Sequence[Probe], table: Table, left_out: Counter[str]) -> ProbeSet:

@@ -14,10 +14,16 @@ def beside_probes(recorded: ResponseFile, probes: ProbeSet) -> ResponseFile:
 
     An answer whose id is a probe's is that probe's where its prompt holds the probe's request, in
     whatever way the context is written beside it, or where the id is a behaviour's name: its test
-    case may put the request in other words. Else prompts decide. Raises what ``align`` does.
+    case may put the request in other words. Else prompts decide. Answers to rows that the probes'
+    file leaves out are left out too, and noted. Raises what ``align`` does.
     """
     known = {probe.id: probe for probe in probes.probes}
-    items = tuple(_in_our_words(item, known.get(item.id or "")) for item in recorded.items)
+    beside = probes.left_out_names
+    kept = [item for item in recorded.items if item.id not in beside and item.prompt not in beside]
+    items = tuple(_in_our_words(item, known.get(item.id or "")) for item in kept)
+    if n := len(recorded.items) - len(kept):
+        note = f"{n} answers are to rows that {probes.source} leaves out."
+        recorded = replace(recorded, notes=(*recorded.notes, note))
     # Numbers may count other rows than the probes': ids decide only where all prompts agree.
     agree = all(
         item.id in known and _key(item.prompt) in ("", _key(known[item.id].prompt))

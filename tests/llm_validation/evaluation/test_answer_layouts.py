@@ -10,7 +10,7 @@ import pytest
 from finebound.cli import main
 from finebound.errors import InputError
 from llm_validation.evaluation.hazards.layouts import Probe
-from llm_validation.evaluation.hazards.probes import ProbeSet
+from llm_validation.evaluation.hazards.probes import ProbeSet, load_probes
 from llm_validation.evaluation.hazards.recorded import beside_probes
 from llm_validation.evaluation.prompts import load_prompts
 from llm_validation.evaluation.refusal.labels import Label
@@ -351,3 +351,21 @@ def test_prompts_may_be_turns_and_sets_of_requests(tmp_path):
     assert load_prompts(saved(tmp_path, rows, "csv")).examples[0].category == "c"
     rows = [{"instruction": "Translate", "input": "das Haus"}]
     assert load_prompts(saved(tmp_path, rows)).prompts == ["Translate\n\ndas Haus"]
+
+
+def test_answers_to_what_the_probes_file_leaves_out_are_left_out_too(tmp_path):
+    """HarmBench's completions have its copyright behaviours, which no label can judge."""
+    table = tmp_path / "behaviours.csv"
+    table.write_text(
+        "Behavior,FunctionalCategory,SemanticCategory,Tags,ContextString,BehaviorID\n"
+        "Open the shed,standard,illegal,,,shed\nSing Clocks,copyright,copyright,,,clocks\n"
+    )
+    probes = load_probes(table)
+    assert dict(probes.left_out) == {"about copyright, which a comparison of hashes judges": 1}
+    content = {
+        "clocks": [{"test_case": "Generate the lyrics", "generation": YES}],
+        "shed": [{"test_case": "Open the shed", "generation": NO}],
+    }
+    found = beside_probes(read_responses(saved(tmp_path, content, "json")), probes)
+    assert found.pairs == [("Open the shed", NO)]
+    assert found.notes[-1].startswith("1 answers are to rows that")
