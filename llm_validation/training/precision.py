@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from finebound.errors import InputError
+from finebound.errors import InputError, tell
 
 NumberFormat = Literal["fp32", "bf16"]
 CPUINFO = Path("/proc/cpuinfo")
@@ -65,7 +64,7 @@ def processor_flags(file: Path | None = None) -> frozenset[str] | None:
 def precision_of(document: Mapping[str, Any], asked: Literal["fp32", "bf16", "auto"]) -> Precision:
     """What a run computes in: a begun run (its ``run.json``) goes on as it began.
 
-    A machine that would choose otherwise is told by a warning. Raises InputError for a record
+    Where this machine would choose otherwise, stderr says so. Raises InputError for a record
     that names no number format.
     """
     here = resolve_precision(asked)
@@ -82,10 +81,8 @@ def precision_of(document: Mapping[str, Any], asked: Literal["fp32", "bf16", "au
             remedy="Remove the run's folder: it is made again.",
         )
     if begun.used != here.used:
-        warnings.warn(
-            f"the run began in {begun.used} and goes on in it; on this machine precision auto "
-            f"stands for {here.used}: {here.because}.",
-            UserWarning,
-            stacklevel=2,
+        tell(
+            f"The run began in {begun.used} and goes on in it; on this machine precision auto "
+            f"stands for {here.used}: {here.because}."
         )
     return begun

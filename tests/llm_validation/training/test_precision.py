@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -98,7 +99,7 @@ def test_the_record_says_what_was_used_and_the_identity_what_was_asked(bench, pr
 
 
 def test_a_run_goes_on_as_it_began_on_a_machine_that_would_choose_otherwise(
-    bench, processor, tmp_path
+    bench, processor, tmp_path, capsys
 ):
     from llm_validation.training.record import RunFolder
 
@@ -111,8 +112,9 @@ def test_a_run_goes_on_as_it_began_on_a_machine_that_would_choose_otherwise(
     with pytest.raises(KeyboardInterrupt):
         bench.run(plan, out=out, visit=killed)
     processor(_X86.format(""))
-    with pytest.warns(UserWarning, match=r"began in bf16 and goes on in it.*fp32"):
-        run = bench.run(plan, out=out)
+    run = bench.run(plan, out=out)
+    told = capsys.readouterr().err
+    assert re.search("began in bf16 and goes on in it.*fp32", told), told
     assert run.plan.precision == "bf16"
     assert json.loads((out / "run.json").read_text())["precision"]["used"] == "bf16"
     # Finished, it is read on any machine.
