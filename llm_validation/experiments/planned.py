@@ -14,7 +14,6 @@ from llm_validation.experiments.entries import Block, Experiment, Mixed
 from llm_validation.training.plan import TrainingPlan, plan_from_dict
 from llm_validation.training.strategies import strategy_label
 
-
 _LATE_ROWS = ("drop_unusable", "ignore_columns")
 
 
