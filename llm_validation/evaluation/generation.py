@@ -18,6 +18,7 @@ from finebound.progress import Progress, silent
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import encode, prompt_text
 from llm_validation.evaluation.answer_store import AnswerStore, StoredAnswer
+from llm_validation.evaluation.refusal.reasoning import is_mark, opened_by
 from llm_validation.evaluation.sampling import Sampling, token_choice
 from llm_validation.models.adapters import is_prompt_learning
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 Turns = Sequence[tuple[str, str]]
 Engine = Literal["transformers", "vllm"]
 _VLLM_BATCHES = 64  # of tokens_per_batch at a time; what is kept after a kill comes in such steps
+_TAIL = 12  # tokens at a prompt's end in which its template may open a thought
 _SAMPLED_WEIGHTS = 65_536  # of each tensor, for the fingerprint: training moves nearly every one
 
 
@@ -85,6 +87,9 @@ def generate(
     A prompt that leaves no room in the context, or whose generation fails, becomes a ``Response``
     with an error; errors are not kept. Raises InputError when the chat template refuses a
     conversation or the cache cannot be written, ValueError for settings out of range.
+
+    Where the template opens a thought, the text begins with its mark, so that a thought that was
+    cut can be told from an answer.
     """
     from llm_validation.models.virtual_tokens import virtual_tokens
 
@@ -121,9 +126,25 @@ def generate(
                 if store:
                     store.add({key: item for key, item in answered.items() if item.error is None})
     return [
-        Response(prompt, **asdict(found[key]), category=category)
-        for key, (prompt, category) in zip(keys, _labels(prompts), strict=True)
+        _response(found[key], prompt, category, _opened_thought(loaded, row, turns))
+        for key, row, turns, (prompt, category) in zip(
+            keys, ids, conversations, _labels(prompts), strict=True
+        )
     ]
+
+
+def _response(answer: StoredAnswer, prompt: str, category: str | None, opened: str) -> Response:
+    text = answer.text
+    if opened and text is not None and not text.startswith(opened):
+        text = f"{opened}\n{text}"
+    return Response(prompt, **{**asdict(answer), "text": text}, category=category)
+
+
+def _opened_thought(loaded: LoadedModel, row: Sequence[int], turns: Turns | str) -> str:
+    """The mark of a thought that the template has opened at the end of a prompt, or nothing."""
+    if isinstance(turns, str):
+        return ""
+    return opened_by(loaded.tokenizer.decode(row[-_TAIL:], skip_special_tokens=False))
 
 
 def fingerprint(loaded: LoadedModel) -> str:
@@ -197,8 +218,15 @@ def _cut(
 ) -> StoredAnswer:
     """The answer that generated tokens are, up to the first stop."""
     end = next((i for i, token in enumerate(tokens) if token in stops), None)
-    text = tokenizer.decode(tokens[:end], skip_special_tokens=True).strip()
-    return StoredAnswer(text, end is not None, len(tokens[:end]))
+    said = tokens[:end]
+    special = {i: t.content for i, t in tokenizer.added_tokens_decoder.items() if t.special}
+    if any(is_mark(special[token]) for token in said if token in special):
+        # Without the marks a thought could not be told from the answer.
+        kept = [t for t in said if t not in special or is_mark(special[t])]
+        text = tokenizer.decode(kept, skip_special_tokens=False)
+    else:
+        text = tokenizer.decode(said, skip_special_tokens=True)
+    return StoredAnswer(text.strip(), end is not None, len(said))
 
 
 class _Answerer:

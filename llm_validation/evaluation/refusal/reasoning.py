@@ -147,3 +147,19 @@ def _unwrapped(answer: str) -> str:
 def spoken(response: str | None) -> str | None:
     """What follows the thought; None where there is nothing to read."""
     return None if response is None else split_reasoning(response).answer
+
+
+_HARMONY = ("<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|return|>", "<|call|>")
+
+
+def is_mark(token: str) -> bool:
+    """Whether a token by itself marks where reasoning or an answer begins or ends."""
+    marked = _OPENING.fullmatch(token) or _CLOSING.fullmatch(token)
+    return marked is not None or token in _HARMONY
+
+
+def opened_by(prompt: str) -> str:
+    """The mark with which a templated prompt opens the thought of its answer; "" if with none."""
+    tail = prompt.rstrip()[-40:]
+    found = [mark.group() for mark in _OPENING.finditer(tail) if mark.end() == len(tail)]
+    return found[-1] if found else ""
