@@ -178,7 +178,7 @@ def _weight_files(folder: Path) -> list[Path]:
         )
     index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
     if not single.is_file() and index.is_file():
-        names = sorted(set(read_json_object(index).get("weight_map", {}).values()))
+        names = _shards(index)
         if missing := [name for name in names if not (folder / name).is_file()]:
             raise InputError(
                 f"The weights are incomplete: {missing[0]} is missing "
@@ -204,6 +204,19 @@ def _weight_files(folder: Path) -> list[Path]:
         remedy=f"Give a folder written by save_pretrained, {USE_PACKAGED}.",
         file=folder,
     )
+
+
+def _shards(index: Path) -> list[str]:
+    """The names of the files that an index of weights names."""
+    found = read_json_object(index).get("weight_map")
+    names = list(found.values()) if isinstance(found, dict) else [None]
+    if wrong := [name for name in names if not isinstance(name, str) or Path(name).name != name]:
+        raise InputError(
+            f"The index of the weights names no file for a weight: {str(wrong[0])[:80]!r}.",
+            remedy="Copy or download the model again.",
+            file=index,
+        )
+    return sorted(set(names))
 
 
 def load_tokenizer(folder: Path, *, template: str | None = None) -> PreTrainedTokenizerBase:
@@ -253,7 +266,6 @@ def load_tokenizer(folder: Path, *, template: str | None = None) -> PreTrainedTo
 
 def _load_weights(folder: Path, attention: str) -> PreTrainedModel:
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     # Left to itself, transformers takes sdpa wherever the architecture has it.
@@ -269,7 +281,9 @@ def _load_weights(folder: Path, attention: str) -> PreTrainedModel:
                 output_loading_info=True,
                 **choice,
             )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever the model's code says of its files
         if "trust_remote_code" in str(error):
             raise InputError(
                 "The model needs Python code of its own, which finebound does not run.",
