@@ -15,6 +15,7 @@ from finebound.errors import InputError
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.data.loading import load_dataset
 from llm_validation.data.mt_pref import LANGUAGES, x_to_english
+from llm_validation.evaluation.refusal.reasoning import split_reasoning
 from llm_validation.evaluation.statistics.results import EvaluationResult, ScoredItem
 from theory.confidence import Interval
 from theory.resampling import percentile_interval, resampled_counts
@@ -110,6 +111,7 @@ def chrf(
 ) -> Chrf:
     """sacrebleu's chrF of the corpus and of each item; None is a translation that failed.
 
+    A thought before a translation is no part of it; one that was cut leaves it empty.
     Raises ValueError without items or with a reference missing.
     """
     from sacrebleu.metrics import CHRF
@@ -117,7 +119,7 @@ def chrf(
     if not translations or len(translations) != len(references):
         raise ValueError(f"{len(translations)} translations of {len(references)} references")
     metric = CHRF(char_order=6, word_order=0, beta=2)
-    texts = [translation or "" for translation in translations]
+    texts = [split_reasoning(translation or "").answer or "" for translation in translations]
     whole = float(metric.corpus_score(texts, [list(references)]).score)
     items = tuple(
         float(metric.sentence_score(text, [reference]).score)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from llm_validation.evaluation.refusal.reasoning import split_reasoning
 from llm_validation.evaluation.statistics.intervals import mean_over_items_and_seeds
 from llm_validation.evaluation.translation import chrf
 from theory.confidence import Interval
@@ -81,12 +82,15 @@ def utility(
 def rouge1(answers: Sequence[str | None], references: Sequence[str]) -> list[float]:
     """ROUGE-1's F-measure of every answer, 0 to 1, by the rouge-score package without stemming.
 
-    Its words are runs of a to z and 0 to 9: texts in another script score 0. None scores 0.
+    Its words are runs of a to z and 0 to 9: texts in another script score 0. None scores 0. A
+    thought before an answer is no part of it.
     """
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(["rouge1"], use_stemmer=False)
     return [
-        float(scorer.score(reference, answer or "")["rouge1"].fmeasure)
+        float(
+            scorer.score(reference, split_reasoning(answer or "").answer or "")["rouge1"].fmeasure
+        )
         for answer, reference in zip(answers, references, strict=True)
     ]

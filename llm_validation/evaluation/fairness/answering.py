@@ -13,6 +13,7 @@ from finebound.progress import Progress, silent
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.data.encoding import encode
 from llm_validation.evaluation.fairness.items import Item
+from llm_validation.evaluation.refusal.reasoning import split_reasoning
 
 if TYPE_CHECKING:
     from llm_validation.models.loading import LoadedModel
@@ -36,8 +37,12 @@ def generation_prompt(item: Item) -> str:
 
 
 def chosen_letter(response: str | None) -> int | None:
-    """The first of the letters A, B and C that stands alone, as 0, 1 or 2; None without one."""
-    found = None if response is None else _LETTER.search(response)
+    """The first of the letters A, B and C that stands alone, as 0, 1 or 2; None without one.
+
+    A thought before the answer is none of it.
+    """
+    answer = None if response is None else split_reasoning(response).answer
+    found = None if answer is None else _LETTER.search(answer)
     return None if found is None else "ABC".index(found.group())
 
 

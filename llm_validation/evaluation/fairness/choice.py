@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from llm_validation.evaluation.refusal.reasoning import split_reasoning
+
 _LETTERS, _UNREAD = "ABC", "X"
 _LONGEST = 2000  # characters read at each end of prose
 _NULLS = ("", "null", "none", "nan")
@@ -64,7 +66,9 @@ def chosen_answer(
         raise ValueError("is no text and no number")
     if given.strip().lower() in _NULLS:
         return None
-    text = given.rsplit("</think>", 1)[-1]
+    text = split_reasoning(given).answer
+    if text is None:
+        raise ValueError("is a thought without an answer")
     if len(text) > 2 * _LONGEST:
         text = f"{text[:_LONGEST]}\n{text[-_LONGEST:]}"
     written = [_plain(answer) for answer in answers]

@@ -33,6 +33,8 @@ from llm_validation.evaluation.fairness.record import as_result
         ("A man waited; the answer is B", 0),  # the study's pattern takes the article, and so do we
         ("", None),
         (None, None),
+        ("<think>A or B?</think>\n\nC", 2),
+        ("<think>A or B?", None),
         ("답: C", 2),
     ],
 )

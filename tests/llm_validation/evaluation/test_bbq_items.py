@@ -225,6 +225,7 @@ NO_ANSWER = {
     "two people": "Both the grandfather and the grandson",
     "another's letter": "(B) The grandfather",
     "a denial": "It was not the grandson.",
+    "a thought that was cut": "<think>The grandson, so (B)",
 }
 
 
@@ -309,6 +310,7 @@ PROSE = {
     "I think it was the grandfather, going by the context.": 0,
     "(A) is wrong, so the answer is (B).": 1,
     "<think>The grandson? (B)</think>The answer is (A)": 0,
+    "The grandson? (B)</think>\n\n(A)": 0,
     "It cannot be determined from the context.": 2,
     "C) Not enough information": 2,
     "1) The grandfather": 0,

@@ -72,6 +72,14 @@ def test_a_failed_translation_counts_as_empty_and_is_counted():
     assert failed.items[0] == 0.0
 
 
+def test_a_thought_is_no_part_of_a_translation():
+    references = ["The house is blue.", "I like tea."]
+    rng = np.random.default_rng(0)
+    thinking = ["<think>Das Haus: the house.</think>\n\nThe house is blue.", "<think>Ich mag"]
+    plain = chrf(["The house is blue.", ""], references, rng=rng)
+    assert chrf(thinking, references, rng=rng).items == plain.items
+
+
 def test_one_item_says_nothing_about_others():
     found = chrf(["a b c"], ["a b d"], rng=rng())
     assert (found.corpus.lower, found.corpus.upper) == (0.0, 100.0)

@@ -56,6 +56,12 @@ def test_interval_is_that_of_a_mean():
     assert again == found
 
 
+@pytest.mark.parametrize("metric", ["rouge1", "chrf"])
+def test_a_thought_is_no_part_of_an_answer(metric):
+    found = utility(["<think>tea? no</think>\n\nblue house"], ["blue house"], metric=metric)
+    assert found.items == utility(["blue house"], ["blue house"], metric=metric).items
+
+
 def test_one_answer_says_nothing_of_others():
     found = utility(["The train"], [REFERENCES[1]])
     assert (found.mean.lower, found.mean.upper) == (0.0, 1.0)
