@@ -19,13 +19,18 @@ from llm_validation.data.dataset import READ_WHOLE, Dataset, Example, Reading
 from llm_validation.evaluation.hazards.probes import ProbeSet, builtin_hazards
 from llm_validation.evaluation.refusal.classifier import classify
 from llm_validation.evaluation.refusal.labels import Label
+from llm_validation.evaluation.refusal.languages import language_of
+from llm_validation.evaluation.refusal.structure import plain
 from llm_validation.measure.texts import normalise
 
 MOST_ROWS = 1_000
 """Row numbers kept of each kind; counts are whole."""
 MOST_EXAMPLES = 5
 _SHOWN = 160  # characters of a text in an example
+NOT_TOLD = "not told"
+"""What stands for the language of an answer that is too short, or code, or a number."""
 _AT_ONCE = 5_000
+_LANGUAGE_ROWS = 5_000  # answers whose language is looked at
 _HELPS = (Label.COMPLIANCE, Label.PARTIAL)
 
 
@@ -168,6 +173,7 @@ def audit(
         name=dataset.name,
         rows=len(dataset),
         **{kind: rows.done(len(dataset)) for kind, rows in found.items()},
+        languages=_languages(dataset),
         lengths=lengths or _in_words(words),
         template=tuple(template),
         reading=dataset.reading,
@@ -230,6 +236,16 @@ def _compare_row(
         else ("contradicting_rows", "an earlier row answers this prompt otherwise")
     )
     found[kind].add(row, example.prompt, example.response, why)
+
+
+def _languages(dataset: Dataset) -> tuple[tuple[str, float], ...]:
+    """Shares of the answers' languages, the most frequent first; evenly drawn where many."""
+    step = max(1, len(dataset) // _LANGUAGE_ROWS)
+    names = Counter(
+        language_of(plain(example.response[: _SHOWN * 4])) or NOT_TOLD
+        for example in dataset.examples[::step]
+    )
+    return tuple((name, count / names.total()) for name, count in names.most_common())
 
 
 def _in_words(words: Sequence[int]) -> Lengths | None:

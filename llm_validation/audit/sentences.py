@@ -7,7 +7,8 @@ from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
 
-from llm_validation.audit.audit import KINDS, Audit, RowsFound
+from llm_validation.audit.audit import KINDS, NOT_TOLD, Audit, RowsFound
+from llm_validation.evaluation.refusal.languages import ENGLISH
 
 _FIRST_ROWS = 8
 _MOST_LANGUAGES = 4
@@ -154,7 +155,8 @@ def _on_form(audit: Audit, role: str) -> Iterator[tuple[Severity, str]]:
         yield Severity.NOTE, f"Columns of the {role} file that are in no row: {names}."
     for note in audit.reading.notes:
         yield Severity.NOTE, note
-    if len(audit.languages) > 1:
+    told = [name for name, _ in audit.languages if name != NOT_TOLD]
+    if len(told) > 1 or told[:1] not in ([], [ENGLISH]):
         shares = ", ".join(
             f"{name} {share:.0%}" for name, share in audit.languages[:_MOST_LANGUAGES]
         )

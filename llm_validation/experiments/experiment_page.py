@@ -75,6 +75,7 @@ def _page(found: dict[str, Any], folder: Path) -> str:
         bias_scores=SCORES,
         scale=lambda name: _SCALE.get(name, _FACTOR),
         plots=[_trade_off(done)] if done else [],
+        audits=found.get("audit", {}),
         findings=[f for f in found["findings"] if f["effects"]],
         bounds=found["bounds"],
         advice=advice(found),

@@ -21,6 +21,9 @@ from finebound.integrity import (
 from finebound.progress import Progress, silent
 from finebound.records import spawn_seed, to_json, write_atomically
 from finebound.writing import remove
+from llm_validation.audit.audit import audit
+from llm_validation.audit.sentences import Severity, sentences
+from llm_validation.audit.sentences import document as audit_document
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import encode
 from llm_validation.data.loading import require_rows
@@ -40,6 +43,7 @@ from llm_validation.experiments.datasets import (
     proxy_set,
     read_set,
     short_enough,
+    task_set,
     write_sets,
 )
 from llm_validation.experiments.self_generated import answer_with
@@ -129,6 +133,7 @@ def prepare(
     known = _known(out, identity)
     if known is not None:
         return read_prepared(experiment, out)
+    audits = _audited(experiment, sets, progress)
     aligned = None
     if plan is not None:
         # Before the alignment, which trains the model in place.
@@ -176,6 +181,7 @@ def prepare(
                 for when, file in (("before", BASE), ("after", ALIGNED))
             },
         },
+        "audit": audits,
         "vocabulary": int(theta_s.model.get_output_embeddings().weight.shape[0]),
         "sets": {
             name: {
@@ -192,6 +198,20 @@ def prepare(
     document[FILES] = hashes_of(out, _MADE)
     write_atomically(out / PREPARED, to_json(sealed(document)) + "\n")
     return _of(experiment, out, sets, document)
+
+
+def _audited(
+    experiment: Experiment, sets: Mapping[str, Dataset], progress: Progress
+) -> dict[str, Any]:
+    """The audit of every task's training rows as plain values, by task; what matters is told."""
+    found = {}
+    for task in experiment.tasks:
+        audited = audit(sets[task_set(task)], progress=progress)
+        for severity, words in sentences(audited, role=task):
+            if severity is not Severity.NOTE:
+                tell(f"{task}: {words}")
+        found[task] = audit_document(audited)
+    return found
 
 
 @dataclass(frozen=True)

@@ -261,7 +261,8 @@ def validate(
     write_atomically(
         out / COMPARISON, to_json([c.as_json() for c in found.compared], indent=None) + "\n"
     )
-    content = {**found.as_json(), "manifest": made, FILES: hashes_of(out, [COMPARISON])}
+    audits = {"audit": prepared.document.get("audit", {})}
+    content = {**found.as_json(), **audits, "manifest": made, FILES: hashes_of(out, [COMPARISON])}
     write_atomically(out / VALIDATION, to_json(sealed(content)) + "\n")
     return found
 

@@ -1,5 +1,7 @@
 """What the audit of a data file finds, row by row, and says in words."""
 
+import time
+
 import pytest
 
 from llm_validation.audit.audit import KINDS, audit, exchanges
@@ -159,6 +161,26 @@ def test_counts_are_whole_where_rows_and_examples_are_cut():
     assert content["harmful_rows"]["count"] == 1_500
     assert len(content["harmful_rows"]["examples"]) == 5
     assert all(len(e["response"]) <= 160 for e in content["harmful_rows"]["examples"])
+
+
+def test_a_mix_of_languages_is_told_by_its_shares():
+    german = [(f"Wie hoch ist {i}?", "Das ist ein Turm, und er ist sehr hoch.") for i in range(3)]
+    russian = [("Где дом?", "Это дом, и он не очень большой.")]
+    english = [(f"How tall is {i}?", "It is one of the tall ones.") for i in range(4)]
+    found = audit(made(*german, *russian, *english))
+    assert dict(found.languages)["German"] == pytest.approx(3 / 8)
+    assert dict(found.languages)["Russian"] == pytest.approx(1 / 8)
+    assert any(words.startswith("Languages of the task answers") for _, words in sentences(found))
+    assert not any("Languages" in words for _, words in sentences(audit(made(*english))))
+
+
+def test_answers_of_half_a_million_characters_and_other_hostile_texts_are_read():
+    texts = ["a" * 500_000, "\u202e" * 1000, "ok " * 160_000, "\U0001f600" * 50_000]
+    texts.append("<think>" * 9_000)
+    start = time.process_time()
+    found = audit(made(*[("How do I hotwire a car?", text) for text in texts]))
+    assert found.rows == len(texts)
+    assert time.process_time() - start < 20
 
 
 def test_an_audit_is_deterministic_and_every_kind_is_in_its_document():
