@@ -30,12 +30,13 @@ class InputError(Exception):
         super().__init__(_one_line(f"{where}{what} {remedy}"))
 
 
-def tell(what: str) -> None:
-    """A word on stderr about what is done instead of what was asked; the same one only once."""
+def tell(what: str, *, once: bool = False) -> None:
+    """A word on stderr about what is done instead of what was asked; only ``once`` if so wanted."""
     line = _one_line(what)
-    if line not in _told:
-        _told.add(line)
-        print(line, file=sys.stderr, flush=True)
+    if once and line in _told:
+        return
+    _told.add(line)
+    print(line, file=sys.stderr, flush=True)
 
 
 _told: set[str] = set()

@@ -224,7 +224,7 @@ def is_whole(run: RunConfig, prepared: Prepared) -> bool:
             folder = run_folder(prepared.out, run.id)
             require_unchanged(folder, record.get(FILES, {}), remedy=AGAIN)
     except Damaged as error:
-        tell(f"{error.file}: {error.what} It is made again.")
+        tell(f"{error.file}: {error.what} It is made again.", once=True)
         return False
     return record is not None
 
@@ -374,7 +374,8 @@ def read_measured(run: RunConfig, prepared: Prepared) -> Measured:
         raise InputError("the run is not finished.", remedy="Start the grid again.", file=folder)
     require_unchanged(folder, record.get(FILES, {}), remedy=AGAIN)
     if FILES not in record:
-        tell(f"{prepared.out}: runs made before files had hashes; damage to them is not noticed.")
+        told = "runs made before files had hashes; damage to them is not noticed."
+        tell(f"{prepared.out}: {told}", once=True)
     finetuned = read_run(folder)
     after = read_evaluations(folder / AFTER)
     losses: dict[int, dict[str, Losses]] = {}

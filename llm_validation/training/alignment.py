@@ -109,6 +109,8 @@ def align(
             try:
                 return _read(folder, name)
             except Damaged as error:
+                if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+                    raise
                 tell(f"{error.file}: {error.what} The model is aligned again.")
                 remove(folder)
         _align_into(folder, model, safety, plan, dict(monitors or {}), progress)

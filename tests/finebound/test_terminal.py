@@ -28,8 +28,8 @@ def test_an_error_is_one_line_whatever_the_file_is_called():
 
 
 def test_a_word_on_stderr_is_said_once_and_steers_nothing(capsys):
-    tell(f"the run {EVIL} is made again")
-    tell(f"the run {EVIL} is made again")
+    tell(f"the run {EVIL} is made again", once=True)
+    tell(f"the run {EVIL} is made again", once=True)
     assert capsys.readouterr().err == f"the run {SHOWN} is made again\n"
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from finebound.errors import InputError
+from finebound.writing import _machine
 from llm_validation.data.encoding import encode
 from llm_validation.measure.coordinates import all_weights
 from llm_validation.measure.gradients import loss_and_gradient
@@ -62,6 +63,46 @@ def test_it_is_made_once(bench, tmp_path, monkeypatch):
     assert again.safety_loss_after == first.safety_loss_after
     with pytest.raises(TypeError):  # another plan is another model
         align(bench.load(), bench.safety, replace(PLAN, seed=1), cache=tmp_path)
+
+
+def test_a_damaged_theta_s_is_named_and_made_again(bench, tmp_path, capsys):
+    first = align(bench.load(), bench.safety, PLAN, cache=tmp_path)
+    flipped = bytearray((first.folder / "model.safetensors").read_bytes())
+    flipped[-5] ^= 1
+    record = first.folder.parent / "alignment.json"
+    changed = record.read_text().replace('"gradient_norm": ', '"gradient_norm": 1')
+    for file, content in (
+        (first.folder / "model.safetensors", bytes(flipped)),
+        (first.folder / "model.safetensors", bytes(flipped[:-100])),
+        (record, changed.encode()),
+        (record, changed[:50].encode()),
+    ):
+        file.write_bytes(content)
+        again = align(bench.load(), bench.safety, PLAN, cache=tmp_path)
+        assert f"{file}: " in capsys.readouterr().err
+        assert again.model.sha256 == first.model.sha256
+        assert again.gradient_norm == first.gradient_norm
+
+
+def test_a_disk_full_of_theta_s_and_what_a_killed_process_left(bench, tmp_path, monkeypatch):
+    from safetensors import SafetensorError
+    from transformers import PreTrainedModel
+
+    def full(self, folder, **_):
+        (folder / "model.safetensors").write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PreTrainedModel, "save_pretrained", full)
+        with pytest.raises(InputError, match=r"cannot be written.*No space left.*Free some space"):
+            align(bench.load(), bench.safety, PLAN, cache=tmp_path)
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    assert {path.name for path in folder.iterdir()} == {"run"}
+    dead = folder / f".model.{_machine()}-999999999-1-{'0' * 8}.tmp"
+    dead.mkdir()
+    (dead / "model.safetensors").write_bytes(b"half")
+    align(bench.load(), bench.safety, PLAN, cache=tmp_path)
+    assert not dead.exists()
 
 
 def test_an_interrupted_alignment_goes_on(bench, tmp_path):
