@@ -292,7 +292,7 @@ def _prompt_turns(value: Any, column: str) -> Turns:
 
 def _turns(value: list[Any], column: str) -> Turns:
     """A dialogue, whose last turn may have no content: an answer that failed."""
-    *before, last = value
+    *before, last = value or [None]
     if isinstance(last, dict) and _role(last) == "assistant" and before:
         return (*read_turns(before, column).messages, ("assistant", ""))
     return tuple(read_turns(value, column).messages)

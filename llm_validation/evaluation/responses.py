@@ -246,7 +246,7 @@ def prompt_ids(prompts: Sequence[str]) -> list[str]:
 
 
 def _prompt_id(prompt: str) -> str:
-    return hashlib.sha256(_key(prompt).encode()).hexdigest()[:16]
+    return hashlib.sha256(_key(prompt).encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def _numbered(names: Sequence[str]) -> list[str]:

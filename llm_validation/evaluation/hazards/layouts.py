@@ -112,7 +112,7 @@ class Cells:
     def flag(self, name: str, words: Mapping[Any, bool]) -> bool:
         value = self.row.get(name)
         key = value.strip().lower() if isinstance(value, str) else value
-        if key not in words:
+        if isinstance(key, list | dict) or key not in words:
             raise InputError(
                 f"{name} is {value!r}.",
                 remedy=f"Write one of {', '.join(map(str, words))}.",
