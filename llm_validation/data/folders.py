@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from finebound.errors import InputError
 from llm_validation.data.formats import data_extension
 
+_MOST_ENTRIES = 20_000
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?(?=\.)")
 _DESCRIPTIONS = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
 
@@ -28,7 +30,7 @@ def data_files(folder: Path, *, split: str | None, config: str | None = None) ->
     single one out, or when shards are missing.
     """
     groups: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in _sorted_entries(folder):
         inner = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in inner.parts)
         if hidden or path.name in _DESCRIPTIONS or not data_extension(path) or path.is_dir():
@@ -54,6 +56,17 @@ def data_files(folder: Path, *, split: str | None, config: str | None = None) ->
             file=folder,
         )
     return _whole(groups[chosen[0]], folder)
+
+
+def _sorted_entries(folder: Path) -> list[Path]:
+    entries = list(itertools.islice(folder.rglob("*"), _MOST_ENTRIES + 1))
+    if len(entries) > _MOST_ENTRIES:
+        raise InputError(
+            f"the folder holds more than {_MOST_ENTRIES} files and folders.",
+            remedy="Pass the file itself, or the folder of the one dataset.",
+            file=folder,
+        )
+    return sorted(entries)
 
 
 def _whole(shards: list[Path], folder: Path) -> list[Path]:
@@ -84,7 +97,7 @@ def read_saved(folder: Path, *, split: str | None) -> tuple[Iterator[tuple[int, 
     if isinstance(saved, datasets.DatasetDict):
         split = choose_split(list(saved), split, where=folder)
         saved = saved[split]
-    return library_rows(saved), split or str(saved.split or "")
+    return library_rows(saved, folder), split or str(saved.split or "")
 
 
 def choose_split(splits: list[str], split: str | None, *, where: str | Path) -> str:
@@ -109,11 +122,27 @@ def require_library(name: str, where: str | Path) -> None:
         )
 
 
-def library_rows(rows: Any) -> Iterator[tuple[int, Mapping]]:
+def library_rows(rows: Any, where: str | Path) -> Iterator[tuple[int, Mapping]]:
     """The numbered rows of a dataset of the ``datasets`` library, decoded in batches."""
     number = 0
     names = rows.column_names
-    for batch in rows.with_format(None).iter(batch_size=1000):
+    for batch in _decoded(rows, where):
         for values in zip(*(batch[name] for name in names), strict=True):
             number += 1
             yield number, dict(zip(names, values, strict=True))
+
+
+def _decoded(rows: Any, where: str | Path) -> Iterator[Mapping[str, list]]:
+    batches = rows.with_format(None).iter(batch_size=1000)
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except Exception as error:  # of damaged files, or of a codec that is not there
+            raise InputError(
+                f"`datasets` cannot read its rows: {' '.join(str(error).split())[:300]}.",
+                remedy="Save or download it again; of images and audio only texts are learnt.",
+                file=where,
+            ) from error
+        yield batch

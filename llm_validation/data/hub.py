@@ -122,7 +122,7 @@ def read_hub(
         raise
     except Exception as error:  # the library raises many kinds; its message names the cause
         raise _failed(repository, error) from error
-    return library_rows(rows), chosen
+    return library_rows(rows, f"hf:{repository}"), chosen
 
 
 def _failed(repository: str, error: Exception) -> InputError:

@@ -36,9 +36,9 @@ def bad_by(column: str, value: Any) -> bool | None:
             f"{column!r} is {kind(value)} that is neither true nor false.",
             "Write true (learn the answer) or false (do not).",
         )
-    if isinstance(value, str) and word in _WORDS:
-        return word in _NO
-    return None
+    if column in _SWITCHES and is_binary(value):
+        return float(value) != 1
+    return word in _NO if word in _WORDS else None
 
 
 def is_binary(value: Any) -> bool:

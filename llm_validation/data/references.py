@@ -47,6 +47,17 @@ def find_table(ref: str | Path, *, with_answers: bool = False) -> Table:
     ``with_answers`` refuses sets that the catalogue knows to have no answers. Raises InputError
     with the remedy: how to get a set that cannot be reached, or that is gated.
     """
+    try:
+        return _found(ref, with_answers)
+    except (OSError, RuntimeError, ValueError) as error:  # what no file system can look up
+        raise InputError(
+            f"the path cannot be looked up: {getattr(error, 'strerror', None) or error}.",
+            remedy="Check its spelling and its permissions.",
+            file=str(ref)[:200],
+        ) from error
+
+
+def _found(ref: str | Path, with_answers: bool) -> Table:
     if isinstance(ref, Path):
         return _from_path(ref)
     if ref.startswith("hf:"):

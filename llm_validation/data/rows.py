@@ -84,7 +84,7 @@ class RowReader:
         self._left_out: dict[tuple[str, str], list[int]] = {}
         self._joined: Counter[tuple[str, tuple[str, ...]]] = Counter()
         self._files: list[str] = []
-        self._rows = self._several = self._cut = 0
+        self._rows = self._several = self._unlearnt = self._cut = 0
 
     def read(self, rows: Iterable[tuple[int, Row]], *, file: str | Path) -> None:
         """Read the numbered rows (1-based) of one file. Raises InputError naming file and row."""
@@ -185,6 +185,11 @@ class RowReader:
                 f"In {_of(self._several, total)} there are several assistant turns: the text "
                 "measures read the last one as the answer, with all turns before it as its prompt."
             )
+        if self._unlearnt:
+            yield (
+                f"In {_of(self._unlearnt, total)} earlier assistant turns are context, not learnt: "
+                "their mark, or their column, says so."
+            )
         if self._cut:
             yield (
                 f"In {_of(self._cut, total)} what follows the last assistant turn to be learnt "
@@ -234,6 +239,7 @@ class RowReader:
             self._joined[plan.layout.prompt, read.joined] += 1
         self._cut += read.cut
         for example in read.examples:
+            self._unlearnt += bool(example.unlearnt)
             if len(example.messages) > 1:
                 self._several += any(role == "assistant" for role, _ in example.messages)
 

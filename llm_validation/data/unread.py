@@ -127,12 +127,13 @@ class UnreadColumns:
         shown = " ".join(first.example.split())
         shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
         one = len(found) == 1
+        them = "it" if one else "them"
         raise InputError(
             f"the column{'' if one else 's'} {listed(found)} would not be read, and "
             f"look{'s' if one else ''} like a part of what the model is asked or answers "
             f"(there: {shown!r}).",
-            remedy=f"Write {'it' if one else 'them'} into the prompt or the answer; or leave "
-            f"{'it' if one else 'them'} out with --ignore-columns {' '.join(map(_quoted, found))}.",
+            remedy=f"Write {them} into the prompt or the answer, remove {them}, or leave {them} "
+            f"unread with --ignore-columns {' '.join(map(_quoted, found))}.",
             file=first.file,
             row=first.row,
         )

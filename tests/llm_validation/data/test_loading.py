@@ -81,6 +81,16 @@ def test_references_to_nothing(reference: str) -> None:
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    "reference",
+    ["a" * 5000, "a" * 5000 + ".jsonl", "hf:" + "a" * 3000, "hf:~nobody-here/x", "a\0b.jsonl"],
+)
+def test_references_that_no_file_system_can_look_up(reference: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_dataset(reference)
+    assert caught.value.remedy
+
+
 # Folders -----------------------------------------------------------------------------------------
 
 
@@ -132,6 +142,25 @@ def test_datasets_saved_to_disk(tmp_path: Path) -> None:
     assert load_dataset(f"hf:{tmp_path / 'splits'}:test").prompts == ["q3"]
     with pytest.raises(InputError, match="no split 'dev': found train, test"):
         load_dataset(f"hf:{tmp_path / 'splits'}:dev")
+
+
+@pytest.mark.parametrize("part", ["data-00000-of-00001.arrow", "state.json", "dataset_info.json"])
+def test_damaged_datasets_saved_to_disk(tmp_path: Path, part: str) -> None:
+    datasets = pytest.importorskip("datasets")
+    datasets.Dataset.from_list(ROWS).save_to_disk(str(tmp_path))
+    whole = (tmp_path / part).read_bytes()
+    for size in (0, len(whole) // 3, len(whole) - 9):
+        (tmp_path / part).write_bytes(whole[:size])
+        with pytest.raises(InputError, match="`datasets` cannot"):
+            load_dataset(tmp_path)
+
+
+def test_a_folder_of_everything_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llm_validation.data.folders._MOST_ENTRIES", 3)
+    for name in "abcd":
+        write_jsonl(tmp_path / f"{name}.jsonl")
+    with pytest.raises(InputError, match="more than 3 files"):
+        load_dataset(tmp_path)
 
 
 # The hub -----------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ BAD = {"prompt": "Where is the pier?", "completion": "Go away."}
         ("weight", 1, 0),
         ("weight", 1.0, 0.0),
         ("train", True, False),
+        ("train", 1, 0),
         ("training", None, False),
     ],
 )
@@ -107,6 +108,7 @@ def test_a_marked_answer_is_left_out_and_a_marked_earlier_turn_is_context(tmp_pa
     (example,) = dataset.examples
     assert example.response == "d"
     assert example.unlearnt == (1,)
+    assert any("earlier assistant turns are context" in note for note in dataset.reading.notes)
     assert dataset.reading.left_out == (
         LeftOut(f"{mark!r} marks every answer as not to be learnt", (2,)),
     )
