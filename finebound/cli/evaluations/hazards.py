@@ -46,6 +46,8 @@ class Options:
 
     responses: Path | None = None
     """File with prompt and response."""
+    drop_unusable: bool = False
+    """Leave out rows of the file that cannot be read, and count them by reason."""
     model: str | None = None
     """Model to ask: "packaged", a local folder or a hub id."""
     adapter: Path | None = None
@@ -187,7 +189,7 @@ def _recorded(options: Options, inputs: dict[str, str]) -> tuple[ProbeSet, list[
     from llm_validation.evaluation.hazards.recorded import beside_probes
     from llm_validation.evaluation.responses import item_ids, read_responses
 
-    recorded = read_responses(options.responses)
+    recorded = read_responses(options.responses, drop_unusable=options.drop_unusable)
     inputs["responses"] = file_sha256(options.responses)
     label = options.label or options.responses.stem
     if options.data is None:

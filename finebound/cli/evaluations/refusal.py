@@ -31,8 +31,9 @@ class Options:
     language that the rules do not read, is counted by name and is in no rate.
 
     --responses labels a file (JSON Lines, JSON, CSV or Parquet with prompt and response, perhaps
-    id and category; a null response is an answer that could not be generated). With --prompts the
-    answers are set beside that dataset's prompts first: each must be there once.
+    id and category, or as HarmBench, StrongREJECT, JailbreakBench, lm-eval, LLaMA-Factory, vLLM,
+    inspect_ai and batches write it; a null response is an answer that could not be generated). With
+    --prompts the answers are set beside that dataset's prompts first: each must be there once.
     --model answers the prompts of --prompts and labels that.
 
     With --human the answers' labels by people stand in that column (refusal, partial, compliance):
@@ -53,6 +54,8 @@ class Options:
 
     responses: Path | None = None
     """File with prompt and response."""
+    drop_unusable: bool = False
+    """Leave out rows of the file that cannot be read, and count them by reason."""
     human: str | None = None
     """Column of the file with people's labels."""
     model: str | None = None
@@ -171,7 +174,9 @@ def _recorded(options: Options, inputs: dict[str, str]) -> ResponseFile:
     from llm_validation.evaluation.prompts import load_prompts
     from llm_validation.evaluation.responses import align, read_responses
 
-    answers = read_responses(options.responses, human=options.human)
+    answers = read_responses(
+        options.responses, human=options.human, drop_unusable=options.drop_unusable
+    )
     inputs["responses"] = file_sha256(options.responses)
     if options.prompts is not None:
         dataset = load_prompts(options.prompts)

@@ -9,6 +9,7 @@ import numpy as np
 
 from llm_validation.evaluation.judges import Verdict
 from llm_validation.evaluation.refusal.labels import UNKNOWN, Label
+from theory.resampling import percentile_interval
 
 _RESAMPLES = 2_000
 _LEVEL = 0.95
@@ -70,12 +71,11 @@ def _kappa(table: np.ndarray) -> float | None:
 
 
 def _kappa_interval(table: np.ndarray, rng: np.random.Generator) -> list[float] | None:
-    n = int(table.sum())
-    if _kappa(table) is None:
+    n, kappa = int(table.sum()), _kappa(table)
+    if kappa is None:
         return None
     drawn = rng.multinomial(n, table.ravel() / n, size=_RESAMPLES).reshape(-1, 2, 2)
     # A resample in which both always say the same agrees, and shows no more than chance.
     found = [0.0 if (value := _kappa(one)) is None else value for one in drawn]
-    tail = 100 * (1 - _LEVEL) / 2
-    low, high = np.percentile(found, [tail, 100 - tail])
-    return [float(low), float(high)]
+    interval = percentile_interval(kappa, found, level=_LEVEL)
+    return [interval.lower, interval.upper]

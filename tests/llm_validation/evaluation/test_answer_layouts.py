@@ -190,6 +190,16 @@ def test_the_command_reads_them(capsys, tmp_path):
             assert [item["label"] for item in found["items"]] == ["refusal", "compliance"]
 
 
+@pytest.mark.parametrize("verb", ["refusal", "hazards"])
+def test_the_command_leaves_out_what_it_cannot_read_only_when_asked(capsys, tmp_path, verb):
+    rows = [{"prompt": "a", "response": NO}, {"prompt": "b", "response": 7}]
+    arguments = ["evaluate", verb, "--responses", str(saved(tmp_path, rows)), "--json"]
+    assert main(arguments) == 2
+    assert "row 2: 'response' is 7, not text" in capsys.readouterr().err
+    assert main([*arguments, "--drop-unusable"]) == 0
+    assert "1 rows were left out: 1 where 'response' is 7" in capsys.readouterr().err
+
+
 def test_a_jailbreak_is_judged_by_its_plain_request_and_kept(tmp_path):
     content, ending = AS_TOLD["JailbreakBench"]
     found = read_responses(saved(tmp_path, content, ending))
