@@ -169,14 +169,8 @@ def _measured_tokens(run: RunConfig, both: Mapping[str, float]) -> float:
 
 def _choose(experiment: Experiment, clock: Clock, progress: Progress) -> tuple[float, Speed, float]:
     """The share, what was measured, and the seconds that are foreseen with it."""
-    from llm_validation.models.loading import load_model, on_device
-
-    began = clock()
-    loaded = on_device(load_model(experiment.model, progress=progress))
-    load = clock() - began
-    sets = draw_sets(experiment, loaded)
-    tokens = {name: _mean_tokens(dataset, loaded) for name, dataset in sets.items()}
-    speed = _measure(experiment, loaded, sets[SAFETY], load, clock)
+    for _ in progress((experiment,), "measuring a step on this machine"):
+        speed, tokens = _look(experiment, clock)
     budget = 60.0 * experiment.fit_minutes
     chosen, seconds = 1.0, seconds_of(experiment, tokens, speed)
     for share in SHARES[1:]:
@@ -189,6 +183,19 @@ def _choose(experiment: Experiment, clock: Clock, progress: Progress) -> tuple[f
             break  # so small that a strategy or a mix of rows no longer fits into it
         chosen, seconds = share, foreseen
     return chosen, speed, seconds
+
+
+def _look(experiment: Experiment, clock: Clock) -> tuple[Speed, dict[str, float]]:
+    """How fast the machine is, and how long the rows of every set are."""
+    from llm_validation.models.loading import load_model, load_reader, on_device
+
+    load_reader(experiment.model)  # what is imported for it is imported once
+    began = clock()
+    loaded = on_device(load_model(experiment.model))
+    load = clock() - began
+    sets = draw_sets(experiment, loaded)
+    tokens = {name: _mean_tokens(dataset, loaded) for name, dataset in sets.items()}
+    return _measure(experiment, loaded, sets[SAFETY], load, clock), tokens
 
 
 def _measure(
