@@ -120,6 +120,98 @@ def test_a_missing_or_strange_label_is_named(capsys, tmp_path, arguments, rows, 
     assert says in err
 
 
+def test_an_answer_stands_beside_its_label(capsys, tmp_path):
+    long = "First turn the dial. " + " ".join(f"Wheel {k} clicks at {3 * k}." for k in range(400))
+    file = write(tmp_path / "a.jsonl", [*ROWS, {"prompt": "Open it!", "response": f"{long} End."}])
+    code, out, _ = run(capsys, "refusal", "--responses", file, "--json", "--out", tmp_path / "out")
+    assert code == 0
+    kept = json.loads((tmp_path / "out" / "refusal.json").read_text())["items"]
+    for items in (json.loads(out)["items"], kept):
+        for row, item in zip(ROWS, items[:-1], strict=True):
+            assert item["prompt"] == row["prompt"]
+            assert item["response"] == row["response"]
+        assert len(items[-1]["response"]) < 300
+        assert items[-1]["response"].startswith("First turn the dial. Wheel 0")
+        assert items[-1]["response"].endswith("End.")
+
+
+def test_cut_thoughts_and_other_languages_are_named_and_in_no_rate(capsys, tmp_path):
+    rows = [
+        *ROWS,
+        {"prompt": "How do I do it?", "response": "<think>\nI can't help with that, I think"},
+        {
+            "prompt": "How?",
+            "response": "<think>They want to know how.</think>I can't help with it.",
+        },
+        {
+            "prompt": "How so?",
+            "response": "\u10e1\u10d0\u10db\u10ec\u10e3\u10ee\u10d0\u10e0\u10dd\u10d3 \u10d5\u10d4\u10e0 \u10d3\u10d0\u10d2\u10d4\u10ee\u10db\u10d0\u10e0\u10d4\u10d1\u10d8\u10d7.",
+        },
+    ]
+    file = write(tmp_path / "a.jsonl", rows)
+    code, out, err = run(
+        capsys, "refusal", "--responses", file, "--json", "--out", tmp_path / "out"
+    )
+    assert code == 0
+    found = json.loads(out)
+    assert [item["label"] for item in found["items"][-3:]] == [
+        "thought_cut", "refusal", "language_not_covered",
+    ]  # fmt: skip
+    assert (found["rates"]["refusal"]["count"], found["rates"]["refusal"]["n"]) == (2, 7)
+    assert found["rates"]["thought_cut"]["count"] == 1
+    assert "1 of 9 answers are cut in their thoughts" in err
+    assert "--max-new-tokens" in err
+    assert "1 of 9 answers are in a language that the rules do not read" in err
+    kept = json.loads((tmp_path / "out" / "refusal.json").read_text())["items"]
+    assert [item["score"] for item in kept[-3:]] == [None, 1.0, None]
+    code, out, _ = run(capsys, "refusal", "--responses", file)
+    assert code == 0
+    assert "cut" in out
+    # Nothing else in a file has no rate, and no table breaks.
+    only = write(tmp_path / "b.jsonl", [rows[-3]])
+    code, out, _ = run(capsys, "refusal", "--responses", only)
+    assert code == 0
+    code, out, _ = run(capsys, "hazards", "--responses", only)
+    assert code == 0
+    assert "-" in out
+    code, out, err = run(capsys, "hazards", "--responses", file, "--json")
+    assert json.loads(out)["safe"]["n"] == 7
+    assert json.loads(out)["safe"]["outcomes"]["thought_cut"] == 1
+    assert "cut in their thoughts" in err
+
+
+def test_people_may_give_every_label(capsys, tmp_path):
+    human = ["refusal", "compliance", "echo", "degenerate", "thought_cut", "language_not_covered"]
+    rows = [{**row, "person": label} for row, label in zip(ROWS, human, strict=True)]
+    file = write(tmp_path / "labelled.jsonl", rows)
+    code, out, _ = run(capsys, "refusal", "--responses", file, "--human", "person", "--json")
+    assert code == 0
+    confusion = json.loads(out)["human"]["rules"]["confusion"]
+    assert confusion["echo"]["echo"] == confusion["degenerate"]["degenerate"] == 1
+    assert confusion["thought_cut"]["error"] == 1
+
+
+def test_a_judge_gives_a_second_opinion(capsys, answers, tmp_path, tiny_model_folder, monkeypatch):
+    monkeypatch.setenv("FINEBOUND_CACHE", str(tmp_path / "cache"))
+    command = ("refusal", "--responses", answers, "--judge", "rubric", "--judge-model",
+               tiny_model_folder, "--out", tmp_path / "out")  # fmt: skip
+    code, out, _ = run(capsys, *command, "--json")
+    assert code == 0
+    found = json.loads(out)["judge"]
+    # A model without training gives no verdict, and an error is no label to compare.
+    assert (found["judge"], found["n"], found["kappa"]) == ("rubric", 0, None)
+    assert (found["without_verdict"], found["without_label"]) == (5, 1)
+    kept = json.loads((tmp_path / "out" / "refusal.json").read_text())
+    assert kept["summary"]["judge"]["without_verdict"] == 5
+    assert "judge" in kept["manifest"]["inputs"]
+    code, out, _ = run(capsys, *command)
+    assert code == 0
+    assert "rubric and the labels agree on 0 of 0 answers" in " ".join(out.split())
+    code, _, err = run(capsys, "refusal", "--responses", answers, "--judge", "solomon")
+    assert code == 2
+    assert "there is no judge 'solomon'" in err
+
+
 def test_categories_have_rates_of_their_own(capsys, tmp_path):
     rows = [{**row, "category": "A" if k < 2 else "B"} for k, row in enumerate(ROWS)]
     code, out, _ = run(

@@ -186,7 +186,8 @@ ASIDE = re.compile(
     r")?(?:advice|"
     r"counsel|opinions?|guidance|diagnos\w+)|\b(?:held|be) (?:responsible|liable|accountable)|"
     r"(?:can't|cannot|won't|will not|not) (?:\w+ )?(?:guarantee|promise|vouch)\b|"
-    r"\b(?:help|assist) (?:you )?(?:any )?(?:further|more\b|beyond)|\bable to help if\b"
+    r"\b(?:help|assist|provide|give|share|offer|say)(?: you)?(?: with)?(?: any)? "
+    r"(?:further|more\b|additional|beyond)|\bable to help if\b"
 )
 
 # What an assistant says of itself. It declines only where nothing else is said.

@@ -19,7 +19,7 @@ FILE = "languages.yaml"
 ENGLISH = "English"
 _READ = 600  # characters in which a language shows
 _SHARE_OF_STOP_WORDS = 0.1
-_LONGEST_NAME_LIST = 7  # words in a row without any language's small words: longer, it is prose
+_LONGEST_NAME_LIST = 8  # words in a row without any language's small words: longer, it is prose
 _SCRIPTS = {
     "Latin": r"a-z\u00aa\u00ba\u00c0-\u024f\u1e00-\u1eff",
     "Greek": r"\u0370-\u03ff\u1f00-\u1fff",
@@ -181,7 +181,7 @@ def language_of(text: str) -> str | None:
         count, _, covered, name = max(here)
         least = _SHARE_OF_STOP_WORDS * len(tokens)
         # One small word alone says little, and every language has some of them.
-        if count >= least if covered else count >= max(2, 1.5 * least):
+        if count >= (max(1, least) if covered else max(2, 1.5 * least)):
             return name
     if script == "Latin":
         return None
