@@ -49,7 +49,7 @@ class Options:
     strategy: StrategyKind = "loss"
     """What to search: lambda (loss), radius (parameter), lambda at --radius (hybrid)."""
     radius: float | None = None
-    """The hybrid's radius."""
+    """The hybrid's radius: norm of the weights' change, of a LoRA that of s B A, as in training."""
     learning_rate: float = 2e-4
     """Learning rate of the planned fine-tune (AdamW); with --steps it limits the radius (T13)."""
     steps: int = 100

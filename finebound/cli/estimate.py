@@ -41,7 +41,7 @@ class Options:
     lam: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0)
     """Strengths of the proxy loss."""
     radius: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-    """Distances from the aligned weights, in the coordinates that are trained."""
+    """Norms of the weights' change, of a LoRA that of s B A over its modules, as in training."""
     learning_rate: float = 2e-4
     """Learning rate of the planned fine-tune (AdamW); with --steps it limits the radius (T13)."""
     steps: int = 100

@@ -41,17 +41,18 @@ class Architecture:
         import transformers
 
         try:
-            config = transformers.AutoConfig.from_pretrained(
-                self.folder, local_files_only=True, trust_remote_code=False
-            )
-            known = type(config) in transformers.AutoModelForCausalLM._model_mapping
-            own = getattr(transformers, str((config.architectures or [""])[0]), None)
-            with torch.device("meta"):
-                if known or own is None:
-                    return transformers.AutoModelForCausalLM.from_config(
-                        config, trust_remote_code=False
-                    )
-                return own._from_config(config)
+            with _silent():
+                config = transformers.AutoConfig.from_pretrained(
+                    self.folder, local_files_only=True, trust_remote_code=False
+                )
+                known = type(config) in transformers.AutoModelForCausalLM._model_mapping
+                own = getattr(transformers, str((config.architectures or [""])[0]), None)
+                with torch.device("meta"):
+                    if known or own is None:
+                        return transformers.AutoModelForCausalLM.from_config(
+                            config, trust_remote_code=False
+                        )
+                    return own._from_config(config)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever the modelling code says of such numbers
@@ -182,10 +183,17 @@ class Architecture:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """PEFT warns of a model without a name and of flags that it corrects: nobody sees this one."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Without the libraries' remarks on a model that nobody runs, and flags that they correct."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    try:
+        logging.set_verbosity(logging.CRITICAL)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
 
 
 def _is_linear_map(module: nn.Module) -> bool:

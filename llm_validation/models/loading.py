@@ -423,7 +423,7 @@ def read_json_object(file: Path, *, again: str = "the model") -> dict[str, Any]:
     """A file's JSON object; ``again`` is what to copy anew where there is none (InputError)."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"The file is not readable JSON: {_first_line(error)}.",
             remedy=f"Copy or download {again} again.",

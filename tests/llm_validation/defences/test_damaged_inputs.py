@@ -143,6 +143,13 @@ def test_settings_that_say_nothing(copies, tmp_path, settings):
     assert attempt(copies, 0, tmp_path) is not None
 
 
+@pytest.mark.parametrize("role", ["adapter", "base"])
+def test_settings_too_deep_to_read(copies, tmp_path, role):
+    name = "adapter_config.json" if role == "adapter" else "config.json"
+    (copies[role] / name).write_text("[" * 5_000)
+    assert attempt(copies, 0, tmp_path) is not None
+
+
 @pytest.mark.parametrize(
     "places",
     [None, [], 3, {}, {"a": 1}, {"a": "../x.safetensors"}, {"a": "model.safetensors"}],
