@@ -47,7 +47,12 @@ class PTST:
 
     def _prompted(self, example: Example) -> Example:
         turns = example.messages
-        text = self.prompt
         if turns and turns[0][0] == "system":
-            text, turns = f"{self.prompt}\n{turns[0][1]}", turns[1:]
-        return replace(example, messages=(("system", text), *turns))
+            text = f"{self.prompt}\n{turns[0][1]}"
+            return replace(example, messages=(("system", text), *turns[1:]))
+        return replace(
+            example,
+            messages=(("system", self.prompt), *turns),
+            turn_fields=tuple((turn + 1, fields) for turn, fields in example.turn_fields),
+            unlearnt=tuple(turn + 1 for turn in example.unlearnt),
+        )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from finebound.errors import InputError
 from finebound.progress import Progress, silent
 from finebound.records import spawn_seed
+from llm_validation.data.conversations import last_answers
 from llm_validation.data.dataset import Dataset
 from llm_validation.estimation.summary import strategy_words
 from llm_validation.forecast.unroll import CoarseUnroll
@@ -83,6 +84,8 @@ def forecast_strategies(
     T20 of docs/theorems.md.
     """
     plan = planned(request, loaded)
+    if request.turns == "last":
+        datasets = {name: last_answers(dataset) for name, dataset in datasets.items()}
     world = World(
         loaded,
         datasets["safety"],

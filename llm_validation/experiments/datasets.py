@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from finebound.errors import InputError, tell
 from finebound.records import write_atomically
 from llm_validation.data.builtin.regimes import mix
+from llm_validation.data.conversations import last_answers
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.data.encoding import encode
 from llm_validation.data.loading import (
@@ -74,6 +75,8 @@ def draw_sets(experiment: Experiment, model: LoadedModel | Reader) -> dict[str, 
         )
         for line in reading_lines({role: whole}):
             tell(line)
+        if rows.turns == "last":
+            whole = last_answers(whole)
         return short_enough(whole, model, limit)
 
     whole = {SAFETY: usable(experiment.safety, "safety")}

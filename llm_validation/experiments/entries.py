@@ -37,7 +37,8 @@ class Rows(_Strict):
     ``safety`` rows are what theta_s is trained on and what f_s is measured on; ``held_out`` rows
     of the safety and of every task's data are seen by no training at all. Rows above
     ``max_length`` tokens are left out; with ``drop_unusable`` so are those that cannot be read as
-    an example. ``ignore_columns`` are left unread in every file that has them.
+    an example. ``ignore_columns`` are left unread in every file that has them. ``turns`` "all"
+    trains on and measures every assistant turn of a row, as trainers do, "last" the answer alone.
     """
 
     safety: Count = 96
@@ -47,6 +48,7 @@ class Rows(_Strict):
     max_length: Annotated[int, Field(ge=8)] | None = None
     drop_unusable: bool = False
     ignore_columns: tuple[str, ...] = ()
+    turns: Literal["all", "last"] = "all"
 
 
 class Method(_Strict):

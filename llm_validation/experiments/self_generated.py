@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from finebound.errors import InputError
 from finebound.progress import Progress, silent
+from llm_validation.data.conversations import earlier_answers
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.evaluation.generation import generate
 
@@ -36,7 +37,13 @@ def answer_with(
         doing=f"answering {prompts.name}",
     )
     examples = [
-        Example(example.prompt, answer.text, example.messages, category=example.category)
+        Example(
+            example.prompt,
+            answer.text,
+            example.messages,
+            category=example.category,
+            unlearnt=earlier_answers(example),  # those are not the model's own
+        )
         for example, answer in zip(prompts.examples, answers, strict=True)
         if answer.text and answer.finished
     ]

@@ -84,7 +84,7 @@ def encode_checked(
         dataset,
         model.tokenizer,
         max_length=plan.max_length or model.context_length,
-        on_long="drop" if plan.drop_long else "error",
+        on_long="drop" if plan.drop_long else "truncate" if plan.truncate else "error",
     )
     _check_format(encoded, model.tokenizer, dataset)
     return encoded
@@ -109,7 +109,7 @@ def _check_format(
                 row=number,
             )
         last = int(ids[row.supervised.nonzero()[0][-1]])
-        if special and last not in special:
+        if special and last not in special and not row.cut:
             raise InputError(
                 "The row's stop token is not supervised, so the model would unlearn to stop: the "
                 f"last token in the loss is {tokenizer.convert_ids_to_tokens(last)!r}.",

@@ -89,8 +89,9 @@ class TrainingPlan:
     ``batch_size`` and ``proxy_batch_size`` (the same unless given) are rows of each stream in one
     optimiser step, over all processes; ``gradient_accumulation`` cuts a process's share into so
     many micro-batches and changes nothing but memory. Rows above ``max_length`` tokens are an
-    error, or left out with ``drop_long``. ``precision`` "bf16" computes in bfloat16 with float32
-    weights; "auto" does where the machine has the instructions for it (``training.precision``).
+    error, left out with ``drop_long``, or cut to their first tokens with ``truncate``.
+    ``precision`` "bf16" computes in bfloat16 with float32 weights; "auto" does where the machine
+    has the instructions for it (``training.precision``).
     ``clip`` is the largest gradient norm (None: none). ``epsilon`` of a
     loss constraint is the rise of the proxy's loss above its value at the start, enforced by
     dual ascent: lambda starts at ``dual_start`` and moves by ``dual_rate`` times the violation
@@ -111,6 +112,7 @@ class TrainingPlan:
     gradient_accumulation: int = 1
     max_length: int | None = None
     drop_long: bool = False
+    truncate: bool = False
     optimizer: Literal["adamw", "sgd"] = "adamw"
     betas: tuple[float, float] = (0.9, 0.999)
     momentum: float = 0.0
@@ -184,7 +186,12 @@ class TrainingPlan:
             f"the method is {self.method!r}.",
             'Give an object such as {"kind": "lora"}, or leave it out.',
         )
-        for name in ("drop_long", "gradient_checkpointing"):
+        check(
+            not (self.drop_long and self.truncate),
+            "drop_long and truncate are both given.",
+            "Long rows are left out or cut: give one.",
+        )
+        for name in ("drop_long", "truncate", "gradient_checkpointing"):
             value = getattr(self, name)
             check(isinstance(value, bool), f"{name} is {value!r}.", "Give true or false.")
         for name, choices in _CHOICES.items():
@@ -342,6 +349,8 @@ class TrainingPlan:
         # Likewise, and it changes no number.
         if plain["checkpoint_seconds"] == CHECKPOINT_SECONDS:
             del plain["checkpoint_seconds"]
+        if not plain["truncate"]:
+            del plain["truncate"]
         if self.early_stopping is not None:
             plain["early_stopping"] = dataclasses.asdict(self.early_stopping)
         return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}

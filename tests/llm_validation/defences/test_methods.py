@@ -241,3 +241,16 @@ class TestDuring:
         assert asked == [(tiny_model, ROWS, 4)]
         assert defence.proxy is ROWS
         assert defence.report().details == {"rows": 2}
+
+
+def test_a_safety_prompt_moves_what_is_known_of_a_turn_with_it():
+    from llm_validation.data.dataset import Example
+
+    turns = (("user", "q"), ("assistant", "a"), ("user", "r"))
+    fields = ((1, '{"name": "a"}'), (3, '{"name": "b"}'))
+    plain = Example("q", "b", turns, turn_fields=fields, unlearnt=(1,))
+    led = Example("q", "b", (("system", "s"), *turns), turn_fields=((2, "{}"),), unlearnt=(2,))
+    first, second = PTST().apply(Dataset.of([plain, led], name="d")).examples
+    assert first.turn_fields == ((2, '{"name": "a"}'), (4, '{"name": "b"}'))
+    assert first.unlearnt == second.unlearnt == (2,)
+    assert second.turn_fields == ((2, "{}"),)

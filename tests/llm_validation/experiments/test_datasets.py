@@ -60,6 +60,24 @@ def test_long_rows_are_left_out(content, tiny_model):
         encode(dataset, tiny_model.tokenizer, max_length=320)  # raises for a longer row
 
 
+def test_which_assistant_turns_are_learnt_is_said_once_for_all_sets(content, tiny_model, tmp_path):
+    file = tmp_path / "talks.jsonl"
+    talk = ["user", "assistant", "user", "assistant"]
+    lines = [
+        {"messages": [{"role": role, "content": f"{role} {i} {n}"} for i, role in enumerate(talk)]}
+        for n in range(60)
+    ]
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    for turns, unlearnt in (("all", ()), ("last", (1,))):
+        rows = {**content["rows"], "turns": turns}
+        asked = experiment_of({**content, "rows": rows, "tasks": {"general": str(file)}})
+        sets = draw_sets(asked, tiny_model)
+        assert {e.unlearnt for e in sets["task.general"].examples} == {unlearnt}
+        write_sets(sets, tmp_path / turns)
+        again = read_set(tmp_path / turns, "task.general", source="x")
+        assert again.sha256 == sets["task.general"].sha256
+
+
 def test_too_few_rows_and_equal_data_are_refused(content, tiny_model):
     with pytest.raises(InputError, match="same content"):
         draw_sets(experiment_of({**content, "tasks": {"general": "builtin:safety"}}), tiny_model)

@@ -268,6 +268,10 @@ def test_a_row_longer_than_the_limit_is_refused_or_dropped(bench):
         run = bench.run(replace(short, drop_long=True, steps=2), task=long)
     assert run.document["data"][TRAIN_TASK]["rows"] == 2
     assert run.document["data"][TRAIN_TASK]["rows_used"] == 1
+    answers = Dataset.of([("a", "b"), ("a", "b " * 60)], name="long")
+    with pytest.warns(UserWarning, match="cut 1 of 2 rows"):
+        run = bench.run(replace(short, truncate=True, steps=2), task=answers)
+    assert run.document["data"][TRAIN_TASK]["rows_used"] == 2
     with pytest.raises(InputError, match="max_length is 9999, and the model reads 512"):
         bench.run(replace(PLAN, max_length=9999))
 

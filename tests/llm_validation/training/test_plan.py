@@ -38,6 +38,7 @@ PLANS = [
     TrainingPlan(strategy=TokenConstraint(0.2)),
     TrainingPlan(strategy=BiState(2, 8, 0.5), proxy_batch_size=3, method=FullWeights()),
     TrainingPlan(strategy=SubspacePenalty(3.0, "exact")),
+    TrainingPlan(truncate=True),
 ]
 
 
@@ -166,3 +167,10 @@ def test_rates_follow_the_schedule():
 def test_both_ends_are_always_evaluated():
     assert TrainingPlan(steps=10, evaluate_at=(0.5,)).evaluation_steps == (0, 5, 10)
     assert TrainingPlan(steps=1).evaluation_steps == (0, 1)
+
+
+def test_long_rows_are_left_out_or_cut():
+    with pytest.raises(InputError, match="drop_long and truncate are both given"):
+        TrainingPlan(drop_long=True, truncate=True)
+    with pytest.raises(InputError, match="truncate is 'yes'"):
+        TrainingPlan(truncate="yes")
