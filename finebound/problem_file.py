@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from finebound.errors import InputError
+from finebound.errors import InputError, tell
 from theory.problem import (
     Constant,
     Constants,
@@ -16,6 +16,11 @@ from theory.problem import (
     QuadraticProblem,
     TabularProblem,
 )
+
+# Seven eigendecompositions of so many take two minutes on one core.
+_MOST_COORDINATES = 2000
+# From so many on a person is told that it takes a while.
+_MANY_COORDINATES = 300
 
 _REMEDY = "See `finebound bound --help` for an example of each kind."
 
@@ -38,7 +43,13 @@ def read_problem(path: str | Path) -> Problem:
     if not text.strip():
         raise InputError("is empty.", remedy=_REMEDY, file=path)
     try:
-        content = json.loads(text, parse_constant=_constant)
+        content = json.loads(
+            text,
+            parse_constant=_no_number,
+            parse_float=_decimal,
+            parse_int=_whole,
+            object_pairs_hook=_once_each,
+        )
     except json.JSONDecodeError as error:
         raise InputError(
             f"is not JSON: {error.msg} in column {error.colno}.",
@@ -47,7 +58,7 @@ def read_problem(path: str | Path) -> Problem:
             row=error.lineno,
         ) from None
     except ValueError as error:
-        raise InputError(str(error), remedy="Give a number.", file=path) from None
+        raise InputError(f"cannot be used: {error}", remedy=_REMEDY, file=path) from None
     except RecursionError:
         raise InputError("is nested too deeply.", remedy=_REMEDY, file=path) from None
     if not isinstance(content, dict):
@@ -56,7 +67,7 @@ def read_problem(path: str | Path) -> Problem:
     kind = content.pop("kind", None)
     if not isinstance(kind, str) or kind not in kinds:
         raise InputError(
-            f'has "kind": {json.dumps(kind)}; it must be one of {", ".join(kinds)}.',
+            f'has "kind": {_shown(json.dumps(kind))}; it must be one of {", ".join(kinds)}.',
             remedy=_REMEDY,
             file=path,
         )
@@ -66,10 +77,56 @@ def read_problem(path: str | Path) -> Problem:
         raise InputError(str(error), remedy=_REMEDY, file=path) from None
 
 
-def _constant(name: str) -> float:
+def tell_size(problem: Problem, *, times: int = 1) -> None:
+    """One line on stderr where a large quadratic problem takes a while."""
+    if not isinstance(problem, QuadraticProblem):
+        return
+    size = problem.theta_s.shape[-1]
+    if size >= _MANY_COORDINATES:
+        seconds = times * 5.0 * (size / 700.0) ** 3
+        tell(
+            f"{size} coordinates: eigenvalues and bounds in double precision take some "
+            f"{max(seconds, 1.0):.0f} s on one core."
+        )
+
+
+def _no_number(name: str) -> float:
     if name == "NaN":
         raise ValueError("it holds a NaN, which is no number.")
-    return float(name.replace("Infinity", "inf"))
+    raise ValueError(
+        f'it holds {name}, which is no JSON; write "inf" where a constant is infinite.'
+    )
+
+
+def _decimal(written: str) -> float:
+    number = float(written)
+    if number and math.isfinite(number):
+        return number
+    if number:
+        raise ValueError(f"it holds {written[:40]}, too large a number for double precision.")
+    if any(digit in written.lower().partition("e")[0] for digit in "123456789"):
+        raise ValueError(f"it holds {written[:40]}, too small a number for double precision.")
+    return number
+
+
+def _whole(written: str) -> int:
+    if len(written) > 400:
+        raise ValueError(f"it holds a whole number of {len(written)} digits, too large a number.")
+    return int(written)
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, entry in pairs:
+        if name in found:
+            raise ValueError(f"the entry {_shown(name)} stands twice in one object: keep one.")
+        found[name] = entry
+    return found
+
+
+def _shown(text: str) -> str:
+    text = text if text.isprintable() else ascii(text)
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _only(content: dict[str, Any], needed: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
@@ -79,7 +136,7 @@ def _only(content: dict[str, Any], needed: tuple[str, ...], optional: tuple[str,
         raise ValueError(f"it lacks {', '.join(missing)}.")
     if unknown:
         allowed = ", ".join((*needed, *optional))
-        raise ValueError(f"it has the unknown entry {unknown[0]}; known are {allowed}.")
+        raise ValueError(f"it has the unknown entry {_shown(unknown[0])}; known are {allowed}.")
 
 
 def _tabular(content: dict[str, Any]) -> TabularProblem:
@@ -106,6 +163,12 @@ def _distribution(content: dict[str, Any], name: str) -> Distribution:
 
 def _quadratic(content: dict[str, Any]) -> QuadraticProblem:
     _only(content, ("H_s", "H_f", "theta_s", "theta_f"))
+    size = len(content["theta_s"]) if isinstance(content["theta_s"], list) else 0
+    if size > _MOST_COORDINATES:
+        raise ValueError(
+            f"theta_s has {size} coordinates; at most {_MOST_COORDINATES} are taken, because the "
+            "work grows with their cube. Restrict the problem to the coordinates that matter."
+        )
     read = {"H_s": _table, "H_f": _table, "theta_s": _row, "theta_f": _row}
     return QuadraticProblem(**{name: read[name](entry, name) for name, entry in content.items()})
 
@@ -121,12 +184,14 @@ def _number(entry: Any, name: str) -> float:
 
 def _told(entry: Any) -> str:
     kinds = {dict: "an object", list: "a list"}
-    return kinds.get(type(entry)) or json.dumps(entry)
+    return kinds.get(type(entry)) or _shown(json.dumps(entry))
 
 
 def _row(entry: Any, name: str) -> list[float]:
     if not isinstance(entry, list):
         raise ValueError(f"{name} is {_told(entry)}, not a list of numbers.")
+    if all(type(item) is float for item in entry):
+        return entry
     return [_number(item, f"{name}[{i}]") for i, item in enumerate(entry)]
 
 
@@ -150,10 +215,12 @@ def _constants(content: dict[str, Any]) -> Constants:
                 raise ValueError(f"unit is {_told(told['unit'])}, not a text.")
             if "failure_probability" in told:
                 _number(told["failure_probability"], "failure_probability")
+            if not isinstance(told.get("known", ""), str):
+                raise ValueError(f"known is {_told(told['known'])}, not a text.")
             value = math.inf if told["value"] == "inf" else _number(told["value"], "its value")
             values[name] = Constant(**{**told, "value": value})
         except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
+            raise ValueError(f"{_shown(name)}: {error}") from None
     if not values:
         raise ValueError("it names no constant.")
     return Constants(values)

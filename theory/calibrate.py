@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from theory.bound import Bound, Quantity
-from theory.evaluation import Best, best, evaluate
+from theory.bound import Bound, Direction, Quantity
+from theory.evaluation import Best, best
+from theory.evaluation import evaluate as evaluate_all
 from theory.problem import Problem
 from theory.strategy import Hybrid, LossConstraint, ParameterConstraint, Strategy
 
@@ -44,7 +45,7 @@ def calibrate(
     allow_estimated: bool = False,
     lam_range: tuple[float, float] = (1e-6, 1e6),
     radius_range: tuple[float, float] = (1e-6, 1e3),
-    evaluate: Callable[[Problem, Strategy], list[Bound]] = evaluate,
+    evaluate: Callable[[Problem, Strategy], list[Bound]] | None = None,
 ) -> Calibration:
     """The smallest lambda, or largest radius, whose upper bound on ``quantity`` is <= ``budget``.
 
@@ -59,6 +60,8 @@ def calibrate(
     quantity = Quantity(quantity)
     low, high = radius_range if strategy_kind == "parameter" else lam_range
     make = _maker(strategy_kind, radius)
+    if evaluate is None:
+        evaluate = _useful(problem, make(low), quantity)
 
     def bound_at(value: float) -> Best:
         bounds = evaluate(problem, make(value))
@@ -82,6 +85,18 @@ def calibrate(
         kept = _refine(bound_at, budget, broken=broken, kept=kept)
         return Calibration(make(kept), bound_at(kept), budget, quantity, False)
     return Calibration(None, reached, budget, quantity, False)
+
+
+def _useful(
+    problem: Problem, strategy: Strategy, quantity: Quantity
+) -> Callable[[Problem, Strategy], list[Bound]]:
+    """``evaluate`` of the statements that can bound the quantity from above."""
+    names = {
+        b.statement
+        for b in evaluate_all(problem, strategy)
+        if b.quantity == quantity and b.direction is not Direction.LOWER
+    }
+    return lambda problem, strategy: evaluate_all(problem, strategy, statements=names)
 
 
 def _maker(strategy_kind: str, radius: float | None) -> Callable[[float], Strategy]:

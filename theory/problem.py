@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from theory.constants import CONSTANTS, Constant, Constants, Known
 from theory.divergence import Array, kl, mass_sum, tv
+
+__all__ = [
+    "CONSTANTS",
+    "Constant",
+    "Constants",
+    "Distribution",
+    "Known",
+    "Problem",
+    "QuadraticProblem",
+    "TabularProblem",
+    "quadratic_form",
+]
 
 _SUM_TOLERANCE = 1e-6
 _ROUNDING = 1e-14
@@ -321,128 +332,6 @@ def quadratic_form(matrix: Array, vector: Array) -> Array:
     """``v' H v``, ``[..., n, n], [..., n] -> [...]``, never below 0 for PSD ``H``."""
     pulled = (matrix @ vector[..., None])[..., 0]
     return np.maximum((vector * pulled).sum(axis=-1), 0.0)
-
-
-class Known(StrEnum):
-    """How a constant is known; an estimated one can never yield a CERTIFIED bound."""
-
-    GIVEN = "given"
-    ESTIMATED = "estimated"
-    HIGH_PROBABILITY = "high_probability"
-
-
-@dataclass(frozen=True)
-class Constant:
-    """One named number of a real model: its value, how it is known, and its unit.
-
-    ``failure_probability`` is the p of a high-probability value. Raises ValueError on NaN.
-    """
-
-    value: float
-    known: Known = Known.GIVEN
-    failure_probability: float = 0.0
-    unit: str = ""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "value", float(self.value))
-        object.__setattr__(self, "known", Known(self.known))
-        if np.isnan(self.value):
-            raise ValueError("a constant is NaN.")
-        if not 0.0 <= self.failure_probability < 1.0:
-            raise ValueError(f"failure probability {self.failure_probability} is not in [0, 1).")
-        if (self.known is Known.HIGH_PROBABILITY) != (self.failure_probability > 0.0):
-            raise ValueError("a failure probability belongs to a high_probability constant alone.")
-
-
-# name -> (unit, what it is); every one is >= 0 except the losses' floor, which may be anything.
-CONSTANTS: dict[str, tuple[str, str]] = {
-    "capability_gap_at_aligned": ("nats", "G_f(theta_s)"),
-    "safety_gap_at_aligned": ("nats", "G_s(theta_s)"),
-    "task_loss_at_aligned": ("nats", "f_f(theta_s)"),
-    "task_loss_floor": ("nats", "a lower bound on f_f over the model class"),
-    "proxy_gap_at_task": ("nats", "G_hat_s(theta_f)"),
-    "capability_gap_at_proxy": ("nats", "G_f(theta_hat_s)"),
-    "optimality_slack": ("nats", "delta: the training objective ends within it of its minimum"),
-    "loss_range": ("nats", "B: every loss lies in [0, B]"),
-    "loss_oscillation": ("nats", "osc of l(theta_lambda) - l(theta_s)"),
-    "uniform_deviation_safety": ("nats", "e_n: sup |empirical - true proxy loss| over the class"),
-    "uniform_deviation_task": ("nats", "e_m': sup |empirical - true task loss| over the class"),
-    "vocabulary": ("", "V, the number of responses"),
-    "tv": ("", "TV(D_s, D_hat_s)"),
-    "tv_context": ("", "TV(rho_s, rho_hat_s)"),
-    "tv_teacher": ("", "E_rho_s TV(mu_s, mu_hat_s)"),
-    "kl": ("nats", "min of KL(D_s || D_hat_s) and its reverse"),
-    "wasserstein": ("", "W1(D_s, D_hat_s)"),
-    "loss_lipschitz_in_data": ("nats", "Lipschitz constant of the loss in (x, y)"),
-    "overlap_task_mass": ("", "a = rho_f(O)"),
-    "overlap_proxy_mass": ("", "b = rho_hat_s(O)"),
-    "overlap_safety_mass": ("", "rho_s(O)"),
-    "coverage_ratio": ("", "r = sup rho_s / rho_hat_s"),
-    "proxy_floor": ("nats", "Phi, the lambda-free floor of T5"),
-    "disagreement_weighted_overlap": ("", "kappa of T10(b)"),
-    "logit_lipschitz": ("", "J: logits move at most J |theta - theta_s|"),
-    "lipschitz_safety": ("nats", "L_s of f_s on the ball"),
-    "lipschitz_task": ("nats", "L_f of f_f"),
-    "smoothness_safety": ("nats", "beta_s of f_s on the ball"),
-    "smoothness_task": ("nats", "beta_f of f_f"),
-    "gradient_norm_safety": ("nats", "|grad f_s(theta_s)|"),
-    "gradient_norm_task": ("nats", "|grad f_f(theta_s)|"),
-    "quadratic_growth_safety": ("nats", "mu_s of f_s at an isolated theta_s"),
-    "quadratic_growth_proxy": ("nats", "mu of f_hat_s"),
-    "pl_task": ("nats", "Polyak-Lojasiewicz constant of f_f on the ball"),
-    "strong_convexity_task": ("nats", "mu_f >= 0 of a convex f_f"),
-    "distance_to_task_optimum": ("", "R = dist(theta_s, argmin f_f)"),
-    "capability_gap_target": ("nats", "g: the capability gap that must be reached (T8d)"),
-    "gradient_mismatch": ("nats", "|grad (f_s - f_hat_s)(theta_s)|"),
-    "smoothness_mismatch": ("nats", "beta_Delta of f_s - f_hat_s on the ball"),
-    "displacement": ("", "r: a bound on |theta - theta_s| after training (T13)"),
-}
-_MAY_BE_NEGATIVE = {"task_loss_floor"}
-
-
-@dataclass(frozen=True, eq=False)
-class Constants(Mapping[str, Constant]):
-    """Named numbers of a real model; read them as ``constants["loss_range"].value``.
-
-    Raises ValueError on an unknown name (with the nearest known one) or a negative value.
-    """
-
-    values: Mapping[str, Constant | float]
-    batch_shape: tuple[int, ...] = field(default=(), init=False)
-
-    def __post_init__(self) -> None:
-        known = {}
-        for name, value in self.values.items():
-            if name not in CONSTANTS:
-                import difflib
-
-                near = difflib.get_close_matches(name, CONSTANTS, n=1)
-                hint = f" Did you mean {near[0]}?" if near else ""
-                raise ValueError(f"unknown constant {name}.{hint} Known: {', '.join(CONSTANTS)}.")
-            try:
-                constant = value if isinstance(value, Constant) else Constant(value)
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
-            if name == "vocabulary" and constant.value < 1:
-                raise ValueError(f"vocabulary is {constant.value:.6g}: it must be at least 1.")
-            if constant.value < 0 and name not in _MAY_BE_NEGATIVE:
-                raise ValueError(f"{name} is {constant.value:.6g}: it cannot be negative.")
-            known[name] = Constant(
-                constant.value,
-                constant.known,
-                constant.failure_probability,
-                constant.unit or CONSTANTS[name][0],
-            )
-        object.__setattr__(self, "values", known)
-
-    def __getitem__(self, name: str) -> Constant:
-        return self.values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.values)
-
-    def __len__(self) -> int:
-        return len(self.values)
 
 
 Problem = TabularProblem | QuadraticProblem | Constants

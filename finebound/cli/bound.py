@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         exact_in_words,
         exact_limits_as_json,
     )
-    from finebound.problem_file import read_problem
+    from finebound.problem_file import read_problem, tell_size
     from finebound.records import to_json, write_atomically
     from theory.evaluation import evaluate
     from theory.exact import exact
@@ -69,6 +69,7 @@ def main(arguments: Sequence[str]) -> int:
         options.strategy, lam=options.lam, epsilon=options.epsilon, radius=options.radius
     )
     problem = read_problem(options.problem)
+    tell_size(problem)
     # Beyond float64 a bound falls back to its trivial value: no warning is needed.
     with np.errstate(all="ignore"):
         solution = exact(problem, strategy)

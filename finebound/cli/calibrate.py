@@ -139,7 +139,7 @@ def main(arguments: Sequence[str]) -> int:
 def _from_problem(options: Options) -> _Found:
     import numpy as np
 
-    from finebound.problem_file import read_problem
+    from finebound.problem_file import read_problem, tell_size
     from finebound.records import file_sha256
     from theory.calibrate import calibrate
 
@@ -150,6 +150,7 @@ def _from_problem(options: Options) -> _Found:
             remedy="Give a problem file, or datasets and a model.",
         )
     problem = read_problem(options.problem)
+    tell_size(problem, times=20)
     with _as_input_error(), np.errstate(all="ignore"):
         found = calibrate(
             problem,

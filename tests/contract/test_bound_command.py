@@ -134,6 +134,26 @@ def test_a_table_for_people_and_a_file(capsys, tmp_path):
         ({"kind": "constants", "tv": {"value": 10**400}}, "too large a number"),
         ({"kind": "constants", "tv": {"valu": 0.1}}, "it lacks value"),
         ({"kind": "constants", "tv": {"value": 0.1, "unit": 5}}, "unit is 5, not a text"),
+        ({"kind": "constants", "tv": {"value": 0.1, "known": []}}, "known is a list, not a text"),
+        ({"kind": "constants", "kl": {"value": 0.1, "unit": "bits"}}, "unit is 'bits'"),
+        ({"kind": "constants", "kl": {"value": 1, "unit": "\x1b[31mX"}}, "unit is '\\x1b[31mX'"),
+        ({"kind": "constants", "coverage_ratio": 1e-9}, "coverage_ratio is 1e-09"),
+        ({"kind": "constants", "vocabulary": 2.5}, "whole number"),
+        ({"kind": "constants", "tv": 1.5}, "at most 1"),
+        ({"kind": "constants", "tv": True}, "tv: its value is true, not a number"),
+        ({"kind": "constants", "loss_range": 1, "proxy_gap_at_task": 2}, "cannot exceed"),
+        ('{"kind": "constants", "tv": Infinity}', "it holds Infinity"),
+        ('{"kind": "constants", "kl": 1e400}', "it holds 1e400, too large"),
+        ('{"kind": "constants", "kl": 1e-400}', "it holds 1e-400, too small"),
+        ('{"kind": "constants", "kl": ' + "9" * 5000 + "}", "5000 digits, too large"),
+        ('{"kind": "constants", "tv": 0.5, "tv": 0.1}', "the entry tv stands twice"),
+        ('{"kind": "tabular", "kind": "constants", "tv": 0.1}', "the entry kind stands twice"),
+        ({"kind": "constants", "x" * 20_000: 1}, "unknown constant xxx"),
+        ({**QUADRATIC, "H_s": [[1, 0.1], [0, 2]]}, "H_s is not symmetric"),
+        ({**QUADRATIC, "H_s": [[1, 0], [0, -1e-9]]}, "H_s is not positive semi-definite"),
+        ({**QUADRATIC, "H_s": [[1, 0, 0], [0, 2, 0]]}, "expected 2 x 2"),
+        ({**QUADRATIC, "H_s": [[1]]}, "expected 2 x 2"),
+        ({**QUADRATIC, "theta_s": [0] * 2001}, "2001 coordinates; at most 2000"),
     ],
 )
 def test_bad_problems_are_one_paragraph_naming_the_file(capsys, tmp_path, problem, says):
@@ -143,6 +163,8 @@ def test_bad_problems_are_one_paragraph_naming_the_file(capsys, tmp_path, proble
     assert says in err
     assert "PROBLEM.json" in err
     assert err.count("\n") == 1
+    assert len(err) < 2500
+    assert "\x1b" not in err
     assert not (tmp_path / "o").exists()
 
 
@@ -225,3 +247,76 @@ def test_extreme_numbers_give_trivial_bounds_and_never_a_nan(
         assert b["value"] is not None
         if b["value"] == "inf" and b["direction"] == "upper":
             assert b["status"] in ("VACUOUS", "NOT_APPLICABLE")
+
+
+ILL_CONDITIONED = {
+    "kind": "quadratic",
+    "H_s": [[4.2e-06, 0, 0], [0, 232474.0, 0], [0, 0, 219584.0]],
+    "H_f": [[64, 40, 40], [40, 25, 25], [40, 25, 25]],
+    "theta_s": [-16.2, -19.0, 13.1],
+    "theta_f": [6.0, -3.5, -14.4],
+}
+
+
+@pytest.mark.parametrize("lam", ["1e-9", "6.4e-6", "1", "1e9"])
+def test_no_certified_bound_lies_beyond_the_exact_gap(capsys, tmp_path, lam):
+    _, out, _ = run(capsys, tmp_path, ILL_CONDITIONED, "--lam", lam, "--json")
+    content = json.loads(out)
+    error = content["exact_limits"]["error"]
+    for b in content["bounds"]:
+        truth = content["exact"].get(b["quantity"])
+        if truth is None or b["status"] != "CERTIFIED":
+            continue
+        value, off = float(b["value"]), error[b["quantity"]]
+        assert value >= truth - off if b["direction"] == "upper" else value <= truth + off
+    assert all(error[name] <= 1e-15 * gap for name, gap in content["exact"].items())
+
+
+def test_printed_bounds_are_rounded_to_their_own_side(capsys, tmp_path):
+    _, out, _ = run(capsys, tmp_path, QUADRATIC, "--lam", "0.7", "--json")
+    values = [b["value"] for b in json.loads(out)["bounds"] if b["status"] == "CERTIFIED"]
+    for value in values:
+        assert float(rounded(value, "ROUND_CEILING")) >= value
+        assert float(rounded(value, "ROUND_FLOOR")) <= value
+
+
+def test_a_slack_radius_gives_the_range_of_the_safety_gap(capsys, tmp_path):
+    problem = {**QUADRATIC, "H_f": [[1, 0], [0, 0]]}
+    options = ("--strategy", "parameter", "--radius", "2")
+    _, out, _ = run(capsys, tmp_path, problem, *options)
+    assert "the one nearest to theta_s: others have a safety gap between" in " ".join(out.split())
+    _, out, _ = run(capsys, tmp_path, problem, *options, "--json")
+    content = json.loads(out)
+    low, high = content["exact_limits"]["safety_gap_range"]
+    assert low <= content["exact"]["safety_gap"] == 0.5 <= high
+    assert high == pytest.approx(0.5 + 0.5 * 2 * 3, rel=1e-6)
+
+
+def test_a_gap_without_a_digit_is_an_interval(capsys, tmp_path):
+    """Slightly indefinite by rounding: whether theta can move there is not in the numbers."""
+    problem = {**QUADRATIC, "H_s": [[1, 0], [0, -1e-17]], "H_f": [[1, 0], [0, 1]]}
+    _, out, _ = run(capsys, tmp_path, problem, "--epsilon", "0", "--json")
+    content = json.loads(out)
+    assert content["exact"]["capability_gap"] is None
+    low, high = content["exact_limits"]["between"]["capability_gap"]
+    assert low <= 0.5 <= 1.0 <= high + 1e-9
+    _, out, _ = run(capsys, tmp_path, problem, "--epsilon", "0")
+    assert "capability_gap not resolved in double precision (between" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("kind", ["tabular", "quadratic", "constants"])
+def test_damaged_problem_files_are_refused_in_words_or_answered(tmp_path, kind):
+    """A small size of ``python -m benchmarks.problem_file_fuzz``."""
+    from benchmarks.problem_file_fuzz import fuzz
+
+    refused, answered = fuzz(tmp_path, kind, range(40))
+    assert refused > 5
+    assert answered > 1
+
+
+def rounded(value, way):
+    import decimal
+
+    from finebound.output import _rounded
+
+    return _rounded(value, getattr(decimal, way))

@@ -179,7 +179,7 @@ def convex_lower(gap: Array, gradient: Array, modulus: Array, radius: ArrayLike)
     """``G_0 - g s + mu s^2 / 2`` at ``s = min(radius, g / mu)``."""
     with np.errstate(divide="ignore", invalid="ignore"):
         turn = np.where(np.asarray(modulus) > 0, gradient / np.asarray(modulus), np.inf)
-    step = np.minimum(radius, turn)
+    step, gap = np.minimum(radius, turn), down(gap)
     loss = up(product(gradient, step)) - product(0.5, modulus, np.square(step))
     return {_TASK_START: gap, "slope": -np.minimum(loss, gap)}
 
@@ -188,6 +188,7 @@ def smooth_local_lower(gap: Array, gradient: Array, smoothness: Array, radius: A
     """``G_0 - g radius - beta radius^2 / 2``, not below 0."""
     slope = up(product(gradient, radius))
     bend = up(product(0.5, smoothness, np.square(radius)))
+    gap = down(gap)
     slope = np.minimum(slope, gap)
     with np.errstate(invalid="ignore"):
         left = np.where(np.isinf(gap), np.inf, gap - slope)
@@ -202,6 +203,7 @@ def root_lower(gap: Array, smoothness: Array, radius: ArrayLike) -> Terms:
 
 def slope_lower(gap: Array, slope: ArrayLike, radius: ArrayLike) -> Terms:
     """``G_0 - L radius``, not below 0."""
+    gap = down(gap)
     return {_TASK_START: gap, "slope": -np.minimum(up(product(slope, radius)), gap)}
 
 

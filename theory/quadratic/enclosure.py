@@ -10,7 +10,8 @@ import numpy as np
 
 from theory.divergence import Array
 
-_DIGITS = 5e-4
+# Relative error that leaves two digits.
+_DIGITS = 5e-3
 # Nats below which nothing needs digits.
 _NOTHING = 1e-300
 
@@ -44,7 +45,7 @@ class Enclosure:
 
     @property
     def resolved(self) -> np.ndarray:
-        """Whether at least three digits of ``value`` hold, ``[...]`` bool."""
+        """Whether about two digits of ``value`` hold, ``[...]`` bool."""
         return self.error <= np.maximum(_DIGITS * self.value, _NOTHING)
 
     def in_words(self) -> str:

@@ -325,7 +325,7 @@ def ball(problem: QuadraticProblem, lam: ArrayLike, radius: ArrayLike) -> Ball:
     d = np.broadcast_to(problem.displacement, (*shape, problem.theta_s.shape[-1]))
     pull, resist = dot(problem.H_f, d), dot(problem.H_s, d)
     weight = lam[..., None]
-    raw, basis = np.linalg.eigh(problem.H_f + weight[..., None] * problem.H_s)
+    raw, basis = _system(problem, lam)
     turned = np.swapaxes(basis, -1, -2)
     flat = raw <= 1e-14 * np.abs(raw).max(axis=-1, keepdims=True)
     curvature = np.where(flat, 0.0, raw)
@@ -352,6 +352,18 @@ def ball(problem: QuadraticProblem, lam: ArrayLike, radius: ArrayLike) -> Ball:
     denominator = curvature + nu[..., None]
     missing = np.divide(back, denominator, out=np.zeros_like(back), where=denominator > 0)
     return Ball(nu, raw, flat, dot(basis, step(nu)), dot(basis, missing))
+
+
+def _system(problem: QuadraticProblem, lam: Array) -> tuple[Array, Array]:
+    """Eigenvalues and vectors of ``H_f + lam H_s``; those of the last single lambdas are kept."""
+    if lam.ndim == 0:
+        return _one_system(problem, float(lam))
+    return np.linalg.eigh(problem.H_f + lam[..., None, None] * problem.H_s)
+
+
+@lru_cache(maxsize=4)
+def _one_system(problem: QuadraticProblem, lam: float) -> tuple[Array, Array]:
+    return np.linalg.eigh(problem.H_f + lam * problem.H_s)
 
 
 def within_ball(problem: QuadraticProblem, lam: ArrayLike, radius: ArrayLike) -> Gaps:
