@@ -90,6 +90,12 @@ def objects_in(value: str) -> list[Any] | None:
     return found if isinstance(found, list) else None
 
 
+def written_in(value: str) -> Any:
+    """The value that a table's cell holds as JSON or as Python writes it, or None."""
+    found = as_json(value)
+    return _literal(value) if found is None and len(value) <= _LONGEST_REPR else found
+
+
 def as_json(value: str) -> Any:
     """The JSON value that a text holds, or None."""
     try:

@@ -26,12 +26,14 @@ from llm_validation.data.columns import (
     TURN_COLUMNS,
 )
 from llm_validation.data.dataset import Example, LeftOut, Reading
-from llm_validation.data.layouts import Layout, Read, choose_layout
+from llm_validation.data.dialogues import Read
+from llm_validation.data.layouts import Layout, choose_layout
 from llm_validation.data.marks import MARK_COLUMNS, bad_by, is_binary
 from llm_validation.data.turns import MEDIA
 from llm_validation.data.unread import UnreadColumns, is_about
 
 _EARLY_LOOK = 1_000
+_ASKED_OR_SAID = frozenset((*PROMPT_COLUMNS, *RESPONSE_COLUMNS))
 _FORMS = frozenset(
     (*TURN_COLUMNS, *PREFERENCE_COLUMNS[0], *PREFERENCE_COLUMNS[1], *NESTED_COLUMNS)
 ) - {"instruction"}
@@ -80,6 +82,7 @@ class RowReader:
         self._used_marks: set[str] = set()
         self._labels: dict[str, tuple[str, int] | None] = {}
         self._watch = UnreadColumns()
+        self._problem: InputError | None = None
         self._unread: dict[str, None] = {}
         self._left_out: dict[tuple[str, str], list[int]] = {}
         self._joined: Counter[tuple[str, tuple[str, ...]]] = Counter()
@@ -127,24 +130,27 @@ class RowReader:
             raise InputError(
                 "the file holds no rows.", remedy="Add rows, or name another file.", file=file
             )
-        if first is not None and not (self._drop and self.examples):
+        if first is not None:
             number, what = first
-            raise InputError(
+            problem = InputError(
                 f"{what}; {_how_many(unusable, what, total)}.",
                 remedy="Fill it in or remove the row: an empty or ambiguous answer has no loss.",
                 file=file,
                 row=number,
             )
-        if problem is not None and not self.examples:
+        if problem is not None and not self._drop:
             raise problem
+        self._problem = self._problem or problem
 
     def reading(self) -> Reading:
         """How all rows were read.
 
         Raises InputError for columns that look like unread text of the prompt, for a label that may
-        or may not be a mark, and where every row is marked as not to be learnt.
+        or may not be a mark, and where every row is left out.
         """
         self._watch.refuse()
+        if self._problem is not None and not self.examples:
+            raise self._problem
         for column, place in self._labels.items():
             if place is not None and column not in self._used_marks:
                 raise InputError(
@@ -262,8 +268,10 @@ class RowReader:
         if plan.optional:
             empty = {name for name in plan.optional if is_missing(row[name])}
             if empty:
-                narrow = self._plan(tuple(name for name in row if name not in empty), file)
-                if narrow.problem is None or plan.problem is not None:
+                left = tuple(name for name in row if name not in empty)
+                narrow = self._plan(left, file)
+                filled = narrow.problem is None or any(name in _ASKED_OR_SAID for name in left)
+                if filled or plan.problem is not None:
                     plan = narrow
         if plan.problem is not None:
             raise plan.problem

@@ -83,6 +83,7 @@ def test_the_solution_of_a_problem_is_its_answer(tmp_path):
         {"messages": TURNS},
         {"messages": [{**turn, "role": turn["role"].title()} for turn in TURNS]},
         {"conversation": TURNS},
+        {"conversations": [turn["content"] for turn in TURNS], "source": "x"},
         {"prompt": [TURNS[0]], "completion": [TURNS[1]]},
         {"prompt": [TURNS[0]], "completion": TURNS[1]["content"]},
         {"prompt": "What's up?", "completion": [TURNS[1]]},
@@ -93,6 +94,14 @@ def test_the_solution_of_a_problem_is_its_answer(tmp_path):
 )
 def test_forms_of_one_dialogue(tmp_path, row):
     assert load_rows(tmp_path, row).examples == (PLAIN,)
+
+
+def test_an_answer_beside_a_whole_dialogue_repeats_it_or_is_refused(tmp_path):
+    (example,) = load_rows(tmp_path, {"messages": TURNS, "solution": TURNS[1]["content"]}).examples
+    assert example == PLAIN
+    rows = [{"messages": TURNS, "answer": f"It is number {i}.", "output": ""} for i in range(3)]
+    with pytest.raises(InputError, match="'answer'"):
+        load_rows(tmp_path, *rows)
 
 
 def test_a_developer_is_the_system(tmp_path):
@@ -107,9 +116,12 @@ def test_system_and_history_come_before_the_prompt(tmp_path):
     before = [["a", "b"]]
     written = json.dumps(before)
     expected = (("system", "s"), ("user", "a"), ("assistant", "b"), ("user", "c\n\ni"))
-    for history in (before, written, [user("a"), assistant("b")]):
+    for history in (before, written, repr(before), [user("a"), assistant("b")]):
         (example,) = load_rows(tmp_path, {**row, "history": history}).examples
         assert example.messages == expected
+    for history in ([], "[]", None):
+        (example,) = load_rows(tmp_path, {**row, "history": history}).examples
+        assert len(example.messages) == 2
     for history in ("once upon a time", [["a"]], [["a", 7]], {"a": "b"}, 7):
         with pytest.raises(InputError, match="'history'"):
             load_rows(tmp_path, {**row, "history": history})
@@ -258,10 +270,10 @@ def test_a_damaged_line_is_an_error_even_where_rows_may_be_left_out(tmp_path):
 
 def test_shards_are_one_set(tmp_path):
     good, bad = {"prompt": "q", "response": "a"}, {"prompt": "q", "response": ""}
-    write_jsonl(tmp_path / "train-00000-of-00002.jsonl", [bad, good])
+    write_jsonl(tmp_path / "train-00000-of-00002.jsonl", [bad])
     write_jsonl(tmp_path / "train-00001-of-00002.jsonl", [good, {**bad, "id": 3}])
     dataset = load_dataset(tmp_path, drop_unusable=True)
-    assert len(dataset) == 2
+    assert len(dataset) == 1
     assert [(part.reason, part.rows) for part in dataset.reading.left_out] == [
         ("'response' is empty (train-00000-of-00002.jsonl)", (1,)),
         ("'response' is empty (train-00001-of-00002.jsonl)", (2,)),
