@@ -47,7 +47,8 @@ class Options:
     steps: int = 100
     """Optimiser steps of the planned fine-tune."""
     rows: int | None = None
-    """Rows of each dataset to use, a seeded sample (default: all)."""
+    """Rows of each dataset to use, a seeded sample (default: all for the audit and for prompts
+    asked in both datasets, at most 200,000 for measures of overlap)."""
     model_rows: int = 256
     """Rows of each dataset to measure the model on, a seeded sample."""
     drop_unusable: bool = False

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 LAMS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0)
 RADII = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 MODEL_ROWS = 256
+TEXT_ROWS = 200_000
+"""Rows of each dataset on which overlap is measured where ``rows`` says nothing."""
 
 
 @dataclass(frozen=True)
@@ -152,16 +154,15 @@ def estimate(
 ) -> Estimate:
     """Check, load, audit, measure, bound; faults of all inputs are raised together, before work.
 
-    Texts are measured on all rows (or ``rows`` of them), the model on ``model_rows`` of those.
+    The audit and the prompts asked in both datasets are of all rows. Overlap is measured on
+    ``rows`` of them (default: at most ``TEXT_ROWS``), the model on ``model_rows`` of those.
     ``checks`` may hold faults that were found before; ``stages`` keeps what is finished, so that an
     interrupted estimate goes on. Raises InputError naming file and row.
     """
     checks = Checks() if checks is None else checks
     whole, loaded = read_inputs(request, checks, progress)
     rows_of = {name: len(dataset) for name, dataset in whole.items()}
-    datasets = whole
-    if request.rows is not None:
-        datasets = sampled(whole, request.rows, request.seed)
+    datasets = sampled(whole, request.rows or TEXT_ROWS, request.seed)
     seed, p = request.seed, request.failure_probability
     sample, ready = datasets, None
     if loaded is not None:
@@ -243,7 +244,9 @@ def estimate(
     mismatch = None
     if proxy is not None:
         mismatch = _mismatch(datasets, sample, side, seed=seed, p=p, progress=progress)
-    shared = shared_contexts(safety, task, proxy)
+    # What the rows force is exact: without a limit asked for it is of every row.
+    rows = whole if request.rows is None else datasets
+    shared = shared_contexts(rows["safety"], rows["task"], rows.get("proxy"))
     bounds = [
         *bounds_on_rows(shared, request.lams),
         *bounds_on_images(proxy_overlap or overlap, request.lams),

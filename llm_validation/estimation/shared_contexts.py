@@ -6,12 +6,14 @@ prompt has another answer in the safety data than in the task data.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from llm_validation.data.dataset import Dataset
+from llm_validation.data.dataset import Dataset, Example
 from llm_validation.measure.texts import normalise
 from theory.problem import Distribution, TabularProblem
 
@@ -41,8 +43,10 @@ def shared_contexts(safety: Dataset, task: Dataset, proxy: Dataset | None = None
     T10 of docs/theorems.md on the empirical distributions of the rows.
     """
     datasets = {"safety": safety, "proxy": safety if proxy is None else proxy, "task": task}
+    # Of millions of rows few share a prompt: the others are never held in a table.
+    candidates = _asked_elsewhere(safety, task, *(() if proxy is None else (proxy,)))
     answers: dict[str, dict[str, Counter]] = {
-        name: _answers_by_prompt(dataset) for name, dataset in datasets.items()
+        name: _answers_by_prompt(candidates[id(dataset)]) for name, dataset in datasets.items()
     }
     owners = Counter(prompt for name in _DATASETS for prompt in answers[name])
     if proxy is None:
@@ -69,7 +73,8 @@ def shared_contexts(safety: Dataset, task: Dataset, proxy: Dataset | None = None
             context[index] = total / rows
             for text, count in counts.items():
                 target[index, labels[prompt][text]] = count / total
-        alone = sum(sum(c.values()) for p, c in answers[name].items() if p not in labels) / rows
+        contested_rows = sum(sum(c.values()) for p, c in answers[name].items() if p in labels)
+        alone = (rows - contested_rows) / rows
         # Without a proxy, safety and proxy are one dataset and share one context.
         place = len(contested) + (0 if proxy is None and name == "proxy" else position)
         context[place] = alone
@@ -82,7 +87,7 @@ def shared_contexts(safety: Dataset, task: Dataset, proxy: Dataset | None = None
     )
     both = (problem.safety.context > 0) & (problem.task.context > 0)
     differ = (problem.safety.target != problem.task.target).any(axis=-1)
-    written = _as_written(datasets.values(), set(contested))
+    written = _as_written(datasets.values(), candidates, set(contested))
     return SharedContexts(
         problem=problem,
         prompts=(*(written[prompt] for prompt in contested), *(None,) * len(_DATASETS)),
@@ -91,17 +96,42 @@ def shared_contexts(safety: Dataset, task: Dataset, proxy: Dataset | None = None
     )
 
 
-def _answers_by_prompt(dataset: Dataset) -> dict[str, Counter]:
+def _asked_elsewhere(*datasets: Dataset) -> dict[int, list[Example]]:
+    """Of each dataset (by ``id``) the examples whose prompt another one seems to ask too.
+
+    Prompts are compared by 64-bit hashes: a rare pair of others with one hash is told apart when
+    the prompts themselves are read.
+    """
+    hashes = [
+        np.fromiter(map(_prompt_hash, dataset.examples), np.uint64, len(dataset))
+        for dataset in datasets
+    ]
+    found = {}
+    for place, dataset in enumerate(datasets):
+        others = np.concatenate([h for other, h in enumerate(hashes) if other != place])
+        rows = np.flatnonzero(np.isin(hashes[place], others))
+        found[id(dataset)] = [dataset.examples[row] for row in rows]
+    return found
+
+
+def _prompt_hash(example: Example) -> int:
+    text = normalise(example.prompt).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+
+
+def _answers_by_prompt(examples: Sequence[Example]) -> dict[str, Counter]:
     found: dict[str, Counter] = defaultdict(Counter)
-    for example in dataset.examples:
+    for example in examples:
         found[normalise(example.prompt)][normalise(example.response)] += 1
     return found
 
 
-def _as_written(datasets, wanted: set[str]) -> dict[str, str]:
+def _as_written(
+    datasets: Iterable[Dataset], candidates: Mapping[int, Sequence[Example]], wanted: set[str]
+) -> dict[str, str]:
     written: dict[str, str] = {}
     for dataset in datasets:
-        for example in dataset.examples:
+        for example in candidates[id(dataset)]:
             key = normalise(example.prompt)
             if key in wanted:
                 written.setdefault(key, example.prompt)

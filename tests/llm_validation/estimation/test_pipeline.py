@@ -56,7 +56,21 @@ def test_agreeing_targets_and_code_force_nothing():
         if made.shared.shared == 0:
             # The least of several limits at p = 0.05 each fails more often than one of them.
             limit, p = tightest_upper(made.overlap)
-            assert f"at most {limit:.2f}, with probability {1 - p:g}" in advice(made)[0]
+            assert f"at most {limit:.2f} with probability {1 - p:g}" in advice(made)[1]
+
+
+def test_what_the_rows_force_is_of_every_row_where_overlap_is_of_a_sample(monkeypatch):
+    monkeypatch.setattr("llm_validation.estimation.pipeline.TEXT_ROWS", 40)
+    few = estimate(Request(safety="builtin:safety", task="builtin:task-general"))
+    assert {name: len(dataset) for name, dataset in few.datasets.items()} == {
+        "safety": 40,
+        "task": 40,
+    }
+    assert few.audit.rows == few.rows_of["task"] > 40
+    monkeypatch.undo()
+    whole = estimate(Request(safety="builtin:safety", task="builtin:task-general"))
+    assert few.shared.shared == whole.shared.shared
+    assert np.array_equal(few.front.safety_gap, whole.front.safety_gap)
 
 
 def test_a_model_adds_bounds_in_its_coordinates(model_estimate):
