@@ -118,7 +118,7 @@ def inputs_of(adapter: Path, base: Path, aligned: Path) -> dict[str, str]:
 
 
 def _is_ours(out: Path) -> bool:
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, RecursionError):
         content = json.loads((out / RECORD).read_text(encoding="utf-8"))
         return isinstance(content, dict) and "modules" in content
     return False

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 import finebound.writing
+from finebound.errors import InputError
 from llm_validation.defences.lora_file import read_adapter
 from llm_validation.defences.repair import require_out, write_repaired
 
@@ -71,3 +72,11 @@ def test_killed_anywhere_it_leaves_the_old_result_or_the_new(
         step += 1
     assert step > 5
     assert seen == set(states.values())
+
+
+@pytest.mark.parametrize("content", ["", "[", "[" * 5_000, "[]", "{}", "\x00"])
+def test_a_folder_that_says_nothing_readable_is_not_overwritten(tmp_path, content):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "defend.json").write_text(content)
+    with pytest.raises(InputError, match="no defended adapter"):
+        require_out(tmp_path / "out", tmp_path)
