@@ -20,6 +20,7 @@ from llm_validation.evaluation.responses import align, prompt_ids, read_response
 from llm_validation.evaluation.statistics.results import read_result
 from llm_validation.experiments.behaviour import FOLDER, key_of, write_part
 from llm_validation.experiments.behaviour_parts import RESPONSES, AskedModel
+from llm_validation.experiments.run import RUNS, is_unchanged, keep_behaviour
 
 if TYPE_CHECKING:
     from llm_validation.experiments.prepare import Prepared
@@ -32,12 +33,14 @@ _OF_THE_MODEL = ("check_loss", "run", "step", "of")
 def relabel(prepared: Prepared) -> list[Path]:
     """Label kept answers by the rules of now wherever the records are by others; the records.
 
-    Records that were asked for otherwise, by a judge model, or whose answers are gone stay.
+    Records that were asked for otherwise, by a judge model, or whose answers are gone stay. A run
+    that was whole before is whole afterwards.
     """
     settings = prepared.experiment.behaviour
     if settings is None:
         return []
     changed = []
+    unchanged = [run for run in sorted((prepared.out / RUNS).glob("*")) if is_unchanged(run)]
     for folder in _folders(prepared.out):
         for part in _OF_THE_ANSWERS:
             if part not in settings.parts:
@@ -46,6 +49,9 @@ def relabel(prepared: Prepared) -> list[Path]:
             # Answers to other prompts than are asked now are asked for again.
             with suppress(InputError):
                 changed += _relabel(prepared, folder, part, key)
+    for run in unchanged:
+        if any(path.is_relative_to(run) for path in changed):
+            keep_behaviour(run)
     return changed
 
 

@@ -145,6 +145,14 @@ def execute(run: RunConfig, prepared: Prepared, *, progress: Progress = silent) 
     write_atomically(folder / RECORD, to_json(sealed(record)) + "\n")
 
 
+def is_unchanged(folder: Path) -> bool:
+    """Whether a run is finished and every file is as its record says."""
+    try:
+        return not changed(folder, read_record(folder / RECORD, remedy=AGAIN).get(FILES, {}))
+    except Damaged:
+        return False
+
+
 def keep_behaviour(folder: Path) -> None:
     """Add the hashes of what was evaluated since to a finished run's record."""
     record = read_record(folder / RECORD, remedy=AGAIN)

@@ -32,7 +32,7 @@ from llm_validation.experiments.comparison import (
     tightest,
     violated_certain,
 )
-from llm_validation.experiments.config import Experiment, RunConfig, expand, find_run
+from llm_validation.experiments.config import Experiment, expand, find_run
 from llm_validation.experiments.datasets import SAFETY, held_out, proxy_set
 from llm_validation.experiments.findings import Finding, findings
 from llm_validation.experiments.forecasts import Forecasts, forecast_runs, judge_forecasts
@@ -43,10 +43,7 @@ from llm_validation.experiments.prepare import Prepared, prepare
 from llm_validation.experiments.relabelling import relabel
 from llm_validation.experiments.run import (
     Measured,
-    is_whole,
-    keep_behaviour,
     read_measured,
-    run_folder,
 )
 from llm_validation.experiments.sizing import fitted
 from llm_validation.experiments.split import Router, SafetySplit, envelopes, splits
@@ -239,7 +236,7 @@ def validate(
     for sentence in left_out:
         tell(sentence)
     forecast_runs(prepared, chosen, progress=progress)
-    _relabel(prepared, runs)
+    _relabel(prepared)
     measure_starts(prepared, chosen, progress=progress)
     _keep_starts(prepared)
     outcomes = run_grid(
@@ -267,14 +264,10 @@ def validate(
     return found
 
 
-def _relabel(prepared: Prepared, runs: Sequence[RunConfig]) -> None:
+def _relabel(prepared: Prepared) -> None:
     """Labels by the rules of now; what was whole before is so afterwards."""
     _drop_damaged_starts(prepared)
-    whole = [run_folder(prepared.out, run.id) for run in runs if is_whole(run, prepared)]
     written = relabel(prepared)
-    for folder in whole:
-        if any(path.is_relative_to(folder) for path in written):
-            keep_behaviour(folder)
     if any(path.is_relative_to(prepared.out / BEHAVIOUR) for path in written):
         _keep_starts(prepared)
 

@@ -12,8 +12,9 @@ def fuzzed(tmp_path_factory):
     return Bench(tmp_path_factory.mktemp("fuzz"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("what", "count"), [("configurations", 60), ("folders", 15), ("checkpoints", 3)]
+    ("what", "count"), [("configurations", 60), ("folders", 12), ("checkpoints", 3)]
 )
 def test_every_end_is_a_result_or_a_word(fuzzed, what, count):
     ends = [fuzz(fuzzed, what, seed) for seed in range(count)]

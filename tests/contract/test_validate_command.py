@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from unsealed import unsealed
 
 from finebound.cli import main
 
@@ -168,7 +169,7 @@ def test_a_violated_bound_fails_the_command(capsys, configuration, tmp_path):
     out = tmp_path / "out"
     one = changed(configuration, grid=[{"tasks": ["general"], "radius": [0.05]}])
     assert run(capsys, "validate", one, "--out", out)[0] == 0
-    steps = out / "runs" / IDS[1] / "steps.json"
+    steps = unsealed(out) / "runs" / IDS[1] / "steps.json"
     columns = json.loads(steps.read_text())
     columns["displacement"][-1] = 0.06
     steps.write_text(json.dumps(columns))

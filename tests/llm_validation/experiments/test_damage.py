@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from unsealed import unsealed
 
 from finebound.cli import main
 from finebound.errors import InputError
@@ -32,16 +33,6 @@ def flip(file: Path) -> None:
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-
-
-def unsealed(folder: Path) -> None:
-    """The folder as an older version left it: without a hash."""
-    for file in folder.rglob("*.json"):
-        content = json.loads(file.read_text())
-        if isinstance(content, dict) and "content_sha256" in content:
-            content.pop("content_sha256")
-            content.pop("files", None)
-            file.write_text(json.dumps(content))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -317,13 +318,14 @@ def test_an_adapter_in_place_is_refused(bench):
 
 
 def test_an_adapter_with_a_missing_key_is_refused(bench):
-    run = bench.run(PLAN)
-    file = run.weights / "adapter_model.safetensors"
+    # Elsewhere: in its run's folder the run's record says that it was changed.
+    copy = shutil.copytree(bench.run(PLAN).weights, bench.folder / "copy")
+    file = copy / "adapter_model.safetensors"
     tensors = load_file(file)
     gone = sorted(tensors)[0]
     save_file({name: t for name, t in tensors.items() if name != gone}, file)
     with pytest.raises(InputError, match=r"1 of the adapter's keys are missing.*lora_A"):
-        load_adapter(bench.load().model, run.weights)
+        load_adapter(bench.load().model, copy)
     with pytest.raises(InputError, match="there is no adapter here"):
         load_adapter(bench.load().model, bench.folder)
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from unsealed import unsealed
 
 from finebound.cli import main
 from finebound.errors import InputError
@@ -333,14 +334,18 @@ def swap_weights(out: Path) -> None:
     shutil.copy(other / "adapter_model.safetensors", own)
 
 
+def swap_weights_of_old(out: Path) -> None:
+    swap_weights(unsealed(out))
+
+
 def other_shapes(out: Path) -> None:
-    file = out / "runs" / BASE_RUN / "adapter" / "adapter_model.safetensors"
+    file = unsealed(out) / "runs" / BASE_RUN / "adapter" / "adapter_model.safetensors"
     tensors = {n: t.repeat(1, 2) if "lora_A" in n else t for n, t in load_file(file).items()}
     save_file(tensors, file)
 
 
 def other_name(out: Path) -> None:
-    file = out / "runs" / BASE_RUN / "adapter" / "adapter_config.json"
+    file = unsealed(out) / "runs" / BASE_RUN / "adapter" / "adapter_config.json"
     config = json.loads(file.read_text()) | {"base_model_name_or_path": "someone/else"}
     file.write_text(json.dumps(config))
 
@@ -352,7 +357,8 @@ def other_name(out: Path) -> None:
         (lambda out: shutil.rmtree(out / "runs" / BASE_RUN), "is not done"),
         (other_shapes, "another base"),
         (other_name, "another base"),
-        (swap_weights, "not of this run"),
+        (swap_weights, "is not the file that was written"),
+        (swap_weights_of_old, "not of this run"),
     ],
 )
 def test_an_experiment_that_is_not_whole_is_refused(copy, tmp_path, spoil, word):
