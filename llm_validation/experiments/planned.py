@@ -14,7 +14,7 @@ from llm_validation.experiments.entries import Block, Experiment, Mixed
 from llm_validation.training.plan import TrainingPlan, plan_from_dict
 from llm_validation.training.strategies import strategy_label
 
-_LATE_ROWS = ("drop_unusable", "ignore_columns")
+_LATE_ROWS = (("drop_unusable", False), ("ignore_columns", []), ("turns", "all"))
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _run(
         "safety": content["safety"],
         "alignment": content["alignment"],
         # What came later is there only where it is given: older runs know nothing of it.
-        "rows": {n: v for n, v in content["rows"].items() if v or n not in _LATE_ROWS},
+        "rows": {n: v for n, v in content["rows"].items() if (n, v) not in _LATE_ROWS},
         "data_seed": content["seed"],
         "task": content["tasks"][task],
         "proxy": None if proxy is None else content["proxies"][proxy],
