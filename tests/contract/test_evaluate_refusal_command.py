@@ -145,7 +145,7 @@ def test_cut_thoughts_and_other_languages_are_named_and_in_no_rate(capsys, tmp_p
         },
         {
             "prompt": "How so?",
-            "response": "\u10e1\u10d0\u10db\u10ec\u10e3\u10ee\u10d0\u10e0\u10dd\u10d3 \u10d5\u10d4\u10e0 \u10d3\u10d0\u10d2\u10d4\u10ee\u10db\u10d0\u10e0\u10d4\u10d1\u10d8\u10d7.",
+            "response": "Samahani, siwezi kukusaidia na hii. Ni vyema umwombe.",
         },
     ]
     file = write(tmp_path / "a.jsonl", rows)
