@@ -30,7 +30,8 @@ def main() -> None:
     labels = classify_all(islice(cycle(rows), count))
     taken = time.process_time() - start
     characters = sum(len(response or "") for _, response in rows) / len(rows)
-    print(f"{count} answers of {characters:.0f} characters on average: {dict(Counter(map(str, labels)))}")
+    found = dict(Counter(map(str, labels)))
+    print(f"{count} answers of {characters:.0f} characters on average: {found}")
     print(f"{taken:.1f} s of processor time  (target: {TARGET * count / ANSWERS:.0f})")
 
 
