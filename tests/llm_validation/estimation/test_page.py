@@ -17,7 +17,18 @@ from llm_validation.estimation.pipeline import Estimate, Request, estimate
 from llm_validation.estimation.summary import advice
 from theory.bound import Status
 
-SECTIONS = ("advice", "legend", "audit", "forced", "costs", "overlap", "proxy", "model", "bounds", "again")
+SECTIONS = (
+    "advice",
+    "legend",
+    "audit",
+    "forced",
+    "costs",
+    "overlap",
+    "proxy",
+    "model",
+    "bounds",
+    "again",
+)
 ATTACK = "<script>alert('x')</script>"
 MANIFEST = {
     "given": {"safety": "a.jsonl", "proxy": None, "lam": (0.5, 2.0)},
