@@ -11,6 +11,9 @@ from llm_validation.data.dataset import Dataset, Example
 from llm_validation.data.encoding import prompt_text
 from llm_validation.evaluation import generation
 from llm_validation.evaluation.generation import fingerprint, generate, stop_tokens
+from llm_validation.evaluation.refusal.classifier import classify
+from llm_validation.evaluation.refusal.labels import Label
+from llm_validation.evaluation.refusal.reasoning import spoken
 from llm_validation.evaluation.sampling import Sampling, token_choice
 
 PROMPTS = Dataset.of(
@@ -330,3 +333,26 @@ def test_a_cache_that_cannot_be_written_is_an_input_error(tiny_model, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         generate(tiny_model, PROMPTS, max_new_tokens=4, cache=tmp_path / "file" / "cache")
+
+
+def test_a_thought_that_the_template_opens_keeps_its_mark(tiny_model):
+    tokenizer = tiny_model.tokenizer
+    plain = generate(tiny_model, PROMPTS, max_new_tokens=6)
+    assert not any(response.text.startswith("<think>") for response in plain)
+    tokenizer.chat_template += "{% if add_generation_prompt %}<think>\n{% endif %}"
+    found = generate(tiny_model, PROMPTS, max_new_tokens=6)
+    assert all(response.text.startswith("<think>\n") for response in found)
+    assert classify(PROMPTS.examples[0].prompt, found[0].text) is Label.THOUGHT_CUT
+
+
+def test_marks_of_a_thought_that_are_special_tokens_are_kept_and_others_are_not(tiny_model):
+    tokenizer = tiny_model.tokenizer
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": ["[THINK]", "[/THINK]", "<|im_end|>"]},
+    )
+    tokens = tokenizer("[THINK]a thought[/THINK]the answer<|im_end|>", add_special_tokens=False)
+    answer = generation._cut(tokens["input_ids"], [], tokenizer)
+    assert answer.text.startswith("[THINK]")
+    assert "[/THINK]" in answer.text
+    assert "<|im_end|>" not in answer.text
+    assert spoken(answer.text).replace(" ", "") == "theanswer"
