@@ -129,16 +129,21 @@ def _numbers(world: World, plan: TrainingPlan) -> int:
     return world.once("safety", ("trained numbers", plan.method), count)
 
 
-def chunks(dimension: int) -> Iterator[slice]:
-    """Slices of coordinates, so that no copy of a whole set of rows is made."""
-    for start in range(0, dimension, DOT_CHUNK):
-        yield slice(start, start + DOT_CHUNK)
+def chunks(dimension: int, rows: int) -> Iterator[slice]:
+    """Slices of coordinates, of up to ``DOT_CHUNK`` numbers of so many rows together.
+
+    So no copy of a whole set of rows is made.
+    """
+    width = max(1, DOT_CHUNK // rows)
+    for start in range(0, dimension, width):
+        yield slice(start, start + width)
 
 
 def products(rows: Tensor, others: Tensor) -> Tensor:
     """Inner products ``[n, m]`` of rows ``[n, d]`` and ``[m, d]``, summed in float64."""
     return sum(
-        rows[:, part].double() @ others[:, part].double().T for part in chunks(rows.shape[1])
+        rows[:, part].double() @ others[:, part].double().T
+        for part in chunks(rows.shape[1], len(rows) + len(others))
     )
 
 

@@ -221,9 +221,10 @@ def _grams(
     scaled copy of all rows would be as large as they are.
     """
     dimension = found["task"].given.shape[1]
+    count = sum(2 * len(rows.given) for rows in found.values())
     gram = weights = torch.zeros((), dtype=torch.float64)
     steps = []
-    for part in chunks(dimension):
+    for part in chunks(dimension, count):
         here = {role: rows.columns(part) for role, rows in found.items()}
         scale = _preconditioner(here, plan, lam)
         blocks = torch.cat([block for rows in here.values() for block in (rows.given, rows.drawn)])
