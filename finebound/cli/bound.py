@@ -29,6 +29,11 @@ class Options:
       {"kind": "constants", "capability_gap_at_aligned": 0.8, "loss_range": 12, "tv": 0.01,
        "logit_lipschitz": {"value": 3.0, "known": "estimated"}}
 
+    A constant may say its unit, which must be the one expected ("nats" for losses, "" for shares),
+    and "inf" where it is infinite. A quadratic problem has at most 2,000 coordinates; up to 16 are
+    solved in exact arithmetic. Of an exact gap only digits that hold are printed; --json says under
+    "exact_limits" how far each can be off.
+
     Example: finebound bound PROBLEM.json --strategy loss --lam 0.5
     """
 
