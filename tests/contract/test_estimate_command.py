@@ -88,7 +88,6 @@ def test_a_forecast_is_in_the_table_the_json_and_the_page(capsys, files, tmp_pat
     assert code == 0
     words = " ".join(printed.split())
     assert "forecast of the planned fine-tune: ESTIMATED, no bound" in words
-    assert "||BA||" in words
     assert "unconstrained" in words
     assert "loss, lambda 1" not in words  # --strategy parameter
     content = json.loads((out / "estimate.json").read_text())
