@@ -18,7 +18,7 @@ from llm_validation.models.tuned import with_adapter
 from tests.builders.fuzz import mutated_bytes, mutated_value, refusal
 
 ROWS = Dataset.of([("Where is the pier?", "At the end.")], name="rows")
-CASES = 40  # of each folder; 1,000 were tried when this was written
+CASES = 40  # of each folder
 
 
 @pytest.fixture(scope="module")
