@@ -35,6 +35,7 @@ def document(estimate: Estimate, *, manifest: dict[str, Any]) -> dict[str, Any]:
         },
         "reading": readings_as_json(estimate.datasets),
         "advice": advice(estimate),
+        "left_out": list(estimate.left_out),
         "audit": audit_document(estimate.audit),
         "table": [_row(row) for row in rows(estimate)],
         "overlap": [_overlap(measure) for measure in estimate.overlap],

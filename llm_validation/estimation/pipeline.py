@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from finebound.checks import Checks
-from finebound.errors import InputError
+from finebound.errors import InputError, tell
 from finebound.kept_stages import NOT_KEPT, KeptStages
 from finebound.progress import Progress, silent
 from finebound.records import spawn_seed
@@ -143,6 +143,8 @@ class Estimate:
     model: ModelSide | None
     bounds: tuple[Estimated, ...] = field(repr=False)
     forecasts: tuple[StrategyForecast, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """What was asked for and is not here, with the reason, in whole sentences."""
 
 
 def estimate(
@@ -260,20 +262,26 @@ def estimate(
             budget=planned_radius(side, learning_rate=request.learning_rate, steps=request.steps),
         )
     forecasts: list[StrategyForecast] = []
+    left_out: list[str] = []
     if request.forecast and loaded is not None:
         from llm_validation.estimation.forecast import forecast_strategies
+        from llm_validation.models.memory import NeedsMemory
 
         made_of["plan"] = {
             name: getattr(request, name)
             for name in ("lams", "radii", "steps", "learning_rate", "batch_size")
         }
-        forecasts = forecast_strategies(
-            request,
-            loaded,
-            datasets,
-            keep=lambda name, make: stages.result(name, made_of, make),
-            progress=progress,
-        )
+        try:
+            forecasts = forecast_strategies(
+                request,
+                loaded,
+                datasets,
+                keep=lambda name, make: stages.result(name, made_of, make),
+                progress=progress,
+            )
+        except NeedsMemory as short:
+            left_out.append(f"No forecast was made: {short}")
+            tell(left_out[-1])
     return Estimate(
         request=request,
         datasets=datasets,
@@ -288,6 +296,7 @@ def estimate(
         model=side,
         bounds=tuple(bounds),
         forecasts=tuple(forecasts),
+        left_out=tuple(left_out),
     )
 
 

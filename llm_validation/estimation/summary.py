@@ -188,6 +188,7 @@ def advice(estimate: Estimate) -> list[str]:
     if estimate.mismatch is not None:
         said.append(_on_proxy(estimate))
     said += [words for severity, words in found if severity is Severity.WARNING]
+    said += estimate.left_out
     return [sentence for sentence in said if sentence]
 
 

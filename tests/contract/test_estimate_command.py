@@ -244,7 +244,7 @@ def test_a_full_disk_leaves_nothing_half_written(capsys, files, tmp_path, monkey
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "replace", full)
+    monkeypatch.setattr(os, "fsync", full)
     code, _, err = run(
         capsys, "estimate", "--safety", files["safety"], "--task", files["task"],
         "--out", tmp_path / "out",

@@ -167,3 +167,26 @@ def test_identical_datasets_are_refused(text_estimate):
     lazy = dataclasses.replace(text_estimate.request, proxy="builtin:task-general")
     with pytest.raises(InputError, match="proxy and the task data are the same"):
         estimate(lazy)
+
+
+def test_a_forecast_without_memory_is_left_out_by_name(monkeypatch, tiny_model_folder):
+    from llm_validation.models.memory import NeedsMemory
+
+    def short(*_, **__):
+        raise NeedsMemory("A training needs about 30 GB.", remedy="Raise --memory.")
+
+    monkeypatch.setattr("llm_validation.estimation.forecast._forecast", short)
+    made = estimate(
+        Request(
+            safety="builtin:safety",
+            task="builtin:task-code",
+            model=str(tiny_model_folder),
+            forecast=True,
+            model_rows=8,
+            rows=16,
+        )
+    )
+    assert made.forecasts == ()
+    assert "30 GB" in made.left_out[0]
+    assert made.left_out[0] in advice(made)
+    assert document(made, manifest={})["left_out"] == list(made.left_out)
