@@ -99,20 +99,20 @@ def main(arguments: Sequence[str]) -> int:
         checks.run(lambda: require_folder(options.out))
     with memory_allowed(options.memory), bar() as progress:
         found = estimate(request, progress=progress, checks=checks, stages=stages)
-    say(reading_lines(found.datasets))
-    inputs = {name: dataset.sha256 for name, dataset in found.datasets.items()}
-    if found.model is not None:
-        inputs["model"] = found.model.sha256
-    made = manifest(given=given_options(options, Options), inputs=inputs, seed=options.seed)
-    content = to_json(document(found, manifest=made))
-    if options.out is not None:
-        from llm_validation.estimation.page import page
+        inputs = {name: dataset.sha256 for name, dataset in found.datasets.items()}
+        if found.model is not None:
+            inputs["model"] = found.model.sha256
+        made = manifest(given=given_options(options, Options), inputs=inputs, seed=options.seed)
+        content = to_json(document(found, manifest=made))
+        for out in progress([] if options.out is None else [options.out], "drawing the page"):
+            from llm_validation.estimation.page import page
 
-        html = page(found, manifest=made)
-        with staged_folder(options.out) as folder:
-            (folder / "estimate.json").write_text(content + "\n", encoding="utf-8")
-            (folder / "report.html").write_text(html, encoding="utf-8")
-        stages.forget()
+            html = page(found, manifest=made)
+            with staged_folder(out) as folder:
+                (folder / "estimate.json").write_text(content + "\n", encoding="utf-8")
+                (folder / "report.html").write_text(html, encoding="utf-8")
+            stages.forget()
+    say(reading_lines(found.datasets))
     if options.json:
         print(content)
         return 0

@@ -248,7 +248,8 @@ def estimate(
         mismatch = _mismatch(datasets, sample, side, seed=seed, p=p, progress=progress)
     # What the rows force is exact: without a limit asked for it is of every row.
     rows = whole if request.rows is None else datasets
-    shared = shared_contexts(rows["safety"], rows["task"], rows.get("proxy"))
+    for roles in progress([rows], "comparing the answers to shared prompts"):
+        shared = shared_contexts(roles["safety"], roles["task"], roles.get("proxy"))
     bounds = [
         *bounds_on_rows(shared, request.lams),
         *bounds_on_images(proxy_overlap or overlap, request.lams),
