@@ -61,6 +61,8 @@ CONTEXT_COLUMNS = (
 CONTEXT_OF = {"subject": ("old_contents",)}
 SYSTEM_COLUMNS = ("system", "system_prompt", "system_message", "system_instruction")
 TURN_COLUMNS = ("messages", "conversations", "conversation")
+# Dialogues where no other columns say what is asked and answered.
+OTHER_TURN_COLUMNS = ("chat", "dialog", "dialogue", "turns")
 TOOL_COLUMNS = ("tools", "functions")
 HISTORY_COLUMN = "history"
 PREFERENCE_COLUMNS = (("chosen", "rejected"), ("preferred_output", "non_preferred_output"))
@@ -76,6 +78,7 @@ KNOWN_COLUMNS = frozenset(
         *chain.from_iterable(PREFERENCE_COLUMNS),
         *SYSTEM_COLUMNS,
         *TURN_COLUMNS,
+        *OTHER_TURN_COLUMNS,
         *TOOL_COLUMNS,
         *("instances", "category", HISTORY_COLUMN, TEXT_COLUMN),
     }

@@ -25,6 +25,7 @@ from llm_validation.data.columns import (
     HISTORY_COLUMN,
     NATURAL_PAIRS,
     NESTED_COLUMNS,
+    OTHER_TURN_COLUMNS,
     PAIRS_BY_BOTH_NAMES,
     PREFERENCE_COLUMNS,
     PROMPT_COLUMNS,
@@ -107,6 +108,9 @@ def choose_layout(columns: Sequence[str], *, file: str | Path) -> Layout:
         return _text_layout(around)
     prompt = _pick(found, PROMPT_COLUMNS, file)
     response = _pick(found, RESPONSE_COLUMNS, file)
+    turns = next((name for name in OTHER_TURN_COLUMNS if name in found), None)
+    if turns is not None and prompt is None:
+        return _turns_layout(turns, response, around)
     if prompt is None and "input" in found:
         prompt = "input"
     raise InputError(

@@ -13,7 +13,10 @@ MARK_COLUMNS = frozenset(("label", *_KTO, *_SWITCHES, *_WEIGHTS))
 
 _YES = frozenset(("true", "desirable", "chosen", "good", "1", "1.0", "yes", "positive"))
 _NO = frozenset(("false", "undesirable", "rejected", "bad", "0", "0.0", "no", "negative"))
-_WORDS = frozenset(("true", "false", "desirable", "undesirable"))
+# Of a column "label", words that are hardly ever a class.
+_WORDS = frozenset(
+    ("true", "false", "desirable", "undesirable", "chosen", "rejected", "good", "bad")
+)
 
 
 def bad_by(column: str, value: Any) -> bool | None:

@@ -19,6 +19,7 @@ from llm_validation.data.cells import (
     listed,
 )
 from llm_validation.data.columns import (
+    KNOWN_COLUMNS,
     NESTED_COLUMNS,
     PREFERENCE_COLUMNS,
     PROMPT_COLUMNS,
@@ -76,6 +77,7 @@ class RowReader:
         self.columns: dict[str, None] = {}
         self._drop, self._ignore, self._known = drop_unusable, frozenset(ignore), frozenset(known)
         self._plans: dict[tuple[str, ...], _Plan] = {}
+        self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._first: _Plan | None = None
         self._last: _Plan | None = None
         self._used: set[str] = set()
@@ -101,6 +103,8 @@ class RowReader:
             self._rows += 1
             if self._ignore:
                 row = self._without_ignored(row)
+            if (named := self._plainly_named(row)) is not row:
+                row = self._without_ignored(named)
             try:
                 plan = self._plan_of(row, file)
                 read = self._read_row(row, (name, number), plan)
@@ -255,6 +259,14 @@ class RowReader:
                 self.columns[name] = None
         return {name: value for name, value in row.items() if name not in self._ignore}
 
+    def _plainly_named(self, row: Row) -> Row:
+        """The row with the names of known columns as they are known: "Question" is "question"."""
+        keys = tuple(row)
+        names = self._names.get(keys)
+        if names is None:
+            names = self._names[keys] = _plain_names(keys)
+        return dict(zip(names, row.values(), strict=True)) if names else row
+
     def _leave_out(self, what: str, file: str, number: int) -> None:
         self._left_out.setdefault((what, file), []).append(number)
 
@@ -331,6 +343,18 @@ def _optional(keys: tuple[str, ...]) -> tuple[str, ...]:
         if len(some) > 1 and names[0] not in some:
             found += some
     return tuple(found)
+
+
+def _plain_names(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Each key, or the known column that it spells otherwise; empty where all are as they are."""
+    found = set(keys)
+    names = []
+    for key in keys:
+        plain = "_".join(key.strip().lower().split())
+        known = plain != key and plain in KNOWN_COLUMNS | MARK_COLUMNS and plain not in found
+        names.append(plain if known else key)
+        found.add(names[-1])
+    return () if tuple(names) == keys else tuple(names)
 
 
 def _in_general(what: str) -> str:

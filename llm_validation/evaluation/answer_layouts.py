@@ -20,6 +20,7 @@ from llm_validation.data.cells import BadRowError, as_json, is_missing, listed, 
 from llm_validation.data.columns import (
     CONTEXT_COLUMNS,
     CONTEXT_OF,
+    OTHER_TURN_COLUMNS,
     PROMPT_COLUMNS,
     SYSTEM_COLUMNS,
     TURN_COLUMNS,
@@ -35,7 +36,7 @@ _REQUESTS = ("forbidden_prompt", "goal", "vanilla", "Behavior")
 _SENT = ("jailbroken_prompt", "adversarial", "test_case", "prompt", "arguments")
 _PROMPTS = ("prompt", *(name for name in PROMPT_COLUMNS if name not in ("prompt", "goal")),
             "user_prompt", "user_input", "turns", "test_case", "jailbroken_prompt", "adversarial",
-            "arguments", "input", "request", "body", "behavior")  # fmt: skip
+            "arguments", "input", "origin_prompt", "request", "body", "behavior")  # fmt: skip
 # What only a model writes comes before what may be a reference.
 _ANSWERS = (
     *("response", "generation", "predict", "prediction", "pred", "model_output", "model_response"),
@@ -44,6 +45,7 @@ _ANSWERS = (
     *("completion", "output", "answer", "reply", "result"),
 )
 _TEXTUAL = (str, list, Mapping)
+_DIALOGUES = (*TURN_COLUMNS, *(name for name in OTHER_TURN_COLUMNS if name != "turns"))
 _MAY_BE_REFERENCES = frozenset({"completion", "output", "answer"})
 _LISTS = frozenset(
     {"resps", "filtered_resps", "responses", "outputs", "generations", "completions", "choices"}
@@ -53,12 +55,13 @@ _IDS = ("custom_id", "id", "BehaviorID", "behavior_id", "prompt_id", "release_pr
 _UNIQUE = frozenset({"id", "custom_id"})
 _OF_BEHAVIOURS = frozenset({"BehaviorID", "behavior_id"})
 _CATEGORIES = ("category", "SemanticCategory", "hazard", "risk_area")
+_INSIDE_A_REQUEST = ("body", *TURN_COLUMNS, "turns", "prompt", "raw", "input", "content", "text")
 # Keys of an object under which its text lies, the outermost first.
 _INSIDE = ("body", "message", "choices", "output", "content", "text", "generated_text",
-           "generation", "completion", "response", "value")  # fmt: skip
+           "generation", "completion", "response", "value", "turns")  # fmt: skip
 _LISTS_OF_ROWS = frozenset({"data", "samples", "jailbreaks", "results", "examples", "rows",
                             "instances", "outputs", "responses", "predictions"})  # fmt: skip
-_NAMES = frozenset((*_REQUESTS, *_SENT, *_PROMPTS, *_ANSWERS, *_IDS, *_CATEGORIES, *TURN_COLUMNS))
+_NAMES = frozenset((*_REQUESTS, *_SENT, *_PROMPTS, *_ANSWERS, *_IDS, *_CATEGORIES, *_DIALOGUES))
 _AROUND = frozenset((*CONTEXT_COLUMNS, *chain.from_iterable(CONTEXT_OF.values()), *SYSTEM_COLUMNS))
 _SHOWN = 60
 
@@ -112,7 +115,7 @@ def choose_columns(row: Row, path: Path) -> Columns:
     answers = [name for name in _ANSWERS if name in row]
     if "result" in answers and "custom_id" not in row:
         answers.remove("result")
-    dialogue = next((name for name in TURN_COLUMNS if name in row), None)
+    dialogue = next((name for name in _DIALOGUES if name in row), None)
     if dialogue is not None and (not answers or _is_reference(row, answers[0], dialogue)):
         answers = [dialogue]
     request = _first(row, _REQUESTS) or _first(row, _PROMPTS)
@@ -127,7 +130,7 @@ def choose_columns(row: Row, path: Path) -> Columns:
     if not answers or (request is None and "custom_id" not in row):
         raise InputError(_lacking(row, bool(answers)), remedy=_remedy(row, answers), file=path)
     of_id = _first(row, _IDS)
-    if request is not None and dialogue == answers[0] and request not in TURN_COLUMNS:
+    if request is not None and dialogue == answers[0] and request not in _DIALOGUES:
         sent = dialogue
     others = [name for name in answers[1:] if name not in ("filtered_resps", "choices")]
     if answers[0] == "response" and not isinstance(row["response"], str):
@@ -184,7 +187,7 @@ def request_of(row: Row) -> Turns:
     Raises BadRowError where no column holds any, where there is no text, and where a dialogue ends
     with its answer.
     """
-    column = _first(row, (*_REQUESTS, *_PROMPTS, *TURN_COLUMNS))
+    column = _first(row, (*_REQUESTS, *_PROMPTS, *_DIALOGUES))
     if column is None:
         raise BadRowError(f"no column holds a prompt: found {listed(row)}.", "Name it 'prompt'.")
     turns = _in_context(_prompt_turns(row[column], column), row, column)
@@ -274,7 +277,7 @@ def _prompt_turns(value: Any, column: str) -> Turns:
     if column == "arguments":
         value = _first_argument(value)
     while isinstance(value, Mapping):  # of a request: {"body": {"messages": [...]}}
-        inner = _first(value, ("body", *TURN_COLUMNS, "prompt", "input", "content", "text"))
+        inner = _first(value, _INSIDE_A_REQUEST)
         if inner is None:
             raise BadRowError(f"{column!r} is an object without messages or prompt.", _AS_TEXT)
         value = value[inner]
@@ -282,10 +285,12 @@ def _prompt_turns(value: Any, column: str) -> Turns:
     if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
         value = "\n".join(value)
     if isinstance(value, list):
+        if all(isinstance(turn, dict) and {"role", "prompt"} <= turn.keys() for turn in value):
+            value = [{"role": turn["role"], "content": turn["prompt"]} for turn in value]
         return _turns(value, column)
     if not isinstance(value, str):
         raise BadRowError(f"{column!r} is {_short(value)}, not text.", _AS_TEXT)
-    if column in TURN_COLUMNS:
+    if column in _DIALOGUES:
         return tuple(read_turns(value, column).messages)
     return (("user", value),)
 
@@ -314,19 +319,19 @@ def _texts(value: Any, column: str, *, several: bool = False) -> list[str | None
     several = several or column in _LISTS
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return [None]
-    if several or column in TURN_COLUMNS:
+    if several or column in _DIALOGUES:
         value = _decoded(value, ())
     elif isinstance(value, str):
         value = _decoded(value, ("role",))
     if isinstance(value, str):
-        if column in TURN_COLUMNS:
+        if column in _DIALOGUES:
             raise BadRowError(f"{column!r} is not a list of turns.", "Write the turns as JSON.")
         return [value]
     if isinstance(value, list) and value:
         if isinstance(value[-1], dict) and _role(value[-1]) is not None:
             return [_last_turn(value, column)]
         if all(isinstance(part, dict) and part.get("type") for part in value):
-            return [_parts(value)]
+            return [_parts(value, column)]
         if _is_likelihood(value):
             raise BadRowError(
                 f"{column!r} holds log-likelihoods of given answers, no generated text.",
@@ -368,10 +373,22 @@ def _of_object(value: Mapping[str, Any], column: str) -> list[str | None]:
                 inner = value["refusal"]
             if inner is None and value.get("tool_calls"):
                 raise BadRowError("the answer is a call of a tool, no text.", "Remove the row.")
+            if key == "turns":
+                inner = _only_turn(inner, column)
             return _texts(inner, column, several=key == "choices")
     raise BadRowError(
         f"{column!r} is an object without a text: its keys are {listed(value)}.", _AS_TEXT
     )
+
+
+def _only_turn(turns: Any, column: str) -> Any:
+    """The answer in MT-Bench's list of an answer to each turn, where there is one turn."""
+    if isinstance(turns, list) and len(turns) != 1:
+        raise BadRowError(
+            f"{column!r} holds {len(turns)} answers, one to each turn of a dialogue.",
+            "Write one row for each, with the turns before it as its prompt.",
+        )
+    return turns[0] if isinstance(turns, list) else turns
 
 
 def _last_turn(turns: list[Any], column: str) -> str | None:
@@ -389,14 +406,30 @@ def _last_turn(turns: list[Any], column: str) -> str | None:
     if content is None or isinstance(content, str):
         return content
     if isinstance(content, list) and all(isinstance(part, dict) for part in content):
-        return _parts(content)
+        return _parts(content, column)
     raise BadRowError(f"the last turn of {column!r} is {_short(content)}, not text.", _AS_TEXT)
 
 
-def _parts(parts: list[Any]) -> str:
-    """The text of a message in parts; a thought's part is none of it."""
-    texts = [part.get("text") for part in parts if part.get("type") in ("text", "output_text")]
-    return "".join(text for text in texts if isinstance(text, str))
+def _parts(parts: list[Any], column: str) -> str:
+    """The text of a message in parts; a thought's part is none of it, unless nothing follows it."""
+    texts: list[str] = []
+    thoughts: list[str] = []
+    for part in parts:
+        sort = part.get("type")
+        if sort == "message" and isinstance(part.get("content"), list):  # OpenAI's Responses
+            texts.append(_parts(part["content"], column))
+        elif sort in ("thinking", "reasoning"):
+            found = part.get(sort) or part.get("text") or part.get("summary") or part.get("content")
+            thoughts.append(found if isinstance(found, str) else "")
+        elif sort in ("text", "output_text", "refusal"):
+            found = part.get("text", part.get(sort))
+            texts += [found] if isinstance(found, str) else []
+    if texts:
+        return "".join(texts)
+    if thoughts:  # cut before the answer began
+        return "<think>" + "\n".join(thoughts)
+    sorts = listed(dict.fromkeys(part.get("type") for part in parts))
+    raise BadRowError(f"{column!r} has parts of type {sorts}, none of text.", "Remove the row.")
 
 
 def _role(turn: Any) -> str | None:
@@ -462,6 +495,10 @@ def _rows_of(content: dict[str, Any], path: Path) -> list[Any] | None:
     values = list(content.values())
     if values and all(isinstance(value, dict) and "generation" in value for value in values):
         return [{"behavior_id": key, **value} for key, value in content.items()]
+    if values and all(isinstance(value, dict) and "prediction" in value for value in values):
+        return values  # OpenCompass numbers them
+    if isinstance(inner := content.get("results"), dict) and "results" in inner:  # promptfoo
+        return _rows_of(inner, path)
     if values and all(
         isinstance(value, list) and all(isinstance(entry, str) for entry in value)
         for value in values

@@ -226,7 +226,6 @@ def test_the_category_is_kept(tmp_path: Path, category: object, expected: str | 
     ("row", "said", "remedy"),
     [
         ({"prompt": "q", "label": "x"}, "the answer", "Add a column 'response'"),
-        ({"prompt": "q", "Response": "a"}, "the answer", "Rename 'Response' to 'response'"),
         ({"prompt": "q", "reponse": "a"}, "the answer", "Rename 'reponse' to 'response'"),
         ({"prompts": "q", "response": "a"}, "the prompt", "ename 'prompts' to 'prompt'"),
         ({"forbidden_prompt": "q"}, "the prompt", "Rename 'forbidden_prompt' to 'prompt'"),

@@ -288,3 +288,47 @@ def test_cells_of_500_000_characters(tmp_path):
         csv.writer(stream).writerows([["messages"], [row["messages"]]])
     (example,) = load_dataset(tmp_path / "a.csv").examples
     assert example.response == long
+
+
+@pytest.mark.parametrize("column", ["chat", "dialog", "dialogue", "turns", "Messages"])
+def test_a_dialogue_is_read_whatever_its_column_is_called(tmp_path, column):
+    assert load_rows(tmp_path, {column: TURNS, "id": 3}).examples == (PLAIN,)
+
+
+def test_a_dialogue_with_a_summary_is_text_to_summarise(tmp_path):
+    (example,) = load_rows(
+        tmp_path, {"dialogue": "A: hi\nB: yo", "summary": "A greets B."}
+    ).examples
+    assert (example.prompt, example.response) == ("A: hi\nB: yo", "A greets B.")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"Question": "What's up?", "Answer": 'He said "no {x} no"'},
+        {"PROMPT": "What's up?", " Response ": 'He said "no {x} no"'},
+        {"Instruction": "What's up?", "Input": "", "Output": 'He said "no {x} no"'},
+    ],
+)
+def test_capitals_and_blanks_make_no_other_column(tmp_path, row):
+    assert load_rows(tmp_path, row).examples == (PLAIN,)
+
+
+def test_a_capitalised_context_is_part_of_the_prompt_unless_it_is_ignored(tmp_path):
+    row = {"Question": "q", "Context": "In 1900.", "Answer": "a"}
+    (example,) = load_rows(tmp_path, row).examples
+    assert example.prompt == "q\n\nIn 1900."
+    for ignored in ("Context", "context"):
+        (example,) = load_rows(tmp_path, row, ignore_columns=(ignored,)).examples
+        assert example.prompt == "q"
+
+
+def test_two_spellings_of_one_column_stay_two(tmp_path):
+    row = {"prompt": "q", "Prompt": "The prompt as its template wrote it.", "response": "a"}
+    with pytest.raises(InputError, match="'Prompt' would not be read"):
+        load_rows(tmp_path, row)
+
+
+def test_cohere_s_chatbot_is_the_assistant(tmp_path):
+    row = {"messages": [{"role": "User", "content": "q"}, {"role": "Chatbot", "content": "a"}]}
+    assert load_rows(tmp_path, row).examples == (Example.single_turn("q", "a"),)

@@ -379,3 +379,60 @@ def test_answers_to_what_the_probes_file_leaves_out_are_left_out_too(tmp_path):
     found = beside_probes(read_responses(saved(tmp_path, content, "json")), probes)
     assert found.pairs == [("Open the shed", NO)]
     assert found.notes[-1].startswith("1 answers are to rows that")
+
+
+MORE_TOOLS = {
+    "MT-Bench": [{"prompt": p, "choices": [{"index": 0, "turns": [r]}]} for p, r in BOTH],
+    "SORRY-Bench": [{"turns": [p], "choices": [{"index": 0, "turns": [r]}]} for p, r in BOTH],
+    "garak": [
+        {
+            "prompt": {"turns": [{"role": "user", "content": {"text": p}}]},
+            "outputs": [{"text": r, "lang": "en"}],
+        }
+        for p, r in BOTH
+    ],
+    "OpenCompass": {
+        str(k): {"origin_prompt": [{"role": "HUMAN", "prompt": p}], "prediction": r}
+        for k, (p, r) in enumerate(BOTH)
+    },
+    "promptfoo": {
+        "results": {"results": [{"prompt": {"raw": p}, "response": {"output": r}} for p, r in BOTH]}
+    },
+    "a chat": [{"chat": [{**USER, "content": p}, {"role": "ai", "content": r}]} for p, r in BOTH],
+}
+
+
+@pytest.mark.parametrize("tool", MORE_TOOLS)
+def test_the_request_and_the_answer_of_more_tools(tmp_path, tool):
+    assert list(pairs(tmp_path, MORE_TOOLS[tool], "json")) == BOTH
+
+
+def test_an_answer_in_two_turns_is_no_answer_to_one_prompt(tmp_path):
+    rows = [{"prompt": "Open the shed", "choices": [{"index": 0, "turns": [NO, YES]}]}]
+    with pytest.raises(InputError, match="2 answers, one to each turn"):
+        pairs(tmp_path, rows)
+
+
+@pytest.mark.parametrize(
+    ("output", "text"),
+    [
+        ([{"type": "message", "content": [{"type": "output_text", "text": NO}]}], NO),
+        (
+            [
+                {"type": "reasoning", "summary": []},
+                {"type": "message", "content": [{"type": "refusal", "refusal": NO}]},
+            ],
+            NO,
+        ),
+        ([{"type": "reasoning", "content": "Let me see"}], "<think>Let me see"),
+    ],
+)
+def test_a_batch_of_responses_has_its_messages_text(tmp_path, output, text):
+    rows = [{"custom_id": "a", "response": {"status_code": 200, "body": {"output": output}}}]
+    assert [answer for _, answer in pairs(tmp_path, rows)] == [text]
+
+
+def test_parts_without_text_are_no_empty_answer(tmp_path):
+    rows = [{"prompt": "Open the shed", "response": [{"type": "tool_use", "name": "open"}]}]
+    with pytest.raises(InputError, match="parts of type 'tool_use'"):
+        pairs(tmp_path, rows)
