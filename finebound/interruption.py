@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 PATIENCE = 4.0
 """Seconds that the work has to end by itself."""
@@ -37,8 +38,7 @@ def obeyed_interrupts(*, patience: float = PATIENCE) -> Iterator[None]:
         while byte := os.read(heard, 1):
             if byte[0] == signal.SIGINT and not ended.wait(patience):
                 print("finebound: interrupted.", file=sys.stderr, flush=True)
-                end_children()
-                os._exit(INTERRUPTED)
+                leave()
 
     before = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
     thread = threading.Thread(target=wait, name="interrupts", daemon=True)
@@ -51,6 +51,16 @@ def obeyed_interrupts(*, patience: float = PATIENCE) -> Iterator[None]:
         os.close(told)
         thread.join()
         os.close(heard)
+
+
+def leave() -> NoReturn:
+    """End this process and its children with INTERRUPTED; what is not flushed is lost.
+
+    Python takes apart what libraries loaded before it ends a process by itself, which can take
+    longer than all the patience there is.
+    """
+    end_children()
+    os._exit(INTERRUPTED)
 
 
 def end_children() -> None:

@@ -120,6 +120,8 @@ class _Stages:
     started: float = field(default_factory=time.monotonic)
     begun: int = 0
     under_way: list[_Stage] = field(default_factory=list)
+    before: str = "starting: libraries are loaded, files are read"
+    """What is said between two stages."""
 
     def track(self, items: Sequence[T], doing: str) -> Iterable[T]:
         self.begun += 1
@@ -131,9 +133,10 @@ class _Stages:
                 stage.done += 1
         finally:
             self.under_way.remove(stage)
+            self.before = f"after stage {stage.number}, {doing}"
 
     def line(self) -> str:
-        now = "; ".join(map(str, list(self.under_way))) or f"after stage {self.begun}"
+        now = "; ".join(map(str, list(self.under_way))) or self.before
         return f"finebound: {duration(time.monotonic() - self.started)}: {now}"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from finebound.errors import InputError
-from finebound.interruption import INTERRUPTED, obeyed_interrupts
+from finebound.interruption import INTERRUPTED, leave, obeyed_interrupts
 
 # verb -> what it does; the module finebound.cli.<verb> holds its `main(arguments) -> exit code`.
 VERBS = {
@@ -25,6 +25,9 @@ VERBS = {
     "figures": "draw the paper's figures from their recorded data",
     "doctor": "what is missing on this machine, and the command that mends it",
 }
+
+# Of these an interrupted command goes on when it is given again.
+_KEEP = ("estimate", "finetune", "validate", "evaluate", "simulate", "defend")
 
 _QUIET = {
     "TQDM_DISABLE": "1",
@@ -49,6 +52,7 @@ def _help() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``finebound`` with ``arguments`` (default: the command line's); returns the exit code."""
+    is_whole_process = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help(), end="")
@@ -82,9 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
-        print(
-            f"finebound {verb}: interrupted. What was finished is kept: the same command goes on "
-            "from there.",
-            file=sys.stderr,
-        )
+        kept = " What --out keeps is whole: the same command goes on from there."
+        print(f"finebound {verb}: interrupted.{kept if verb in _KEEP else ''}", file=sys.stderr)
+        if is_whole_process:
+            leave()
         return INTERRUPTED

@@ -322,8 +322,7 @@ def read_inputs(
     if request.model is not None:
         from llm_validation.models.loading import load_model
 
-        for model in progress([request.model], f"loading the model {request.model}"):
-            loaded = checks.run(lambda model=model: load_model(model, progress=progress))
+        loaded = checks.run(lambda: load_model(request.model, progress=progress))
     checks.require()
     return datasets, loaded
 

@@ -102,10 +102,11 @@ def load_model(
     folder or id that cannot be loaded so; an unreachable hub is reported within seconds.
     """
     if ref is None or str(ref) == "packaged":
-        return _load_folder(packaged_model_folder(progress=progress), PACKAGED_NAME, attention)
+        packaged = packaged_model_folder(progress=progress)
+        return _load_folder(packaged, PACKAGED_NAME, attention, progress)
     folder = Path(ref).expanduser()
     if folder.is_dir():
-        return _load_folder(folder, folder.resolve().name, attention)
+        return _load_folder(folder, folder.resolve().name, attention, progress)
     if folder.exists():
         raise InputError(
             "This is a file, not a model.",
@@ -115,7 +116,7 @@ def load_model(
         )
     if isinstance(ref, Path) or not is_hub_id(ref):
         raise _no_folder(ref)
-    return _load_folder(hub_folder(ref), ref, attention)
+    return _load_folder(hub_folder(ref), ref, attention, progress)
 
 
 def _no_folder(ref: str | Path) -> InputError:
@@ -136,10 +137,11 @@ def on_device(loaded: LoadedModel) -> LoadedModel:
     return loaded
 
 
-def _load_folder(folder: Path, name: str, attention: str) -> LoadedModel:
+def _load_folder(folder: Path, name: str, attention: str, progress: Progress) -> LoadedModel:
     weights = _weight_files(folder)
-    tokenizer = load_tokenizer(folder)
-    model = _load_weights(folder, attention)
+    for place in progress([folder], f"loading the model {name}"):
+        tokenizer = load_tokenizer(place)
+        model = _load_weights(place, attention)
     context_length = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     return LoadedModel(
         model=model,

@@ -101,6 +101,34 @@ def test_children_are_ended_with_it(tmp_path):
     pytest.fail("the child lives on")
 
 
+def test_a_command_ends_without_waiting_for_its_libraries(tmp_path):
+    # A library that takes long to be taken apart, as torch does on a busy machine.
+    script = """
+import atexit, sys, time
+import finebound.cli.doctor
+from finebound.cli import main
+
+def work(rest):
+    atexit.register(time.sleep, 60)
+    print("begun", flush=True)
+    time.sleep(60)
+
+finebound.cli.doctor.main = work
+sys.argv = ["finebound", "doctor"]
+sys.exit(main())
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    start = time.monotonic()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert time.monotonic() - start < 5
+    assert err == "finebound doctor: interrupted.\n"  # it keeps nothing to go on from
+
+
 def test_nothing_of_it_is_left_when_the_work_is_done():
     before = signal.set_wakeup_fd(-1)
     signal.set_wakeup_fd(before)

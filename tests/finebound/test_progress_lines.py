@@ -36,14 +36,18 @@ def test_stages_within_stages_are_all_in_the_line_and_leave_it():
             assert "steps" in stages.line()
         assert "steps" not in stages.line()
         assert outer in "ab"
-    assert "after stage 3" in stages.line()
+    assert "after stage 1, runs" in stages.line()
 
 
 def test_work_that_is_given_up_leaves_no_stage_behind():
     stages = _Stages()
     for _ in stages.track(range(5), "half done"):
         break
-    assert "after stage 1" in stages.line()
+    assert "after stage 1, half done" in stages.line()
+
+
+def test_a_line_before_the_first_stage_says_what_is_done():
+    assert "libraries are loaded" in _Stages().line()
 
 
 def test_short_work_is_silent_in_a_file(capsys):
