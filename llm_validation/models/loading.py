@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import tempfile
@@ -139,6 +140,7 @@ def on_device(loaded: LoadedModel) -> LoadedModel:
 
 def _load_folder(folder: Path, name: str, attention: str, progress: Progress) -> LoadedModel:
     weights = _weight_files(folder)
+    _require_room(weights, name)
     for place in progress([folder], f"loading the model {name}"):
         tokenizer = load_tokenizer(place)
         model = _load_weights(place, attention)
@@ -264,6 +266,28 @@ def load_tokenizer(folder: Path, *, template: str | None = None) -> PreTrainedTo
             file=folder,
         ) from error
     return tokenizer
+
+
+def _require_room(weights: list[Path], name: str) -> None:
+    """Raises NeedsMemory where the weights in float32 do not fit into memory."""
+    from safetensors import SafetensorError, safe_open
+
+    from llm_validation.models.memory import require_memory
+
+    need = 0.0
+    for file in weights:
+        try:
+            with safe_open(file, framework="np") as opened:
+                for tensor in map(opened.get_slice, opened.keys()):
+                    size = 4.0 if "F" in tensor.get_dtype() else 1.0  # whole numbers: quantised
+                    need += size * math.prod(tensor.get_shape())
+        except (SafetensorError, OSError):
+            return  # loading says what is wrong with it
+    require_memory(
+        need,
+        f"loading {name} in float32",
+        remedy="Use a smaller model or a larger machine, or give more where --memory is given.",
+    )
 
 
 def _load_weights(folder: Path, attention: str) -> PreTrainedModel:

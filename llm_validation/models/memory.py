@@ -31,10 +31,22 @@ def require_memory(
     allowed = allowed_bytes(device) + held
     if need > allowed:
         raise NeedsMemory(
-            f"{what} needs about {need / GB:.1f} GB, and {max(allowed, 0.0) / GB:.1f} GB may be "
-            "used.",
+            f"{what} needs about {_size(need)}, and {_size(max(allowed, 0.0))} may be used"
+            f"{_taken(device)}.",
             remedy=remedy,
         )
+
+
+def _size(count: float) -> str:
+    return f"{count / GB:.1f} GB" if count >= GB / 10 else f"{count / (1 << 20):.1f} MB"
+
+
+def _taken(device: torch.device | str) -> str:
+    """What a limit asked for is taken by already, where it is the reason."""
+    limit = None if torch.device(device).type == "cuda" else _limit()
+    if limit is None or limit - _resident() >= free_bytes():
+        return ""
+    return f" (of the {_size(limit)} allowed this process holds {_size(_resident())})"
 
 
 def allowed_bytes(device: torch.device | str = "cpu") -> float:

@@ -61,7 +61,8 @@ def require_room(model: nn.Module, plan: TrainingPlan) -> None:
     if need >= WORTH_TELLING:
         tell(f"{what[0].upper()}{what[1:]} takes {need / GB:.1f} GB of memory.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    require_memory(need, what, device=device, remedy="Train a LoRA, or give more with --memory.")
+    smaller = "Train a LoRA, or give" if isinstance(plan.method, FullWeights) else "Give"
+    require_memory(need, what, device=device, remedy=f"{smaller} more with --memory.")
 
 
 def device_name(device: torch.device) -> str:

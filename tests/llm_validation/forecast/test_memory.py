@@ -58,7 +58,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_measured(world, allow, 
     allow(need(world, 2) - 1, world)
     monkeypatch.setattr(rows_module, "_measure", lambda *_: pytest.fail("was begun"))
     for predictor in (Linearised(rows=ROWS), *gradient_baselines(rows=ROWS)):
-        with pytest.raises(NeedsMemory, match=r"4 gradients .* needs about .* GB may be used"):
+        with pytest.raises(NeedsMemory, match=r"4 gradients .* needs about .* MB may be used"):
             predictor.predict(world, FULL)
 
 

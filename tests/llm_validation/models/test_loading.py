@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from finebound.errors import InputError
-from llm_validation.models import loading
+from llm_validation.models import loading, memory
 from llm_validation.models.loading import LoadedModel, load_model
 
 
@@ -293,3 +293,10 @@ class TestHub:
         loaded = load_model("owner/name")
         assert loaded.name == "owner/name"
         assert loaded.sha256 == tiny_model.sha256
+
+
+def test_a_model_that_does_not_fit_is_not_begun(tiny_model_folder, monkeypatch):
+    monkeypatch.setenv(memory.VARIABLE, "0.05")
+    monkeypatch.setattr(loading, "_load_weights", lambda *_: pytest.fail("was begun"))
+    with pytest.raises(memory.NeedsMemory, match=r"loading .* in float32 needs about .* MB"):
+        load_model(tiny_model_folder)

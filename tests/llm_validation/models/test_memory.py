@@ -51,6 +51,14 @@ def test_what_a_person_allows_counts_what_the_process_has(machine, monkeypatch):
     require_memory(GB, "a job", remedy="")
     with pytest.raises(NeedsMemory, match=r"a job needs about 50.0 GB, and \d\.\d GB may be used"):
         require_memory(50 * GB, "a job", remedy="Take less.")
+    monkeypatch.setenv(memory.VARIABLE, "0.05")
+    with pytest.raises(
+        NeedsMemory,
+        match=r"a job needs about 2.0 MB, and 0.0 MB may be used \(of the 51.2 MB allowed this "
+        r"process holds .*\)",
+    ):
+        require_memory(2 << 20, "a job", remedy="Allow more.")
+    monkeypatch.setenv(memory.VARIABLE, "10")
     # What is there already has not to be found anew.
     require_memory(50 * GB, "a job", held=48 * GB, remedy="")
     for wrong in ("much", "0", "-3", "inf", "nan"):
