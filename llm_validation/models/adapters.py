@@ -199,9 +199,26 @@ def load_adapter(
             _TOKENS in k for k in weights
         ):
             missing |= {key for key in found.missing_keys if _TOKENS in key}
-        copies = {key for key in weights for mark in _COPIES if key.replace(mark, ".") in weights}
-        _require_keys(folder, missing, set(found.unexpected_keys) - copies)
+        left_over = set(found.unexpected_keys) - _saved_twice(weights)
+        _require_keys(folder, missing, left_over)
     return wrapped
+
+
+def _saved_twice(weights: dict[str, Tensor]) -> set[str]:
+    """Keys of which the file holds another with the same content: those of tied embeddings."""
+    copies = {
+        key
+        for key in weights
+        for mark in _COPIES
+        if mark in key and key.replace(mark, ".") in weights
+    }
+    deltas = [key for key in weights if _TOKENS in key]
+    copies.update(
+        key
+        for key in deltas
+        if any(key != other and weights[key].equal(weights[other]) for other in deltas)
+    )
+    return copies
 
 
 def require_adapter(folder: Path) -> tuple[Path, Path]:

@@ -124,7 +124,7 @@ def main(arguments: Sequence[str]) -> int:
         rng=np.random.default_rng(spawn_seed(options.seed, "loss")),
     )
     notes = [*loaded.notes, *encoding.notes]
-    say([*reading_lines({"the": whole}), *notes])
+    say([*reading_lines({"the": whole}), *encoding.notes])  # the model's are said
     summary = _summary(found, options.label or loaded.name, dataset) | {
         "turns": options.turns,
         "dropped": len(encoding.dropped),

@@ -75,6 +75,22 @@ def test_what_is_damaged_is_said(adapter: Path, tiny_model_folder: Path, damage,
         with_adapter(load_model(tiny_model_folder), adapter)
 
 
+def test_keys_that_match_no_module_are_not_left_away(
+    adapter: Path, tiny_model_folder: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(adapter / "adapter_model.safetensors")
+    deeper = {
+        key.replace("layers.0.", "layers.40."): value.clone()
+        for key, value in weights.items()
+        if "layers.0." in key
+    }
+    save_file({**weights, **deeper}, adapter / "adapter_model.safetensors")
+    with pytest.raises(InputError, match=rf"{len(deeper)} of the adapter's keys are left over"):
+        with_adapter(load_model(tiny_model_folder), adapter)
+
+
 def test_virtual_tokens_in_every_layer_are_refused(
     tiny_model: LoadedModel, tiny_model_folder: Path, tmp_path: Path
 ) -> None:
