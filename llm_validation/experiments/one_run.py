@@ -340,6 +340,7 @@ def _targets(asked: OneRun, reader: Reader | None, faults: _Faults) -> tuple[str
         usual = Lora().targets
         if asked.method in _OF_LORA and not set(usual) <= present:
             return ("all-linear",)
+        _check_rank(asked, reader, faults)
         return None
     if absent := [t for t in asked.targets if t not in present and t != "all-linear"]:
         import torch
@@ -353,7 +354,27 @@ def _targets(asked: OneRun, reader: Reader | None, faults: _Faults) -> tuple[str
             f"--targets names {', '.join(absent)}, and the model has no such module.",
             f"Choose among {', '.join(sorted(linear))}, or all-linear.",
         )
+    else:
+        _check_rank(asked, reader, faults)
     return asked.targets
+
+
+def _check_rank(asked: OneRun, reader: Reader, faults: _Faults) -> None:
+    """No change of a matrix has a higher rank than its smaller side."""
+    if asked.rank is None or asked.method not in _OF_LORA:
+        return
+    targets = asked.targets or Lora().targets
+    sides = [
+        min(module.weight.shape)
+        for name, module in reader.blank.named_modules()
+        if name.rpartition(".")[2] in targets and getattr(module, "weight", None) is not None
+    ]
+    if sides and asked.rank > max(sides):
+        faults.add(
+            f"--rank is {asked.rank}, and no change of the adapted matrices has a higher rank than "
+            f"{max(sides)}.",
+            "Lower it.",
+        )
 
 
 def _reference(ref: str) -> str:

@@ -112,6 +112,8 @@ def test_all_wrong_options_are_named_together(capsys, tiny_model_folder, task, t
          "the model reads 512 tokens"),
         (("--model", "{model}", "--task", "builtin:task-general", "--method", "full", "--rank",
           "2"), "--rank is given with --method full"),
+        (("--model", "{model}", "--task", "builtin:task-general", "--rank", "100000"),
+         "no change of the adapted matrices has a higher rank"),
     ],
 )  # fmt: skip
 def test_a_wrong_option_is_one_paragraph(capsys, tiny_model_folder, tmp_path, arguments, word):
