@@ -112,7 +112,8 @@ def rules() -> Rules:
         for stem, act in _acts_by_stem(content):
             by_stem.setdefault(stem, []).append((len(languages), act))
         frames = (without_accents(rf"\b(?:{content[name]})") for name in ("requests", "shields"))
-        languages.append(Language(next(frames), (next(frames),)))
+        # Words such as "phishing" are of many languages: what shields them in English does here.
+        languages.append(Language(next(frames), (next(frames), english.shields[0])))
     return Rules(tuple(languages), by_stem)
 
 
