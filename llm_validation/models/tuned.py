@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finebound.errors import InputError
+from finebound.integrity import require_of_its_run
 from finebound.records import file_sha256
 from llm_validation.models.adapter_base import base_note
 from llm_validation.models.adapter_tokenizer import grow_for, with_its_tokenizer
@@ -54,9 +55,11 @@ def with_adapter(loaded: LoadedModel, folder: Path) -> LoadedModel:
 def adapter_sha256(folder: Path) -> str:
     """SHA-256 of an adapter's configuration, weights and note of its base, as 64 hex digits.
 
-    It identifies the content, not the place. Raises InputError where there is no adapter.
+    It identifies the content, not the place. Raises InputError where there is no adapter, and where
+    a file of it is not the one that its run wrote.
     """
     _, weights = require_adapter(folder.expanduser())
+    require_of_its_run(folder.expanduser())
     settings = adapter_settings(folder.expanduser())
     for key in ("base_model_name_or_path", "peft_version", "tokenizer_name_or_path"):
         settings.pop(key, None)

@@ -167,16 +167,25 @@ def test_an_answer_that_is_none_is_named_by_its_row(tmp_path, line):
         read_answers(file)
 
 
-def test_an_adapter_that_is_not_its_runs_own_is_not_evaluated(
-    finished, out, tiny_model_folder, capsys
-):
-    shutil.copyfile(
-        out / "runs" / OTHER / "adapter/adapter_model.safetensors",
-        out / "runs" / RUN / "adapter/adapter_model.safetensors",
-    )
+def of_the_other_run(file: Path) -> None:
+    shutil.copyfile(Path(str(file).replace(RUN, OTHER)), file)
+
+
+def other_base(file: Path) -> None:
+    content = file.read_text()
+    at = content.index('"', content.index("sha256") + 10) - 1
+    file.write_text(content[:at] + ("0" if content[at] != "0" else "1") + content[at + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [("adapter_model.safetensors", of_the_other_run), ("base_model.json", other_base)],
+)
+def test_an_adapter_that_is_not_its_runs_own_is_not_evaluated(finished, out, capsys, name, change):
+    change(out / "runs" / RUN / "adapter" / name)
     code = main(
         ["evaluate", "loss", "--data", "builtin:safety", "--model", str(finished.prepared.aligned),
          "--adapter", str(out / "runs" / RUN / "adapter")]
     )  # fmt: skip
     assert code == 2
-    assert "adapter_model.safetensors: is not the file that was written" in capsys.readouterr().err
+    assert f"{name}: is not the file that was written" in capsys.readouterr().err
