@@ -68,7 +68,13 @@ def require_folder(out: str | Path) -> None:
     Ends what a killed process had begun to move into ``out``, and removes what it left there.
     """
     out = Path(out)
-    there = next(path for path in (out, *out.absolute().parents) if os.path.exists(path))
+    there = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
+    if there.is_symlink() and not there.exists():
+        raise InputError(
+            "is a symbolic link to nothing, and the results need a folder.",
+            remedy="Remove the link, or give another folder with --out.",
+            file=there,
+        )
     if not there.is_dir():
         raise InputError(
             "is a file, and the results need a folder.",

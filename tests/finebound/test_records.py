@@ -101,3 +101,10 @@ def test_a_manifest_tells_what_made_the_record():
     assert made["given"] == {"lam": 1.0}
     assert made["versions"]["numpy"]
     assert made["seed"] == 7
+
+
+def test_a_link_to_nothing_is_named_before_work(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "gone" / "folder")
+    for out in (tmp_path / "link", tmp_path / "link" / "out"):
+        with pytest.raises(InputError, match="link: is a symbolic link to nothing"):
+            require_folder(out)
