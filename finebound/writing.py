@@ -9,6 +9,7 @@ Temporary names hold the process that writes there: what a dead one left is remo
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import hashlib
 import os
@@ -123,11 +124,16 @@ def staged_folder(out: str | Path, *, gone: Collection[str] = ()) -> Iterator[Pa
             remove(stage)
 
 
+# What no free space mends.
+_NOT_SPACE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+
+
 def cannot_write(path: Path, error: OSError) -> InputError:
     """The refusal for a full disk or a folder that cannot be written."""
+    choose = "Choose" if error.errno in _NOT_SPACE else "Free some space or choose"
     return InputError(
         f"cannot be written: {error.strerror or error}.",
-        remedy="Free some space or choose another folder; nothing is left half-written.",
+        remedy=f"{choose} another folder; nothing is left half-written.",
         file=path,
     )
 

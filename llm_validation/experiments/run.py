@@ -182,7 +182,7 @@ def _known(run: RunConfig, prepared: Prepared) -> dict[str, Any] | None:
     ):
         remove(folder / BEHAVIOUR)  # the model that is asked is there
         return record
-    tell(f"{folder}: {told[0]}. The run is made again.")
+    tell(f"{folder}: {told[0].rstrip('.')}. The run is made again.")
     for name in (RECORD, CHECKPOINTS, *_FILES):
         remove(folder / name)
     return None

@@ -228,3 +228,10 @@ def test_a_full_disk_behind_safetensors_is_one_paragraph(tmp_path):
             "Error while serializing: I/O error: No space left on device (os error 28)"
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_remedy_is_space_only_where_space_is_what_is_missing(tmp_path):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert "Free some space" in str(writing.cannot_write(tmp_path, full))
+    only_read = OSError(errno.EROFS, os.strerror(errno.EROFS))
+    assert "Free some space" not in str(writing.cannot_write(tmp_path, only_read))
