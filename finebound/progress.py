@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TextIO, TypeVar
 
+from finebound.text import printable
+
 T = TypeVar("T")
 
 EVERY = 20.0
@@ -48,6 +50,7 @@ def bar() -> Iterator[Progress]:
 
 @contextmanager
 def _bars(console) -> Iterator[Progress]:
+    from rich.markup import escape
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -71,6 +74,7 @@ def _bars(console) -> Iterator[Progress]:
         def track(items: Sequence[T], doing: str) -> Iterable[T]:
             nonlocal number
             number += 1
+            doing = escape(printable(doing))
             return rich_progress.track(items, description=f"{number}. {doing}", total=len(items))
 
         yield track
@@ -125,6 +129,7 @@ class _Stages:
 
     def track(self, items: Sequence[T], doing: str) -> Iterable[T]:
         self.begun += 1
+        doing = printable(doing)
         stage = _Stage(self.begun, doing, len(items), time.monotonic())
         self.under_way.append(stage)
         try:
@@ -153,8 +158,6 @@ def duration(seconds: float) -> str:
 @contextmanager
 def _warnings_kept() -> Iterator[None]:
     """Prints our own warnings as notes; counts those of libraries and keeps them back."""
-    from finebound.text import printable
-
     kept: Counter[str] = Counter()
     root = Path(__file__).resolve().parents[1]
     homes = tuple(str(root / name) for name in _OURS)

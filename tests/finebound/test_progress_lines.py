@@ -74,3 +74,10 @@ def test_lengths_of_time_are_words():
     assert duration(41) == "41 s"
     assert duration(200) == "3 min 20 s"
     assert duration(7500) == "2 h 5 min"
+
+
+def test_a_name_in_a_stage_does_not_steer_the_terminal():
+    stages = _Stages()
+    for _ in stages.track("ab", "measuring ta\x1b[31msk\u202e"):
+        assert "measuring task: 0 of 2" in stages.line()
+        break
