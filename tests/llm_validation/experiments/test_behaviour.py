@@ -9,6 +9,7 @@ import json
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from unsealed import unsealed
 
 from finebound.errors import InputError
 from finebound.progress import silent
@@ -212,7 +213,8 @@ def test_behaviour_asked_for_later_is_made_of_finished_runs(
     prepared = read_prepared(behaved.prepared.experiment, out)
     runs = {run.method: run for run in expand(prepared.experiment)}
     for method in ("prompt-high", "dpo"):
-        folder = run_folder(out, runs[method].id)
+        # As a run was recorded that nobody had asked for its behaviour.
+        folder = unsealed(run_folder(out, runs[method].id))
         was = {part: read_result(folder / "behaviour" / f"{part}.json") for part in PARTS}
         finished = json.loads((folder / "record.json").read_text())
         shutil.rmtree(folder / "behaviour")
