@@ -51,12 +51,16 @@ format: install  ## let ruff mend what it can
 docs: install  ## write docs/theorems.md from the registry of statements
 	$(BIN)/python -m theory.symbolic.document
 
-benchmark: install  ## measured against the targets: evaluation, text measures, estimate, sims, answers
+benchmark: install  ## measured against the targets: evaluation, text measures, estimate, sims, answers, digits, damage
 	$(BIN)/python -m benchmarks.batch_evaluation
 	$(BIN)/python -m benchmarks.text_measures
 	$(BIN)/python -m benchmarks.estimate
 	$(BIN)/python -m benchmarks.sims --flat
 	$(BIN)/python -m benchmarks.generation
+	$(BIN)/python -m benchmarks.labelling
+	$(BIN)/python -m benchmarks.quadratic_precision 2000 0
+	$(BIN)/python -m benchmarks.problem_file_fuzz
+	$(BIN)/python -m benchmarks.fuzz --count 1000
 
 clean:  ## remove what the build made, but not .venv
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache estimate-out validate-out smoke-out
