@@ -33,7 +33,7 @@ def read_problem(path: str | Path) -> Problem:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError("does not exist.", remedy="Check the path.", file=path) from None
     except (OSError, UnicodeDecodeError) as error:

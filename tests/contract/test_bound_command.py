@@ -95,6 +95,12 @@ def test_known_answer(capsys, tmp_path):
     assert gaps["capability_gap"] == pytest.approx(np.log(1 + 2))
 
 
+def test_a_mark_of_byte_order_as_windows_writes_it_is_no_fault(capsys, tmp_path):
+    strategy = ("--strategy", "loss", "--lam", "0.5", "--json")
+    plain = run(capsys, tmp_path, TABULAR, *strategy)
+    assert run(capsys, tmp_path, "\ufeff" + json.dumps(TABULAR), *strategy) == plain
+
+
 def test_a_table_for_people_and_a_file(capsys, tmp_path):
     code, out, _ = run(capsys, tmp_path, TABULAR, "--lam", "0.5", "--out", str(tmp_path / "out"))
     assert code == 0
