@@ -127,11 +127,15 @@ def test_a_resumed_run_goes_on_on_the_same_trajectory(bench, method, weights_of,
 
 
 def test_a_checkpoint_with_other_weights_is_another_trajectory(bench, tmp_path):
-    """The saved state is what is read: without it the run is refused, spoilt it goes elsewhere."""
+    """The saved state is what is read: without it the run is refused, spoilt it goes elsewhere.
+
+    So it is with a checkpoint without hashes.
+    """
     out, whole = tmp_path / "run", bench.run(PLAN)
     with pytest.raises(KeyboardInterrupt):
         bench.run(PLAN, out=out, progress=interrupt_at(5))
     file = out / "checkpoints" / "checkpoint-4" / "other-state.safetensors"
+    file.with_name("hashes.json").unlink()
     kept = load_file(file)
     file.unlink()
     with pytest.raises(InputError, match="does not hold the weights of Lisa's other state"):
@@ -140,6 +144,15 @@ def test_a_checkpoint_with_other_weights_is_another_trajectory(bench, tmp_path):
     spoilt = bench.run(PLAN, out=out)
     np.testing.assert_allclose(spoilt.steps["penalty"][:4], whole.steps["penalty"][:4], atol=1e-6)
     assert spoilt.steps["penalty"][4] > whole.steps["penalty"][4] + 0.1
+
+
+def test_a_checkpoint_whose_state_is_lost_leaves_the_older_one(bench, tmp_path):
+    out, whole = tmp_path / "run", bench.run(PLAN)
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(PLAN, out=out, progress=interrupt_at(5))
+    (out / "checkpoints" / "checkpoint-4" / "other-state.safetensors").unlink()
+    resumed = bench.run(PLAN, out=out)
+    np.testing.assert_allclose(resumed.steps["penalty"], whole.steps["penalty"], atol=1e-6)
 
 
 def test_a_stronger_term_keeps_the_states_closer(bench):
