@@ -36,7 +36,7 @@ audit: install  ## every statement on random problems and trained toy models (un
 validate: install  ## real fine-tunes beside their bounds (under 25 minutes on two cores)
 	$(BIN)/finebound validate small --executor process --workers 2 --out validate-out
 
-test: install  ## all tests (under 15 minutes on two cores)
+test: install  ## all tests (about half an hour on two slow cores)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: install  ## ruff and the import contracts
