@@ -55,11 +55,6 @@ class RowsFound:
     by: tuple[tuple[str, int], ...] = ()
     """Counts by category, the most frequent first, where the kind has any."""
 
-    @property
-    def share(self) -> float:
-        """``count / of``, in [0, 1]; 0 for no rows."""
-        return self.count / self.of if self.of else 0.0
-
 
 @dataclass(frozen=True)
 class Lengths:
