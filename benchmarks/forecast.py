@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tyro
 
-from finebound.records import spawn_seed
+from finebound.base.records import spawn_seed
 from llm_validation.data.builtin import builtin_dataset
 from llm_validation.data.dataset import Dataset
 from llm_validation.forecast.optimiser import train

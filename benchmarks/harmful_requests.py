@@ -12,8 +12,8 @@ import json
 import sys
 from pathlib import Path
 
-from finebound.errors import InputError
-from finebound.records import file_sha256
+from finebound.base.errors import InputError
+from finebound.base.records import file_sha256
 from llm_validation.audit.harmful_requests import harmful_request
 from llm_validation.data.loading import load_dataset
 from llm_validation.evaluation.hazards.probes import load_probes

@@ -18,7 +18,7 @@ import mpmath
 import numpy as np
 from mpmath import mpf
 
-from finebound.output import number
+from finebound.base.output import number
 from theory.bound import Quantity
 from theory.evaluation import evaluate
 from theory.exact import exact

@@ -24,8 +24,9 @@ _HOMES = {
     "theory.calibrate": ("calibrate",),
     "llm_validation.data.loading": ("load_dataset",),
     "llm_validation.models.loading": ("load_model",),
-    "llm_validation.estimation.pipeline": ("Request", "estimate"),
-    "finebound.errors": ("InputError",),
+    "llm_validation.estimation.pipeline": ("estimate",),
+    "llm_validation.estimation.request": ("Request",),
+    "finebound.base.errors": ("InputError",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from paper_figures import style
+from finebound.views import style
 from paper_figures.claims import Claim
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from paper_figures import style
+from finebound.views import style
 from paper_figures.claims import Claim
 from paper_figures.finetuned import (
     PROXY_COLOURS,

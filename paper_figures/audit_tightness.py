@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from paper_figures import style
+from finebound.views import style
 from paper_figures.claims import Claim
 
 if TYPE_CHECKING:

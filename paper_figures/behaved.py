@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from finebound.errors import InputError
-from finebound.records import file_sha256
-from paper_figures import paths, style
+from finebound.base.errors import InputError
+from finebound.base.records import file_sha256
+from finebound.views import style
+from paper_figures import paths
 from paper_figures.claims import Claim
 from paper_figures.finetuned import failed_gates, few_ticks, hollow_handle, read_part
 

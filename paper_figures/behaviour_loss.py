@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
-from paper_figures import style
+from finebound.views import style
 from paper_figures.behaved import (
     BBQ,
     HAZARDS,

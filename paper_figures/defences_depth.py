@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 
-from finebound.errors import InputError
-from paper_figures import paths, style
+from finebound.base.errors import InputError
+from finebound.views import style
+from paper_figures import paths
 from paper_figures.claims import Claim
 from paper_figures.defended import COMPARED, read_compared
 from paper_figures.finetuned import fixed_ticks

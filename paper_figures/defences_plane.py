@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from paper_figures import style
+from finebound.views import style
 from paper_figures.claims import Claim
 from paper_figures.defended import read_compared
 from paper_figures.finetuned import fixed_ticks

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from finebound.errors import InputError
-from finebound.records import file_sha256
+from finebound.base.errors import InputError
+from finebound.base.records import file_sha256
 from paper_figures import paths
 
 COMPARED = "defences.json"

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finebound.records import staged_folder, to_json
+from finebound.base.records import staged_folder, to_json
+from finebound.views.style import paper_style, save
 from paper_figures.behaved import OF_BEHAVIOUR, read_study
 from paper_figures.claims import Claim, compose
 from paper_figures.paths import CAPTIONS
 from paper_figures.records import read_record
 from paper_figures.registry import figure_module, figure_names
-from paper_figures.style import paper_style, save
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from paper_figures import style
+from finebound.views import style
 from paper_figures.claims import Claim
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ _MODEL_ROWS = 96
 def record(seed: int) -> dict[str, Any]:
     """Fronts of the rows, and the model's bounds and straight steps over the radius; minutes."""
     # The one figure whose data come from a model: imported only when it is recorded.
-    from llm_validation.estimation.pipeline import Request, estimate
+    from llm_validation.estimation.pipeline import estimate
+    from llm_validation.estimation.request import Request
 
     pairs = {}
     for task in TASKS:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finebound.errors import InputError
-from finebound.integrity import require_seal
-from finebound.records import file_sha256
-from paper_figures import paths, style
+from finebound.base.errors import InputError
+from finebound.base.integrity import require_seal
+from finebound.base.records import file_sha256
+from finebound.views import style
+from paper_figures import paths
 from paper_figures.claims import Claim
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from finebound.errors import InputError
-from paper_figures import style
+from finebound.base.errors import InputError
+from finebound.views import style
 from paper_figures.claims import Claim
 from paper_figures.finetuned import fixed_ticks, read_finetuned, setting
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from paper_figures import style
+from finebound.views import style
 from paper_figures.behaved import interval_words
 from paper_figures.claims import Claim
 from paper_figures.finetuned import (
@@ -34,7 +34,7 @@ _STEP = 0.12  # between the marks of one share
 
 def record(seed: int) -> dict[str, Any]:
     """Every run's held-out changes beside its share of harmful rows; ``seed`` is the grid's own."""
-    from llm_validation.training.strategies import settings_label
+    from finebound.results.strategies import settings_label
 
     experiment = read_finetuned("defence_regimes")
     tasks = experiment.about["manifest"]["given"]["tasks"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from paper_figures import style
+from finebound.views import style
 from paper_figures.behaved import (
     HAZARDS,
     OVER_SEEDS,

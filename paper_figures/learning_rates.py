@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.colors import to_rgb
 
-from paper_figures import style
+from finebound.views import style
 from paper_figures.behaved import (
     in_order,
     interval_words,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from paper_figures import style
+from finebound.views import style
 from paper_figures.behaved import (
     dot,
     interval_words,

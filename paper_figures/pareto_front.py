@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from paper_figures import style
+from finebound.views import style
 from paper_figures.claims import Claim
 from theory.divergence import Array, kl, mass_sum
 from theory.exact import frontier

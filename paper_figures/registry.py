@@ -9,7 +9,7 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import paper_figures
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,8 +10,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 
 import numpy as np
 
-from finebound.progress import Progress, silent
-from finebound.records import spawn_seed
+from finebound.base.progress import Progress, silent
+from finebound.base.records import spawn_seed
 from sims.check import Check, holds_for, judge
 from sims.family import Family
 from sims.rows import Row, add_rows, caught_mutants, surviving_families

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 import sims.precision  # noqa: F401  (64-bit before the first trace)
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 
 # Contexts come in four groups of equal size: safety alone, shared, task alone, proxy alone.
 GROUPS = ("safety", "shared", "task", "proxy")

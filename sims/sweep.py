@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from finebound.errors import InputError
-from finebound.progress import Progress, silent
+from finebound.base.errors import InputError
+from finebound.base.progress import Progress, silent
 from sims.certificate import ball_gap, least_objective
 from sims.finetune import Finetuned, Plan, Strength, align, finetune, project
 from sims.models.base import ModelClass, TableProblem

@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from sims.finetune import Plan, Strength
 from sims.models.base import ModelClass
 from sims.models.log_linear import LogLinear

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from finebound.errors import InputError
-from finebound.records import manifest, require_folder, to_json, write_atomically
+from finebound.base.errors import InputError
+from finebound.base.records import manifest, require_folder, to_json, write_atomically
 from sims.sweep_grid import Grid
 
 Columns = dict[str, np.ndarray]

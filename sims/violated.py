@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finebound.progress import Progress, silent
-from finebound.records import spawn_seed
+from finebound.base.progress import Progress, silent
+from finebound.base.records import spawn_seed
 from sims.assumptions import loss_constraint, parameter_constraint
 from sims.assumptions.common import Experiment
 

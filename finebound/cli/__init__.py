@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from finebound.errors import InputError
-from finebound.interruption import INTERRUPTED, leave, obeyed_interrupts
+from finebound.base.errors import InputError
+from finebound.base.interruption import INTERRUPTED, leave, obeyed_interrupts
 
 # verb -> what it does; the module finebound.cli.<verb> holds its `main(arguments) -> exit code`.
 VERBS = {

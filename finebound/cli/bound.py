@@ -10,8 +10,8 @@ from typing import Annotated
 
 import tyro
 
+from finebound.base.errors import InputError
 from finebound.cli.options import StrategyKind, make_strategy, parse
-from finebound.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,15 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="bound")
     import numpy as np
 
-    from finebound.output import (
+    from finebound.base.output import (
         bound_as_json,
         bounds_table,
         exact_as_json,
         exact_in_words,
         exact_limits_as_json,
     )
-    from finebound.problem_file import read_problem, tell_size
-    from finebound.records import to_json, write_atomically
+    from finebound.base.problem_file import read_problem, tell_size
+    from finebound.base.records import to_json, write_atomically
     from theory.evaluation import evaluate
     from theory.exact import exact
     from theory.problem import QuadraticProblem
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         print(content)
         return 0
-    from finebound.terminal import Console
+    from finebound.base.terminal import Console
 
     console = Console()
     if solution is not None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from finebound.base.errors import InputError
 from finebound.cli.evaluations.asking import say
 from finebound.cli.options import StrategyKind, given_options, parse
-from finebound.errors import InputError
 
 if TYPE_CHECKING:
     from llm_validation.data.dataset import Dataset
@@ -82,8 +82,8 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="calibrate")
-    from finebound.output import bound_as_json, number, strategy_as_json
-    from finebound.records import manifest, require_folder, to_json, write_atomically
+    from finebound.base.output import bound_as_json, number, strategy_as_json
+    from finebound.base.records import manifest, require_folder, to_json, write_atomically
     from llm_validation.data.reading import readings_as_json
 
     if options.out is not None:
@@ -139,8 +139,8 @@ def main(arguments: Sequence[str]) -> int:
 def _from_problem(options: Options) -> _Found:
     import numpy as np
 
-    from finebound.problem_file import read_problem, tell_size
-    from finebound.records import file_sha256
+    from finebound.base.problem_file import read_problem, tell_size
+    from finebound.base.records import file_sha256
     from theory.calibrate import calibrate
 
     surplus = [n for n in ("safety", "task", "proxy", "model") if getattr(options, n) is not None]
@@ -169,10 +169,10 @@ def _from_data(options: Options) -> _Found:
             f"--{missing[0]} is missing.",
             remedy="Give --problem FILE, or --safety, --task and --model.",
         )
-    from finebound.progress import bar
+    from finebound.base.progress import bar
     from llm_validation.data.reading import reading_lines
     from llm_validation.estimation.calibration import calibrate_model
-    from llm_validation.estimation.pipeline import Request
+    from llm_validation.estimation.request import Request
 
     with _as_input_error():
         request = Request(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
+from finebound.base.errors import InputError
 from finebound.cli.options import given_options, parse
-from finebound.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,7 +60,7 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="compare")
-    from finebound.records import file_sha256, manifest, require_folder, staged_folder, to_json
+    from finebound.base.records import file_sha256, manifest, require_folder, staged_folder, to_json
     from llm_validation.evaluation.statistics.tables import FORMATS, tables_of
 
     if not options.runs:
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         print(content)
         return 0
-    from finebound.terminal import Console
+    from finebound.base.terminal import Console
 
     console = Console()
     for comparison, flips in compared:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
+from finebound.base.errors import InputError
 from finebound.cli.options import given_options, parse
-from finebound.errors import InputError
 
 if TYPE_CHECKING:
     from llm_validation.defences.protocol import Defence, Report
@@ -98,8 +98,8 @@ def main(arguments: Sequence[str]) -> int:
         return compare(arguments)
     options = parse(Options, arguments, verb="defend")
     _refuse(options)
-    from finebound.progress import bar
-    from finebound.records import manifest, to_json
+    from finebound.base.progress import bar
+    from finebound.base.records import manifest, to_json
     from llm_validation.defences.repair import (
         inputs_of,
         repair,
@@ -187,8 +187,8 @@ def _defence(options: Options) -> Defence[Any]:
 def _print(report: Report, out: Path | None) -> None:
     from rich.table import Table
 
-    from finebound.output import number
-    from finebound.terminal import Console
+    from finebound.base.output import number
+    from finebound.base.terminal import Console
 
     changed = sum(module.changed for module in report.modules)
     settings = ", ".join(f"{k} {v}" for k, v in report.settings.items() if v is not None)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from finebound.base.errors import InputError
 from finebound.cli.options import parse
-from finebound.errors import InputError
 
 if TYPE_CHECKING:
     from llm_validation.data.dataset import Dataset
@@ -91,9 +91,9 @@ def main(arguments: Sequence[str]) -> int:
         arguments = ["--help"]  # --compare may stand there without its value
     options = parse(Options, arguments, verb="defend --compare")
     _refuse(options)
-    from finebound.progress import bar
-    from finebound.records import to_json
-    from llm_validation.defences.comparison.compare import compare_defences
+    from finebound.base.progress import bar
+    from finebound.base.records import to_json
+    from llm_validation.tradeoff.compare import compare_defences
 
     harmful = _harmful(options)
     with bar() as progress:
@@ -140,7 +140,7 @@ def _harmful(options: Options) -> Dataset | None:
 
 
 def _print(found: dict[str, Any], out: Path) -> None:
-    from finebound.terminal import Console
+    from finebound.base.terminal import Console
 
     console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
     console.print(_places(found))
@@ -226,7 +226,7 @@ def _table(title: str, *columns: str) -> Any:
 
 
 def _interval(found: dict[str, Any] | None) -> str:
-    from finebound.output import number
+    from finebound.base.output import number
 
     if found is None:
         return "-"

@@ -27,8 +27,8 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="doctor")
-    from finebound.health import examine
-    from finebound.records import to_json, write_atomically
+    from finebound.base.records import to_json, write_atomically
+    from finebound.cli.health import examine
 
     findings = examine()
     healthy = all(finding.ok or not finding.needed for finding in findings)
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0 if healthy else 1
     from rich.table import Table
 
-    from finebound.terminal import Console
+    from finebound.base.terminal import Console
 
     table = Table(header_style="bold")
     for column in ("state", "what", "found", "mend it with"):

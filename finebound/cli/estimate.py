@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from finebound.base.errors import InputError
 from finebound.cli.evaluations.asking import say
 from finebound.cli.options import given_options, memory_allowed, parse
-from finebound.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,10 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="estimate")
-    from finebound.checks import Checks
-    from finebound.kept_stages import KeptStages
-    from finebound.progress import bar
-    from finebound.records import manifest, require_folder, staged_folder, to_json
+    from finebound.base.checks import Checks
+    from finebound.base.kept_stages import KeptStages
+    from finebound.base.progress import bar
+    from finebound.base.records import manifest, require_folder, staged_folder, to_json
     from llm_validation.data.reading import reading_lines
     from llm_validation.estimation.document import document
     from llm_validation.estimation.pipeline import estimate
@@ -116,8 +116,8 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         print(content)
         return 0
+    from finebound.base.terminal import Console
     from finebound.cli.estimate_table import print_estimate
-    from finebound.terminal import Console
 
     console = Console()
     print_estimate(found, console, strategy=options.strategy)
@@ -128,7 +128,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def request_of(options):
     """The options as a ``Request``. Raises InputError for values out of range."""
-    from llm_validation.estimation.pipeline import Request
+    from llm_validation.estimation.request import Request
 
     try:
         return Request(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from finebound.output import number, printable, strategy_as_json
-from finebound.terminal import Console
-from llm_validation.estimation.summary import Row, Verdict, advice, rows, strategy_words
+from finebound.base.output import number, printable, strategy_as_json, strategy_words
+from finebound.base.terminal import Console
+from llm_validation.estimation.summary import Row, Verdict, advice, rows
 
 if TYPE_CHECKING:
     from llm_validation.estimation.forecast import StrategyForecast

@@ -37,7 +37,7 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="figures")
-    from finebound.errors import InputError
+    from finebound.base.errors import InputError
     from paper_figures.drawing import draw_experiment, draw_figures
     from paper_figures.paths import CAPTIONS
     from paper_figures.registry import chosen
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
         drawn = draw_experiment(options.experiment, options.out)
     captions = options.out / CAPTIONS
     if options.json:
-        from finebound.records import to_json
+        from finebound.base.records import to_json
 
         figures = [
             {

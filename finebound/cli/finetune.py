@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
+from finebound.base.errors import InputError
 from finebound.cli.options import memory_allowed, parse
-from finebound.errors import InputError
 
 if TYPE_CHECKING:
     from llm_validation.experiments.config import Experiment, RunConfig
@@ -126,9 +126,9 @@ def main(arguments: Sequence[str]) -> int:
     if options.dry_run:
         _print_plan(options, experiment, run, notes)
         return 0
-    from finebound.errors import tell
-    from finebound.progress import bar
-    from finebound.records import require_folder, to_json
+    from finebound.base.errors import tell
+    from finebound.base.progress import bar
+    from finebound.base.records import require_folder, to_json
 
     require_folder(options.out)
     for note in notes:
@@ -150,7 +150,7 @@ def _print_plan(
     options: Options, experiment: Experiment, run: RunConfig, notes: Sequence[str]
 ) -> None:
     """What would be made: as JSON, or as sentences and the settings that are no defaults."""
-    from finebound.records import to_json
+    from finebound.base.records import to_json
     from llm_validation.experiments.config import plan_of
 
     planned = plan_of([run])
@@ -158,8 +158,8 @@ def _print_plan(
         whole = experiment.model_dump(mode="json")
         print(to_json({"experiment": whole, "runs": planned, "notes": notes}))
         return
+    from finebound.base.terminal import Console
     from finebound.cli.validate_table import print_plan
-    from finebound.terminal import Console
 
     print_plan(experiment, planned)
     console = Console(soft_wrap=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 
 if TYPE_CHECKING:
     from theory.strategy import Strategy

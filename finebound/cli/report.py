@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+from finebound.base.text import show
 from finebound.cli.options import parse
-from finebound.text import show
 
 PAGE, FIGURES = "report.html", "figures"
 
@@ -35,8 +35,8 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="report")
-    from finebound.errors import InputError
-    from finebound.records import to_json, write_atomically
+    from finebound.base.errors import InputError
+    from finebound.base.records import to_json, write_atomically
     from llm_validation.experiments.experiment_page import is_experiment, read_advice
     from llm_validation.experiments.run_page import run_page
 
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def write_report(experiment: Path, out: Path) -> list[Path]:
     """The page of a finished experiment, and where behaviour was evaluated its figures."""
-    from finebound.records import write_atomically
+    from finebound.base.records import write_atomically
     from llm_validation.experiments.experiment_page import experiment_page
     from paper_figures.behaved import has_behaviour
 

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from finebound.base.errors import InputError
 from finebound.cli.options import given_options, parse
-from finebound.errors import InputError
 
 _INSTANCES = 10_000
 # The adversary must come this close to a form that is claimed tight, and not beyond it.
@@ -58,7 +58,7 @@ class Options:
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="simulate")
     _refuse(options)
-    from finebound.records import require_folder
+    from finebound.base.records import require_folder
 
     if options.out is not None:
         require_folder(options.out)
@@ -71,8 +71,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _sweep(options: Options) -> int:
-    from finebound.progress import bar
-    from finebound.records import to_json
+    from finebound.base.progress import bar
+    from finebound.base.records import to_json
     from sims.precision import one_device_a_core
     from sims.sweep_grid import Grid
 
@@ -95,8 +95,8 @@ def _sweep(options: Options) -> int:
 
 
 def _audit(options: Options) -> int:
-    from finebound.progress import bar
-    from finebound.records import manifest, to_json, write_atomically
+    from finebound.base.progress import bar
+    from finebound.base.records import manifest, to_json, write_atomically
     from sims.audit import audit, passed
     from sims.families.registry import CLOSED_FORM, FAMILIES, FULL
     from sims.report import audit_page

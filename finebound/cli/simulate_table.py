@@ -16,7 +16,7 @@ def print_audit(
     rows: Mapping[str, Row], broken: Sequence[Outcome], found: Mapping[str, float]
 ) -> None:
     """The rows, what violated assumptions do, the adversary's finds, and what went wrong."""
-    from finebound.terminal import Console
+    from finebound.base.terminal import Console
 
     console = Console()
     console.print(_statements(rows))
@@ -42,7 +42,7 @@ def print_audit(
 
 def print_sweep(rows: Sequence[Mapping[str, float | int | str]]) -> None:
     """One line a strategy: medians over its runs, nats, and how many converged."""
-    from finebound.terminal import Console
+    from finebound.base.terminal import Console
 
     table = _table(
         "Medians by strategy", "strategy", "runs", "safety", "proxy", "task", "moved", "converged"

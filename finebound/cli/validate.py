@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
+from finebound.base.errors import InputError
+from finebound.base.text import show
 from finebound.cli.options import memory_allowed, parse
-from finebound.errors import InputError
-from finebound.text import show
 
 if TYPE_CHECKING:
     from llm_validation.experiments.config import Experiment
@@ -69,7 +69,7 @@ class Options:
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="validate")
     _refuse(options)
-    from finebound.records import to_json
+    from finebound.base.records import to_json
     from llm_validation.experiments.config import expand, plan_of, read_experiment
 
     experiment = _sized(read_experiment(options.config), options)
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
 
             print_plan(experiment, planned)
         return 0
-    from finebound.progress import bar
+    from finebound.base.progress import bar
     from llm_validation.experiments.validation import validate
 
     with memory_allowed(options.memory), bar() as progress:

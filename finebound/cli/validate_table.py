@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from math import isinf, isnan
 from typing import TYPE_CHECKING, Any
 
-from finebound.output import number
+from finebound.base.output import number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,7 +81,7 @@ def print_validation(found: Validation) -> None:
 
 
 def _console() -> Console:
-    from finebound.terminal import Console
+    from finebound.base.terminal import Console
 
     # A file has no width; rich would take 80 columns and fold every number.
     return Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finebound.progress import Progress, silent
+from finebound.base.progress import Progress, silent
 from llm_validation.audit.cut_answers import is_cut
 from llm_validation.audit.harmful_requests import HarmfulRequest, harmful_request
 from llm_validation.audit.personas import installs_persona

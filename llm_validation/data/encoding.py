@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.answer_spans import Unfound
 from llm_validation.data.conversations import SupervisedTurns, rendered_answers, turns_of
 from llm_validation.data.dataset import Dataset, Example

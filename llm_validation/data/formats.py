@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.columns import KNOWN_COLUMNS
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.catalogue import CatalogueEntry
 from llm_validation.data.folders import choose_split, library_rows, require_library
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.cells import listed
 from llm_validation.data.dataset import Dataset, LeftOut
 from llm_validation.data.mt_pref import is_released, x_to_english

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.dataset import Dataset, LeftOut
 
 LANGUAGES = ("German", "Italian", "French", "Portuguese", "Spanish")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.catalogue import CatalogueEntry, by_hub_id, catalogue, find
 from llm_validation.data.cells import Row
 from llm_validation.data.folders import data_files, is_saved_dataset, read_saved

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

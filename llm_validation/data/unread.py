@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.cells import is_missing, listed
 from llm_validation.data.dataset import Example
 

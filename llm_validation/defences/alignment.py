@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.defences.factors import squared_norm
 from llm_validation.defences.lora_file import LoraAdapter, LoraModule, natural, read_adapter
 from llm_validation.defences.weights import WeightFolder, refuse_differences

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
-from finebound.errors import InputError
-from finebound.progress import Progress, silent
+from finebound.base.errors import InputError
+from finebound.base.progress import Progress, silent
 from llm_validation.data.encoding import collate, encode, token_budget_batches
 from llm_validation.defences.protocol import Evidence, Faithfulness, Report, Stage, fitted
 from llm_validation.measure.coordinates import is_linear, is_transposed

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.measure.coordinates import is_linear, is_transposed
 
 if TYPE_CHECKING:

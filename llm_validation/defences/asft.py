@@ -16,9 +16,9 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from finebound.errors import InputError
-from finebound.progress import Progress, silent
-from finebound.records import file_sha256
+from finebound.base.errors import InputError
+from finebound.base.progress import Progress, silent
+from finebound.base.records import file_sha256
 from llm_validation.defences.alignment import Alignment
 from llm_validation.defences.geometry.projector import ProjectorKind
 from llm_validation.defences.geometry.spectrum import frobenius_norm, low_rank

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from finebound.progress import Progress, silent
+from finebound.base.progress import Progress, silent
 from llm_validation.data.dataset import Dataset
 from llm_validation.defences.protocol import Evidence, Faithfulness, Report, Stage
 from llm_validation.training.plan import TrainingPlan
@@ -68,7 +68,7 @@ class KLToAligned:
 
     def fit(self, evidence: Evidence, *, progress: Progress = silent) -> None:
         """Needs ``model`` (the aligned one) and ``safety``, whose prompts it answers."""
-        from llm_validation.experiments.self_generated import answer_with
+        from llm_validation.evaluation.self_generated import answer_with
 
         self.proxy = answer_with(
             evidence.need("model", "KL to the aligned model"),

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from finebound.errors import InputError
-from finebound.progress import Progress, silent
+from finebound.base.errors import InputError
+from finebound.base.progress import Progress, silent
 from llm_validation.defences.alignment import Alignment
 from llm_validation.defences.geometry.projector import (
     ExactProjector,

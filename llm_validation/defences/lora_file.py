@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from finebound.errors import InputError
-from finebound.integrity import require_of_its_run
-from finebound.records import to_json
+from finebound.base.errors import InputError
+from finebound.base.integrity import require_of_its_run
+from finebound.base.records import to_json
 from llm_validation.defences.tensor_files import open_safetensors, read_json
 from llm_validation.models.adapter_folder import CONFIG, WEIGHTS, adapter_files
 

@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from finebound.errors import InputError
-from finebound.progress import Progress, silent
+from finebound.base.errors import InputError
+from finebound.base.progress import Progress, silent
 from llm_validation.defences.factors import scaled, squared_norm
 from llm_validation.defences.layers import layers
 from llm_validation.defences.lora_file import LoraAdapter

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.defences.architecture import Architecture
 from llm_validation.defences.tensor_files import TensorFiles
 

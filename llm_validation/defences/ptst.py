@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from finebound.progress import Progress, silent
+from finebound.base.progress import Progress, silent
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.defences.protocol import Evidence, Faithfulness, Report, Stage
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from torch import nn
 
-from finebound.errors import InputError
-from finebound.integrity import FILES, hashes_of, sealed
-from finebound.progress import Progress, silent
-from finebound.records import file_sha256, require_folder, staged_folder, to_json
+from finebound.base.errors import InputError
+from finebound.base.integrity import FILES, hashes_of, sealed
+from finebound.base.progress import Progress, silent
+from finebound.base.records import file_sha256, require_folder, staged_folder, to_json
 from llm_validation.defences.alignment import open_alignment
 from llm_validation.defences.lora_file import CONFIG, WEIGHTS, LoraAdapter, read_adapter
 from llm_validation.defences.protocol import Defence, Evidence, Report

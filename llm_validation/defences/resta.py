@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from finebound.errors import InputError
-from finebound.progress import Progress, silent
+from finebound.base.errors import InputError
+from finebound.base.progress import Progress, silent
 from llm_validation.defences.alignment import Alignment
 from llm_validation.defences.factors import with_added
 from llm_validation.defences.geometry.spectrum import LowRank, frobenius_norm, low_rank

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from finebound.progress import Progress, silent
+from finebound.base.progress import Progress, silent
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import Encoded, collate, encode
 from llm_validation.measure.coordinates import Coordinates, adapter, norm

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from finebound.errors import InputError
-from finebound.progress import Progress, silent
+from finebound.base.errors import InputError
+from finebound.base.progress import Progress, silent
 from llm_validation.data.dataset import Dataset
 from llm_validation.defences.protocol import Evidence, Faithfulness, Report, Stage, fitted
 from llm_validation.defences.row_features import (

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from finebound.progress import Progress, silent
+from finebound.base.progress import Progress, silent
 from llm_validation.defences.geometry.projector import ProjectorKind
 from llm_validation.defences.layers import layers
 from llm_validation.defences.lora_file import LoraAdapter

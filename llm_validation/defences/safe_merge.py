@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from finebound.errors import InputError
-from finebound.progress import Progress, silent
+from finebound.base.errors import InputError
+from finebound.base.progress import Progress, silent
 from llm_validation.defences.factors import scaled, with_added
 from llm_validation.defences.geometry.projector import ProjectorKind
 from llm_validation.defences.layers import layers

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from finebound.progress import Progress, silent
+from finebound.base.progress import Progress, silent
 from llm_validation.data.dataset import Dataset
 from llm_validation.defences.protocol import Evidence, Faithfulness, Report, Stage, fitted
 from llm_validation.defences.row_features import encoded_rows, gradient_space, gradients

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from finebound.errors import InputError
-from finebound.progress import Progress, silent
-from finebound.records import spawn_seed
+from finebound.base.errors import InputError
+from finebound.base.progress import Progress, silent
+from finebound.base.records import spawn_seed
 from llm_validation.defences.cost import MERGED, cost_of
 from llm_validation.defences.geometry.diem import ElementQuartiles, e_diem, released_e_diem
 from llm_validation.defences.geometry.projector import Contraction, ProjectorKind, overlap

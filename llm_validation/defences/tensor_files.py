@@ -11,7 +11,7 @@ from typing import Any, Self
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.models.loading import read_json_object
 
 

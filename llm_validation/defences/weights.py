@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.defences.architecture import Architecture
 from llm_validation.defences.model_tensors import ModelTensors
 from llm_validation.defences.tensor_files import TensorFiles, read_json

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from finebound.checks import Checks
-from finebound.progress import Progress, silent
+from finebound.base.checks import Checks
+from finebound.base.progress import Progress, silent
 from llm_validation.data.dataset import Dataset
 from llm_validation.estimation.bounds import model_bounds, planned_radius
 from llm_validation.estimation.model_side import constants_of, measure_model
-from llm_validation.estimation.pipeline import Request, read_inputs, sampled
+from llm_validation.estimation.pipeline import read_inputs, sampled
+from llm_validation.estimation.request import Request
 from theory.bound import Quantity
 from theory.calibrate import Calibration, calibrate
 

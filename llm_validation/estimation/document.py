@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from finebound.output import bound_as_json, strategy_as_json
+from finebound.base.output import bound_as_json, strategy_as_json, strategy_words
 from llm_validation.audit.sentences import document as audit_document
 from llm_validation.data.reading import readings_as_json
 from llm_validation.estimation.model_side import (
@@ -15,7 +15,7 @@ from llm_validation.estimation.model_side import (
     straight_step,
 )
 from llm_validation.estimation.pipeline import Estimate
-from llm_validation.estimation.summary import advice, rows, strategy_words
+from llm_validation.estimation.summary import advice, rows
 from llm_validation.measure.overlap_measure import OverlapMeasure
 from llm_validation.training.strategies import strategy_as_dict
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from finebound.errors import InputError
-from finebound.progress import Progress, silent
-from finebound.records import spawn_seed
+from finebound.base.errors import InputError
+from finebound.base.output import strategy_words
+from finebound.base.progress import Progress, silent
+from finebound.base.records import spawn_seed
 from llm_validation.data.conversations import last_answers
 from llm_validation.data.dataset import Dataset
-from llm_validation.estimation.summary import strategy_words
 from llm_validation.forecast.unroll import CoarseUnroll
 from llm_validation.forecast.world import Role, World
 from llm_validation.measure.coordinates import default_targets
@@ -22,7 +22,7 @@ from theory.bound import Status
 from theory.strategy import LossConstraint, ParameterConstraint
 
 if TYPE_CHECKING:
-    from llm_validation.estimation.pipeline import Request
+    from llm_validation.estimation.request import Request
     from llm_validation.models.loading import LoadedModel
 
 SHARE = 0.1

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from finebound.progress import Progress, silent
-from finebound.records import spawn_seed
+from finebound.base.progress import Progress, silent
+from finebound.base.records import spawn_seed
 from llm_validation.data.conversations import SupervisedTurns
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import Encoded, OnLong, encode

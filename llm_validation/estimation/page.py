@@ -8,14 +8,15 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from finebound.pages import page_template
+from finebound.views.template import page_template
 from llm_validation.audit.sentences import sentences
 from llm_validation.estimation.page_bounds import bound_groups, constant_lines, lacking
 from llm_validation.estimation.page_tables import forecast_lines, strategy_table
 from llm_validation.estimation.page_text import exactly, flat, number_text, short, status_words
-from llm_validation.estimation.pipeline import Estimate, Request
+from llm_validation.estimation.pipeline import Estimate
 from llm_validation.estimation.plots import forecast_plot, front_plot, hybrid_map, lambda_plots
 from llm_validation.estimation.radius_plots import radius_plots
+from llm_validation.estimation.request import Request
 from llm_validation.estimation.summary import advice, budget_radius
 from llm_validation.measure.overlap_measure import OverlapMeasure, tightest_upper
 from theory.bound import Status

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from finebound.output import QUANTITY_WORDS
+from finebound.base.output import QUANTITY_WORDS, strategy_words
 from llm_validation.estimation.model_side import constants_of
 from llm_validation.estimation.page_text import number_text
 from llm_validation.estimation.pipeline import Estimate
-from llm_validation.estimation.summary import strategy_words
 from theory.bound import Bound, Direction, Quantity, Status
 from theory.problem import CONSTANTS
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from finebound.output import number
+from finebound.base.output import number
 
 _LONGEST_TEXT = 280
 

@@ -12,9 +12,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from llm_validation.estimation.bounds import front_on_rows
-from llm_validation.estimation.pipeline import Estimate
-from llm_validation.estimation.plot_style import (
+from finebound.base.output import strategy_words
+from finebound.views.page_plots import (
     FAINT,
     INK,
     LAMBDA,
@@ -23,16 +22,13 @@ from llm_validation.estimation.plot_style import (
     SAFETY,
     TASK,
     Plot,
-    height_of,
     log_axis,
     new_figure,
     styled,
 )
-from llm_validation.estimation.summary import (
-    Row,
-    rows,
-    strategy_words,
-)
+from llm_validation.estimation.bounds import front_on_rows
+from llm_validation.estimation.pipeline import Estimate
+from llm_validation.estimation.summary import Row, height_of, rows
 from theory.bound import Direction, Quantity
 from theory.strategy import Hybrid, LossConstraint
 

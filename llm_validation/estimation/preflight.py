@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from finebound.checks import Checks
-from finebound.errors import InputError
-from finebound.progress import Progress, silent
+from finebound.base.checks import Checks
+from finebound.base.errors import InputError
+from finebound.base.progress import Progress, silent
 from llm_validation.audit.audit import Lengths
 from llm_validation.data.dataset import Dataset
 
 if TYPE_CHECKING:
     from llm_validation.data.encoding import Encoding
-    from llm_validation.estimation.pipeline import Request
+    from llm_validation.estimation.request import Request
     from llm_validation.models.loading import LoadedModel
 
 

@@ -6,22 +6,21 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from finebound.output import number
-from llm_validation.estimation.bounds import model_bounds
-from llm_validation.estimation.model_side import straight_step
-from llm_validation.estimation.pipeline import Estimate
-from llm_validation.estimation.plot_style import (
+from finebound.base.output import number
+from finebound.views.page_plots import (
     FORECAST_LINE,
     MUTED,
     SAFETY,
     TASK,
     Plot,
-    height_of,
     log_axis,
     new_figure,
     styled,
 )
-from llm_validation.estimation.summary import Verdict, budget_radius, verdict
+from llm_validation.estimation.bounds import model_bounds
+from llm_validation.estimation.model_side import straight_step
+from llm_validation.estimation.pipeline import Estimate
+from llm_validation.estimation.summary import Verdict, budget_radius, height_of, verdict
 from theory.bound import Direction, Quantity
 from theory.strategy import ParameterConstraint
 

@@ -167,6 +167,13 @@ def _verdict_of(winner: Bound, found: Best | None) -> Verdict:
     )
 
 
+def height_of(entry: Verdict | float | None) -> float:
+    """The number that a plot draws; NaN where there is none."""
+    if entry is None:
+        return float("nan")
+    return entry.value if isinstance(entry, Verdict) else float(entry)
+
+
 def budget_radius(estimate: Estimate) -> Bound | None:
     """T13's radius of the planned training budget, if a model was measured."""
     for e in estimate.bounds:
@@ -311,16 +318,3 @@ def radius_within(estimate: Estimate, rise: float) -> ParameterConstraint | None
         allow_estimated=True,
         evaluate=lambda _, strategy: model_bounds(side, strategy, has_proxy=has_proxy, reach=reach),
     ).strategy
-
-
-def strategy_words(strategy: Strategy | None) -> str:
-    """ "loss, lambda 0.5" and the like; None is the unconstrained fine-tune."""
-    match strategy:
-        case None:
-            return "unconstrained"
-        case LossConstraint():
-            return f"loss, lambda {strategy.lam:g}"
-        case ParameterConstraint():
-            return f"parameter, radius {strategy.radius:g}"
-        case Hybrid():
-            return f"hybrid, lambda {strategy.lam:g}, radius {strategy.radius:g}"

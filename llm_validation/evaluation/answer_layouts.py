@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.cells import BadRowError, as_json, is_missing, listed, objects_in
 from llm_validation.data.columns import (
     CONTEXT_COLUMNS,

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from finebound.records import cannot_write
-from finebound.writing import open_to_append
+from finebound.base.records import cannot_write
+from finebound.base.writing import open_to_append
 
 
 @dataclass(frozen=True)

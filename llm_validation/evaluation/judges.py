@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from finebound.progress import Progress, silent
+from finebound.base.progress import Progress, silent
 
 if TYPE_CHECKING:
     from llm_validation.models.loading import LoadedModel

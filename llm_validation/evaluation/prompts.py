@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.catalogue import find
 from llm_validation.data.cells import BadRowError
 from llm_validation.data.columns import TURN_COLUMNS

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from finebound.errors import InputError
-from finebound.records import write_atomically
+from finebound.base.errors import InputError
+from finebound.base.records import write_atomically
 from llm_validation.data.cells import BadRowError
 from llm_validation.evaluation.answer_layouts import (
     Answer,

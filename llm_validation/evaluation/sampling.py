@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finebound.records import spawn_seed
+from finebound.base.records import spawn_seed
 
 if TYPE_CHECKING:
     import torch

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.data.loading import load_dataset
 from llm_validation.data.mt_pref import LANGUAGES, x_to_english

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
+from finebound.results.strategies import strategy_label
 from llm_validation.evaluation.statistics.intervals import wilson
 from llm_validation.experiments.behaviour_entries import biases
-from llm_validation.training.strategies import strategy_label
 
 Topic = Literal["gates", "capability", "starts", "categories", "fairness", "translation", "loss"]
 _NATS = " nats/token"

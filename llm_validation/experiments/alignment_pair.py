@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from finebound.progress import Progress, silent
+from finebound.base.progress import Progress, silent
 from llm_validation.experiments.config import RunConfig
 from llm_validation.experiments.prepare import Prepared
 from llm_validation.models.loading import source_folder

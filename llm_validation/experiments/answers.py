@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finebound.integrity import Damaged
-from finebound.progress import Progress, silent
-from finebound.records import write_atomically
+from finebound.base.integrity import Damaged
+from finebound.base.progress import Progress, silent
+from finebound.base.records import write_atomically
 from llm_validation.data.builtin.requests import HARMLESS
 from llm_validation.data.dataset import Dataset
 from llm_validation.evaluation.generation import generate

@@ -9,15 +9,32 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finebound.errors import InputError, tell
-from finebound.records import to_json, write_atomically
-from finebound.writing import open_lock
+from finebound.base.errors import InputError, tell
+from finebound.base.records import to_json, write_atomically
+from finebound.base.writing import open_lock
 
 ATTEMPTS = "attempts.json"
 RUNNING, DONE, FAILED, KILLED = "running", "done", "failed", "killed"
+
+MOST_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Whether there is time to begin another run."""
+
+    deadline: float | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
+
+NO_DEADLINE = Clock()
 
 
 def read_attempts(folder: Path) -> list[dict[str, Any]]:

@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finebound.errors import InputError
-from finebound.progress import Progress, silent
-from finebound.records import manifest, to_json
+from finebound.base.errors import InputError
+from finebound.base.progress import Progress, silent
+from finebound.base.records import manifest, to_json
 from llm_validation.data.dataset import Dataset
 from llm_validation.evaluation.statistics.results import EvaluationResult, read_result, write_result
 from llm_validation.experiments.behaviour_parts import AskedModel

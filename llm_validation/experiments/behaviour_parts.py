@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finebound.errors import InputError
-from finebound.progress import Progress
+from finebound.base.errors import InputError
+from finebound.base.progress import Progress
 from llm_validation.data.builtin.requests import HARMLESS
 from llm_validation.data.dataset import Dataset
 from llm_validation.evaluation.statistics.results import EvaluationResult, ScoredItem
@@ -194,7 +194,7 @@ class AskedModel:
         return [as_result(answered, label=self.label, summary=summary)]
 
     def _bbq_items(self, part: BbqPart) -> Any:
-        from llm_validation.evaluation.fairness.reading import load_items
+        from llm_validation.evaluation.fairness.loading import load_items
 
         return load_items(part.data, exclusions="study")
 

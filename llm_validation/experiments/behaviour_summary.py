@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from finebound.errors import InputError
-from finebound.records import spawn_seed
+from finebound.base.errors import InputError
+from finebound.base.records import spawn_seed
 from llm_validation.evaluation.fairness.conditions import by_condition, conditions_of
 from llm_validation.evaluation.fairness.flips import bias_changes
 from llm_validation.evaluation.fairness.items import CONDITIONS, Condition

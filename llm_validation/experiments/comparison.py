@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from finebound.output import bound_as_json
+from finebound.base.output import bound_as_json
 from llm_validation.data.dataset import Dataset
 from llm_validation.estimation.bounds import PER_TOKEN, model_bounds
 from llm_validation.estimation.model_side import ModelSide, constants_of

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.experiments.entries import (
     ORIGINAL,
     Experiment,

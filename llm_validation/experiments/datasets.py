@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finebound.errors import InputError, tell
-from finebound.records import write_atomically
+from finebound.base.errors import InputError, tell
+from finebound.base.records import write_atomically
 from llm_validation.data.builtin.regimes import mix
 from llm_validation.data.conversations import last_answers
 from llm_validation.data.dataset import Dataset, Example

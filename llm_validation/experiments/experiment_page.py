@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from finebound.errors import InputError
-from finebound.integrity import as_written
-from finebound.output import number
-from finebound.pages import page_template
-from llm_validation.estimation.plot_style import Plot
+from finebound.base.errors import InputError
+from finebound.base.integrity import as_written
+from finebound.base.output import number
+from finebound.results.strategies import strategy_label
+from finebound.views.page_plots import Plot
+from finebound.views.template import page_template
 from llm_validation.evaluation.fairness.conditions import SCORES
 from llm_validation.evaluation.statistics.results import read_json
 from llm_validation.experiments.advice import Advice, advice
@@ -25,7 +26,6 @@ from llm_validation.experiments.behaviour_entries import (
     turned,
 )
 from llm_validation.experiments.validation import VALIDATION
-from llm_validation.training.strategies import strategy_label
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -15,11 +15,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from finebound.records import spawn_seed
+from finebound.base.records import spawn_seed
+from finebound.results.strategies import strategy_label
 from llm_validation.experiments.datasets import SAFETY, held_out
 from llm_validation.experiments.run import Measured
 from llm_validation.experiments.statistics import LEVEL, Pair, Statistic, resampled
-from llm_validation.training.strategies import strategy_label
 from theory.confidence import Interval
 
 Verdict = Literal["confirmed", "refuted", "undecided", "not tested"]

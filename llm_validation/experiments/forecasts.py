@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from finebound.errors import InputError, tell
-from finebound.integrity import Damaged, as_written, read_record, sealed
-from finebound.progress import Progress, silent
-from finebound.records import spawn_seed, to_json, write_atomically
+from finebound.base.errors import InputError, tell
+from finebound.base.integrity import Damaged, as_written, read_record, sealed
+from finebound.base.progress import Progress, silent
+from finebound.base.records import spawn_seed, to_json, write_atomically
 from llm_validation.experiments.comparison import Compared, tightest
 from llm_validation.experiments.config import RunConfig
 from llm_validation.experiments.datasets import SAFETY, held_out, proxy_set, task_set

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finebound.records import to_json
+from finebound.base.records import to_json
 from llm_validation.evaluation.statistics.results import EvaluationResult
 from llm_validation.experiments.answers import ALIGNED, read_answers
 from llm_validation.experiments.behaviour import CHECK_ROWS, THETA_S, read_records

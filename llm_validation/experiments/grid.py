@@ -13,10 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from finebound.errors import InputError
-from finebound.progress import Progress, silent
-from finebound.writing import open_to_append
-from llm_validation.experiments.attempts import locked, mark_killed, read_attempts
+from finebound.base.errors import InputError
+from finebound.base.progress import Progress, silent
+from finebound.base.writing import open_to_append
+from llm_validation.experiments.attempts import (
+    MOST_ATTEMPTS,
+    NO_DEADLINE,
+    Clock,
+    locked,
+    mark_killed,
+    read_attempts,
+)
 from llm_validation.experiments.config import RunConfig
 from llm_validation.experiments.prepare import Prepared
 from llm_validation.experiments.run import is_done, run_folder
@@ -24,7 +31,6 @@ from llm_validation.experiments.worker import REFUSED, work
 
 ExecutorName = Literal["local", "process", "ray"]
 RunStatus = Literal["done", "failed", "pending"]
-MOST_ATTEMPTS = 3
 _LOG = "worker.log"
 
 
@@ -79,17 +85,6 @@ def run_grid(
     return [_outcome(run, prepared, errors.get(run.id)) for run in runs]
 
 
-@dataclass(frozen=True)
-class Clock:
-    """Whether there is time to begin another run."""
-
-    deadline: float | None = None
-
-    @property
-    def is_over(self) -> bool:
-        return self.deadline is not None and time.monotonic() >= self.deadline
-
-
 def _run_here(
     prepared: Prepared, runs: Sequence[RunConfig], clock: Clock, progress: Progress
 ) -> dict[str, str]:
@@ -126,7 +121,7 @@ def run_in_processes(
     runs: Sequence[RunConfig],
     *,
     workers: int,
-    clock: Clock = Clock(),
+    clock: Clock = NO_DEADLINE,
     progress: Progress = silent,
     command: Command = worker_command,
 ) -> dict[str, str]:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from finebound.errors import tell
-from finebound.integrity import Damaged, as_written, read_record, sealed
-from finebound.progress import Progress, silent
-from finebound.records import spawn_seed, to_json, write_atomically
+from finebound.base.errors import tell
+from finebound.base.integrity import Damaged, as_written, read_record, sealed
+from finebound.base.progress import Progress, silent
+from finebound.base.records import spawn_seed, to_json, write_atomically
 from llm_validation.data.encoding import encode
 from llm_validation.estimation.model_side import LossSummary, ModelSide
 from llm_validation.experiments.config import Landscape as Settings

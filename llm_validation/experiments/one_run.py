@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.experiments.config import ORIGINAL, Experiment, experiment_of
 from llm_validation.experiments.datasets import draw_sets, task_set
 from llm_validation.training.methods import METHODS, Lora

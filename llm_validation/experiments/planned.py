@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from finebound.errors import InputError
-from finebound.records import to_json
+from finebound.base.errors import InputError
+from finebound.base.records import to_json
+from finebound.results.strategies import strategy_label
 from llm_validation.data.builtin.regimes import harmful_count
 from llm_validation.experiments.entries import Block, Experiment, Mixed
 from llm_validation.training.plan import TrainingPlan, plan_from_dict
-from llm_validation.training.strategies import strategy_label
 
 _LATE_ROWS = (("drop_unusable", False), ("ignore_columns", []), ("turns", "all"))
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finebound.errors import InputError, tell
-from finebound.integrity import (
+from finebound.base.errors import InputError, tell
+from finebound.base.integrity import (
     FILES,
     Damaged,
     as_written,
@@ -18,9 +18,9 @@ from finebound.integrity import (
     require_unchanged,
     sealed,
 )
-from finebound.progress import Progress, silent
-from finebound.records import spawn_seed, to_json, write_atomically
-from finebound.writing import remove
+from finebound.base.progress import Progress, silent
+from finebound.base.records import spawn_seed, to_json, write_atomically
+from finebound.base.writing import remove
 from llm_validation.audit.audit import audit
 from llm_validation.audit.sentences import Severity, sentences
 from llm_validation.audit.sentences import document as audit_document
@@ -28,6 +28,7 @@ from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import encode
 from llm_validation.data.loading import require_rows
 from llm_validation.data.reading import reading_as_json
+from llm_validation.evaluation.self_generated import answer_with
 from llm_validation.experiments.answers import (
     ALIGNED,
     BASE,
@@ -46,7 +47,6 @@ from llm_validation.experiments.datasets import (
     task_set,
     write_sets,
 )
-from llm_validation.experiments.self_generated import answer_with
 from llm_validation.measure.losses import Losses, measure_losses
 from llm_validation.models.loading import LoadedModel, load_model, on_device, source_folder
 from llm_validation.models.tuned import adapter_sha256

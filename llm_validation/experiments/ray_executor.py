@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finebound.errors import InputError
-from finebound.progress import Progress, silent
+from finebound.base.errors import InputError
+from finebound.base.progress import Progress, silent
 from llm_validation.experiments.config import RunConfig
 from llm_validation.experiments.prepare import Prepared
 
 if TYPE_CHECKING:
-    from llm_validation.experiments.grid import Clock
+    from llm_validation.experiments.attempts import Clock
 
 
 def run_on_ray(
@@ -29,7 +29,7 @@ def run_on_ray(
     again when its worker dies, up to three attempts; what is begun goes on at its last
     checkpoint. Errors by run id. Raises InputError when Ray is not installed or not reached.
     """
-    from llm_validation.experiments.grid import MOST_ATTEMPTS
+    from llm_validation.experiments.attempts import MOST_ATTEMPTS
 
     try:
         import ray

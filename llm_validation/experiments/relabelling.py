@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finebound.errors import InputError
-from finebound.progress import silent
-from finebound.records import to_json
+from finebound.base.errors import InputError
+from finebound.base.progress import silent
+from finebound.base.records import to_json
 from llm_validation.data.dataset import Dataset
 from llm_validation.evaluation.generation import Response
 from llm_validation.evaluation.responses import align, prompt_ids, read_responses

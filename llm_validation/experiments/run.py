@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from finebound.errors import InputError, tell
-from finebound.integrity import (
+from finebound.base.errors import InputError, tell
+from finebound.base.integrity import (
     FILES,
     Damaged,
     changed,
@@ -21,9 +21,9 @@ from finebound.integrity import (
     require_unchanged,
     sealed,
 )
-from finebound.progress import Progress, silent
-from finebound.records import to_json, write_atomically
-from finebound.writing import remove
+from finebound.base.progress import Progress, silent
+from finebound.base.records import to_json, write_atomically
+from finebound.base.writing import remove
 from llm_validation.evaluation.statistics.results import EvaluationResult
 from llm_validation.experiments.alignment_pair import alignment_pair
 from llm_validation.experiments.answers import FILE as ANSWERS

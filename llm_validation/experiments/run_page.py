@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from finebound.errors import InputError
-from finebound.integrity import (
+from finebound.base.errors import InputError
+from finebound.base.integrity import (
     FILES,
     SEAL,
     as_written,
@@ -19,15 +19,15 @@ from finebound.integrity import (
     require_of_its_run,
     require_unchanged,
 )
-from finebound.output import number
-from finebound.pages import page_template
-from finebound.records import to_json
-from llm_validation.estimation.plot_style import Plot
+from finebound.base.output import number
+from finebound.base.records import to_json
+from finebound.results.strategies import strategy_label
+from finebound.views.page_plots import Plot
+from finebound.views.template import page_template
 from llm_validation.experiments.answers import ALIGNED, read_answers
 from llm_validation.experiments.answers import FILE as ANSWERS
 from llm_validation.experiments.validation import COMPARISON, VALIDATION
 from llm_validation.training.record import RUN, STEPS
-from llm_validation.training.strategies import strategy_label
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finebound.errors import InputError, tell
-from finebound.progress import Progress, silent
-from finebound.records import to_json, write_atomically
+from finebound.base.errors import InputError, tell
+from finebound.base.progress import Progress, silent
+from finebound.base.records import to_json, write_atomically
 from llm_validation.experiments.config import (
     Experiment,
     RunConfig,

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from finebound.errors import tell
-from finebound.integrity import (
+from finebound.base.errors import tell
+from finebound.base.integrity import (
     FILES,
     Damaged,
     hashes_of,
@@ -18,9 +18,9 @@ from finebound.integrity import (
     require_unchanged,
     sealed,
 )
-from finebound.progress import Progress, silent
-from finebound.records import manifest, require_folder, spawn_seed, to_json, write_atomically
-from finebound.writing import remove
+from finebound.base.progress import Progress, silent
+from finebound.base.records import manifest, require_folder, spawn_seed, to_json, write_atomically
+from finebound.base.writing import remove
 from llm_validation.experiments import behaviour_summary
 from llm_validation.experiments.answers import rates
 from llm_validation.experiments.behaviour import FOLDER as BEHAVIOUR

@@ -6,8 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-from finebound.errors import InputError
-from finebound.progress import Progress, silent
+from finebound.base.errors import InputError
+from finebound.base.progress import Progress, silent
 from llm_validation.experiments.attempts import attempt, locked
 from llm_validation.experiments.config import Experiment, RunConfig, expand, experiment_of, find_run
 from llm_validation.experiments.prepare import Prepared, read_prepared

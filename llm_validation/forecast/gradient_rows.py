@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from finebound.errors import InputError
-from finebound.records import spawn_seed
+from finebound.base.errors import InputError
+from finebound.base.records import spawn_seed
 from llm_validation.data.encoding import Encoded
 from llm_validation.forecast.world import Role, World, lam_of, prepared, total_tokens
 from llm_validation.measure.coordinates import DOT_CHUNK, Coordinates

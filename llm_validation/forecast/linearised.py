@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.forecast.gradient_rows import (
     GradientRows,
     WeightMetric,

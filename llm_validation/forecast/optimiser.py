@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.encoding import Encoded
 from llm_validation.forecast.world import FORWARD_ONLY
 from llm_validation.measure.losses import measure_losses

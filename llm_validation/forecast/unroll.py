@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from finebound.errors import InputError
-from finebound.records import spawn_seed
+from finebound.base.errors import InputError
+from finebound.base.records import spawn_seed
 from llm_validation.data.encoding import Encoded
 from llm_validation.forecast.optimiser import Trajectory, train
 from llm_validation.forecast.world import (

@@ -12,8 +12,8 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 import numpy as np
 from transformers import PreTrainedModel
 
-from finebound.errors import InputError
-from finebound.records import spawn_seed
+from finebound.base.errors import InputError
+from finebound.base.records import spawn_seed
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import Encoded, encode
 from llm_validation.measure.coordinates import Coordinates, all_weights

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from finebound.progress import Progress, silent
+from finebound.base.progress import Progress, silent
 from llm_validation.measure.texts import TextPair, inverse_document_frequency, tfidf
 
 _SAME = 0.8  # prompts as close as this to one already listed would say nothing new

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from finebound.progress import Progress, silent
+from finebound.base.progress import Progress, silent
 from llm_validation.measure.classifier import embedding_classifier, ngram_classifier
 from llm_validation.measure.closest_pairs import ClosePair, closest_pairs
 from llm_validation.measure.clusters import embedding_clusters, ngram_clusters

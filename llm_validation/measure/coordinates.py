@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.models.adapters import ALL_LINEAR, attach_lora
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from finebound.progress import Progress, silent
+from finebound.base.progress import Progress, silent
 from llm_validation.data.encoding import Encoded, token_budget_batches
 from llm_validation.measure.coordinates import Coordinates, dot, norm, unit
 from llm_validation.measure.supervised import SupervisedBatch, supervised_count

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from finebound.errors import InputError
-from finebound.progress import Progress, silent
+from finebound.base.errors import InputError
+from finebound.base.progress import Progress, silent
 from llm_validation.data.encoding import Encoded, token_budget_batches
 from llm_validation.measure.coordinates import DOT_CHUNK, Coordinates, dot, norm
 from llm_validation.measure.losses import Losses

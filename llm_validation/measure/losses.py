@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from finebound.errors import InputError
-from finebound.progress import Progress, silent
+from finebound.base.errors import InputError
+from finebound.base.progress import Progress, silent
 from llm_validation.data.encoding import Encoded, collate
 from llm_validation.measure.shared_prefix import PrefixReader, prefix_batches, reads_after_a_prefix
 from llm_validation.models.rope import rope_switch

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from finebound.progress import Progress, silent
+from finebound.base.progress import Progress, silent
 from llm_validation.data.dataset import Dataset
 from llm_validation.measure.clusters import ngram_points, unit_rows
 from llm_validation.measure.context_overlap import Embed, context_overlap, embed_both

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finebound.errors import InputError
-from finebound.records import to_json, write_atomically
+from finebound.base.errors import InputError
+from finebound.base.records import to_json, write_atomically
 from llm_validation.models.loading import read_json_object
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PICKLED = "adapter_model.bin"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.models.loading import TOKENIZER_FILES, LoadedModel, load_tokenizer
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from finebound.errors import InputError
-from finebound.integrity import require_of_its_run
+from finebound.base.errors import InputError
+from finebound.base.integrity import require_of_its_run
 from llm_validation.models.adapter_folder import adapter_files
 from llm_validation.models.quantisation import check_note
 

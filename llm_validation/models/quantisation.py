@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import nn
 
-from finebound.errors import InputError
-from finebound.records import to_json, write_atomically
+from finebound.base.errors import InputError
+from finebound.base.records import to_json, write_atomically
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

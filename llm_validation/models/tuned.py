@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finebound.errors import InputError
-from finebound.integrity import require_of_its_run
-from finebound.records import file_sha256
+from finebound.base.errors import InputError
+from finebound.base.integrity import require_of_its_run
+from finebound.base.records import file_sha256
 from llm_validation.models.adapter_base import base_note
 from llm_validation.models.adapter_tokenizer import grow_for, with_its_tokenizer
 from llm_validation.models.adapters import load_adapter, require_adapter

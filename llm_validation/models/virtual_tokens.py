@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.models.adapters import quiet, require_no_adapter
 
 if TYPE_CHECKING:

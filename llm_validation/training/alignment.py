@@ -17,8 +17,8 @@ from typing import Any
 
 from peft import PeftModel
 
-from finebound.errors import InputError, tell
-from finebound.integrity import (
+from finebound.base.errors import InputError, tell
+from finebound.base.integrity import (
     FILES,
     Damaged,
     as_written,
@@ -27,9 +27,9 @@ from finebound.integrity import (
     require_unchanged,
     sealed,
 )
-from finebound.progress import Progress, silent
-from finebound.records import staged_folder, to_json, write_atomically
-from finebound.writing import open_lock, remove, remove_abandoned
+from finebound.base.progress import Progress, silent
+from finebound.base.records import staged_folder, to_json, write_atomically
+from finebound.base.writing import open_lock, remove, remove_abandoned
 from llm_validation.data.dataset import Dataset
 from llm_validation.measure.coordinates import all_weights
 from llm_validation.measure.gradients import loss_and_gradient

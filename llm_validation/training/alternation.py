@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerState
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.training.strategies import BiState
 from llm_validation.training.streams import Row, Stream, Streams, longest_first
 

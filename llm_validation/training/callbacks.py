@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from finebound.progress import Progress
+from finebound.base.progress import Progress
 from llm_validation.measure.losses import Losses
 from llm_validation.training.plan import EarlyStopping
 from llm_validation.training.streams import Streams

@@ -7,10 +7,10 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from finebound.errors import tell
-from finebound.integrity import FILES, Damaged, changed, hashes_of, read_record, sealed
-from finebound.records import to_json
-from finebound.writing import remove
+from finebound.base.errors import tell
+from finebound.base.integrity import FILES, Damaged, changed, hashes_of, read_record, sealed
+from finebound.base.records import to_json
+from finebound.base.writing import remove
 
 _HASHES = "hashes.json"
 _STATE = "trainer_state.json"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import Encoded, encode
 from llm_validation.models.loading import LoadedModel

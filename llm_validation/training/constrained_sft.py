@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from finebound.integrity import as_written
-from finebound.records import write_atomically
+from finebound.base.integrity import as_written
+from finebound.base.records import write_atomically
 from llm_validation.training.evaluation import AGAIN, read_arrays
 from llm_validation.training.strategies import TokenConstraint
 from llm_validation.training.streams import Row, Stream

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
 
-from finebound.errors import InputError
-from finebound.integrity import Damaged, as_written
-from finebound.progress import Progress, silent
-from finebound.records import write_atomically
+from finebound.base.errors import InputError
+from finebound.base.integrity import Damaged, as_written
+from finebound.base.progress import Progress, silent
+from finebound.base.records import write_atomically
 from llm_validation.data.encoding import Encoded, token_budget_batches
 from llm_validation.measure.losses import Losses, measure_losses
 from llm_validation.measure.supervised import SupervisedBatch

@@ -13,9 +13,9 @@ import numpy as np
 from accelerate.utils.memory import should_reduce_batch_size
 from transformers import PreTrainedModel
 
-from finebound.errors import InputError, tell
-from finebound.progress import Progress, silent
-from finebound.writing import remove
+from finebound.base.errors import InputError, tell
+from finebound.base.progress import Progress, silent
+from finebound.base.writing import remove
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import Encoded
 from llm_validation.measure.losses import Losses

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.training.settings import check, is_count, read
 from llm_validation.training.strategies import is_number
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
-from finebound.errors import InputError
-from finebound.progress import Progress, silent
+from finebound.base.errors import InputError
+from finebound.base.progress import Progress, silent
 from llm_validation.data.encoding import Encoded
 from llm_validation.measure.supervised import SupervisedBatch, supervised_count
 from llm_validation.training.displacement import (

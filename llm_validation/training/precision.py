@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from finebound.errors import InputError, tell
+from finebound.base.errors import InputError, tell
 
 NumberFormat = Literal["fp32", "bf16"]
 CPUINFO = Path("/proc/cpuinfo")

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from finebound.errors import InputError, tell
-from finebound.integrity import (
+from finebound.base.errors import InputError, tell
+from finebound.base.integrity import (
     FILES,
     Damaged,
     as_written,
@@ -24,8 +24,8 @@ from finebound.integrity import (
     require_unchanged,
     sealed,
 )
-from finebound.records import manifest, require_folder, to_json, write_atomically
-from finebound.writing import remove
+from finebound.base.records import manifest, require_folder, to_json, write_atomically
+from finebound.base.writing import remove
 from llm_validation.data.dataset import Dataset
 from llm_validation.measure.losses import Losses
 from llm_validation.models.loading import LoadedModel

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 
 
 def check(good: bool, what: str, remedy: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from theory.strategy import Hybrid, LossConstraint, ParameterConstraint
 from theory.strategy import Strategy as HardStrategy
 
@@ -173,35 +173,6 @@ def strategy_as_dict(strategy: Strategy) -> dict[str, Any]:
     (kind,) = (kind for kind, made in _KINDS.items() if type(strategy) is made)
     plain = {f.name: getattr(strategy, f.name) for f in dataclasses.fields(strategy)}
     return {"kind": kind, **{name: value for name, value in plain.items() if value is not None}}
-
-
-_TITLES = {
-    "none": "no constraint",
-    "parameter": "parameters",
-    "constrained-sft": "constrained SFT",
-    "lisa": "Lisa",
-    "asft": "AsFT",
-}
-_WORDS = {"lam": "lambda", "alignment_steps": "safety steps", "task_steps": "task steps"}
-
-
-def strategy_label(strategy: Mapping[str, Any]) -> str:
-    """A strategy in words and numbers, for tables: ``hybrid lambda 1, radius 2``.
-
-    ``strategy`` is as ``strategy_as_dict`` writes it.
-    """
-    kind = strategy["kind"]
-    title = _TITLES.get(kind, kind) + (" Fisher" if strategy.get("fisher") else "")
-    return f"{title} {settings_label(strategy)}".strip()
-
-
-def settings_label(strategy: Mapping[str, Any]) -> str:
-    """A strategy's settings alone: ``lambda 1, radius 2``; empty without a constraint."""
-    return ", ".join(
-        f"{_WORDS.get(name, name)} {value if isinstance(value, str) else f'{value:.6g}'}"
-        for name, value in strategy.items()
-        if name not in ("kind", "fisher")
-    )
 
 
 def _home_of(option: str, given: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from finebound.records import spawn_seed
+from finebound.base.records import spawn_seed
 from llm_validation.data.encoding import Encoded, collate
 from llm_validation.measure.supervised import supervised_count
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from finebound.errors import tell
+from finebound.base.errors import tell
 from llm_validation.models.memory import GB, require_memory
 from llm_validation.training.methods import FullWeights
 from llm_validation.training.plan import TrainingPlan

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from finebound.progress import Progress, silent
+from finebound.base.progress import Progress, silent
 from llm_validation.training.strategies import SubspacePenalty
 
 

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from finebound.errors import InputError
-from finebound.writing import as_disk_error, cannot_write, remove, sync_folder, sync_tree
+from finebound.base.errors import InputError
+from finebound.base.writing import as_disk_error, cannot_write, remove, sync_folder, sync_tree
 from llm_validation.models.virtual_tokens import virtual_tokens
 from llm_validation.training.alternation import ProximalTerm
 from llm_validation.training.checkpoints import checkpoints, seal_checkpoint

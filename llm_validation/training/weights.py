@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from peft import PeftModel
 
-from finebound.writing import remove, sync_folder, sync_tree
+from finebound.base.writing import remove, sync_folder, sync_tree
 from llm_validation.models.adapter_base import write_base
 from llm_validation.models.adapters import load_adapter
 from llm_validation.models.loading import LoadedModel, load_model

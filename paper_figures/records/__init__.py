@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from finebound.errors import InputError
-from finebound.records import manifest, spawn_seed, to_json, write_atomically
+from finebound.base.errors import InputError
+from finebound.base.records import manifest, spawn_seed, to_json, write_atomically
 from paper_figures.paths import record_file
 from paper_figures.registry import figure_module
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from paper_figures.records import make_record, write_record
 from paper_figures.registry import chosen
 

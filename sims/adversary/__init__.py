@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from finebound.progress import Progress, silent
-from finebound.records import spawn_seed
+from finebound.base.progress import Progress, silent
+from finebound.base.records import spawn_seed
 from sims.adversary.ascent import World, ascend
 from sims.adversary.balls import Balls, Coins
 from sims.adversary.form import Form, Found

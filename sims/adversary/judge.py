@@ -121,7 +121,7 @@ def _problem_as_json(problem: Problem | list[Constants], i: int) -> dict[str, ob
 
 
 def _strategy_as_json(strategy: Strategy, i: int) -> Mapping[str, object]:
-    from finebound.output import strategy_as_json
+    from finebound.base.output import strategy_as_json
 
     given = {
         name: float(np.broadcast_to(value, np.shape(value))[i] if np.ndim(value) else value)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 
 _ODD_TEXTS = (
     "",

@@ -323,6 +323,6 @@ def test_damaged_problem_files_are_refused_in_words_or_answered(tmp_path, kind):
 def rounded(value, way):
     import decimal
 
-    from finebound.output import _rounded
+    from finebound.base.output import _rounded
 
     return _rounded(value, getattr(decimal, way))

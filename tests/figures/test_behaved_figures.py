@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
+from finebound.base.errors import InputError
 from finebound.cli import main
-from finebound.errors import InputError
+from finebound.views.style import paper_style, save
 from paper_figures.behaved import by_setting
 from paper_figures.claims import compose
 from paper_figures.drawing import draw_experiment
-from paper_figures.style import paper_style, save
 
 NAMES = (
     "method_tradeoff",

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from finebound.base.errors import InputError
 from finebound.cli import main
-from finebound.errors import InputError
 from paper_figures.records import __main__ as records_command
 from paper_figures.records import read_record
 from paper_figures.registry import chosen, figure_names

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from paper_figures import defences_depth, defences_plane, paths
 from paper_figures.records import read_record
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
+from finebound.views.style import paper_style
 from paper_figures.claims import compose
 from paper_figures.drawing import draw_figures
 from paper_figures.paths import record_file
 from paper_figures.records import make_record, read_record
 from paper_figures.registry import figure_module, figure_names
-from paper_figures.style import paper_style
 
 FROM_THEORY = [name for name in figure_names() if figure_module(name).SOURCE == "theory"]
 # Proved for every instance, not only for the one that is shown.

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from finebound.errors import InputError
-from finebound.records import file_sha256
+from finebound.base.errors import InputError
+from finebound.base.records import file_sha256
 from paper_figures import paths, predicted_measured
 from paper_figures.finetuned import (
     gates_note,

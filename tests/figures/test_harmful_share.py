@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from paper_figures import harmful_share, paths, style
+from finebound.views import style
+from paper_figures import harmful_share, paths
 
 SHARES = {"benign": 0.0, "harmful-10": 0.1, "harmful-100": 1.0}
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from finebound.checks import Checks
-from finebound.errors import InputError
+from finebound.base.checks import Checks
+from finebound.base.errors import InputError
 
 
 def refuse(words: str):

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from finebound import health
-from finebound.cli import main
+from finebound.cli import health, main
 
 
 def test_a_complete_machine_is_healthy(capsys):
@@ -51,7 +50,7 @@ def test_examining_is_light():
     import sys
 
     code = (
-        "import sys; from finebound.health import examine; examine(); "
+        "import sys; from finebound.cli.health import examine; examine(); "
         "sys.exit(bool({'torch', 'transformers', 'sklearn'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

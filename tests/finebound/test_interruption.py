@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from finebound.interruption import obeyed_interrupts
+from finebound.base.interruption import obeyed_interrupts
 
 
 def interrupted(work: str, *, after: float = 0.0) -> tuple[int, float, str]:
@@ -21,7 +21,7 @@ def interrupted(work: str, *, after: float = 0.0) -> tuple[int, float, str]:
         textwrap.dedent(
             """
         import subprocess, sys, time
-        from finebound.interruption import obeyed_interrupts
+        from finebound.base.interruption import obeyed_interrupts
         try:
             with obeyed_interrupts(patience=0.5):
                 print("begun", flush=True)

@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
-from finebound.kept_stages import KeptStages, _decoded, _encoded
+from finebound.base.kept_stages import KeptStages, _decoded, _encoded
 from llm_validation.audit.audit import RowExample, RowsFound
 from llm_validation.measure.overlap_measure import Errs, estimated_overlap
 from theory.bound import Status
@@ -34,7 +34,7 @@ def test_other_inputs_or_another_stage_are_made(tmp_path, name, made_of):
 def test_other_code_makes_it_anew(tmp_path, monkeypatch):
     stages = KeptStages(tmp_path / "out")
     stages.result("model", {}, lambda: 1.0)
-    monkeypatch.setattr("finebound.kept_stages._code", lambda: "other")
+    monkeypatch.setattr("finebound.base.kept_stages._code", lambda: "other")
     assert stages.result("model", {}, lambda: 2.0) == 2.0
 
 
@@ -89,7 +89,7 @@ def test_values_come_back_bit_for_bit():
 
 
 @pytest.mark.parametrize(
-    "name", ["os:system", "subprocess:Popen", "finebound.records:file_sha256", "finebound.x:Y"]
+    "name", ["os:system", "subprocess:Popen", "finebound.base.records:file_sha256", "finebound.x:Y"]
 )
 def test_a_file_can_name_no_other_class(name):
     with pytest.raises((ValueError, LookupError, AttributeError, ImportError)):

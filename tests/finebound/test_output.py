@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from finebound.output import bounds_table, printable
+from finebound.base.output import bounds_table, printable
 from theory.bound import Direction, Quantity, bound
 
 

@@ -5,7 +5,7 @@ import re
 import time
 import warnings
 
-from finebound.progress import _Stages, bar, duration, lines, silent
+from finebound.base.progress import _Stages, bar, duration, lines, silent
 
 
 def test_a_line_comes_while_one_long_item_is_worked_on():

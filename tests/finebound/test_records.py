@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from finebound.errors import InputError
-from finebound.records import (
+from finebound.base.errors import InputError
+from finebound.base.records import (
     manifest,
     require_folder,
     spawn_seed,

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from finebound.errors import InputError, tell
-from finebound.pages import page_template
-from finebound.records import to_json
-from finebound.terminal import Console
+from finebound.base.errors import InputError, tell
+from finebound.base.records import to_json
+from finebound.base.terminal import Console
+from finebound.views.template import page_template
 
 EVIL = "a\x1b]0;title\x07b\x1b[2Jc\x9b31md\u202ee\x00\x7f"
 SHOWN = "abcde"

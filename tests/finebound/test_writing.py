@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from finebound import writing
-from finebound.errors import InputError
-from finebound.writing import (
+from finebound.base import writing
+from finebound.base.errors import InputError
+from finebound.base.writing import (
     open_lock,
     remove_abandoned,
     require_folder,
@@ -162,7 +162,7 @@ def test_a_folder_behind_a_link_stays_behind_it(tmp_path):
 
 def test_the_temporary_files_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
     command = (
-        "import sys, time; from pathlib import Path; from finebound.writing import *;"
+        "import sys, time; from pathlib import Path; from finebound.base.writing import *;"
         "here = temporary_beside(Path(sys.argv[1]) / 'theta_s'); here.mkdir();"
         "(here / 'model.safetensors').write_text('x'); print(here.name, flush=True);"
         "time.sleep(60)"

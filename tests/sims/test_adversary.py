@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from finebound.problem_file import read_problem
-from finebound.records import to_json
+from finebound.base.problem_file import read_problem
+from finebound.base.records import to_json
 from sims.adversary import CLAIMED, FORMS, LOOSE, WORLDS, search, worst_cases
 from sims.adversary.balls import Balls, Coins
 from sims.adversary.form import FROM_START

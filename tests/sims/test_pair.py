@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from sims.models.transformer import Grammar
 from sims.pair import Knobs, Sizes, draw_pair, features
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import theory.evaluation
+from finebound.base.errors import InputError
 from finebound.cli import main as command
 from finebound.cli.simulate import main
-from finebound.errors import InputError
 from sims.families.registry import FAMILIES, FULL
 from theory.bound import Direction
 from theory.evaluation import STATEMENTS

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import sims.sweep as sweeping
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from sims.certificate import least_objective
 from sims.finetune import Plan
 from sims.models.quadratic import Quadratic

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 
 
 def require_one_source(

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from finebound.errors import InputError
-from finebound.text import printable
+from finebound.base.errors import InputError
+from finebound.base.text import printable
 
 if TYPE_CHECKING:
-    from finebound.progress import Progress
+    from finebound.base.progress import Progress
     from llm_validation.data.dataset import Dataset
     from llm_validation.evaluation.generation import Response, Turns
     from llm_validation.models.loading import LoadedModel

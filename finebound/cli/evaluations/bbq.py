@@ -10,14 +10,14 @@ from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from finebound.base.errors import InputError
+from finebound.base.text import show
 from finebound.cli.evaluations import require_one_source
 from finebound.cli.evaluations.asking import ask, load_asked, require_model
 from finebound.cli.options import given_options, parse
-from finebound.errors import InputError
-from finebound.text import show
 
 if TYPE_CHECKING:
-    from finebound.progress import Progress
+    from finebound.base.progress import Progress
     from llm_validation.evaluation.fairness.items import ItemSet
     from llm_validation.evaluation.fairness.scores import BBQScores
     from theory.confidence import Interval
@@ -101,8 +101,8 @@ def main(arguments: Sequence[str]) -> int:
             "--rows is a number of items to ask a model, at least 1.",
             remedy="Leave it out with --predictions.",
         )
-    from finebound.progress import bar
-    from finebound.records import file_sha256, manifest, require_folder, to_json
+    from finebound.base.progress import bar
+    from finebound.base.records import file_sha256, manifest, require_folder, to_json
     from llm_validation.evaluation.fairness.record import as_result
     from llm_validation.evaluation.fairness.scores import score
     from llm_validation.evaluation.statistics.results import write_result
@@ -175,7 +175,6 @@ def _exclusions(options: Options) -> Literal["study", "original"] | None:
 def _scored_elsewhere(options: Options) -> ItemSet:
     from llm_validation.evaluation.fairness.reading import (
         PREDICTION,
-        load_items,
         match_predictions,
         read_items,
     )
@@ -188,6 +187,8 @@ def _scored_elsewhere(options: Options) -> ItemSet:
             field=options.field or PREDICTION,
         )
         return _kept(found, options)
+    from llm_validation.evaluation.fairness.loading import load_items
+
     reference = _kept(load_items(options.data, exclusions=_exclusions(options)), options)
     return match_predictions(
         options.predictions,
@@ -214,7 +215,7 @@ def _asked(options: Options, inputs: dict[str, str], progress: Progress) -> tupl
         require_texts,
     )
     from llm_validation.evaluation.fairness.items import sampled
-    from llm_validation.evaluation.fairness.reading import load_items
+    from llm_validation.evaluation.fairness.loading import load_items
 
     items = load_items(options.data or BUILTIN, exclusions=_exclusions(options))
     items = _kept(items, options)
@@ -254,7 +255,7 @@ def _print(scores: BBQScores, found: ItemSet, label: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from finebound.terminal import Console
+    from finebound.base.terminal import Console
     from llm_validation.evaluation.fairness.items import CONDITIONS, counted
 
     table = Table(

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from finebound.base.errors import InputError
+from finebound.base.text import show
 from finebound.cli.evaluations import require_one_source
 from finebound.cli.evaluations.asking import ask, load_asked, require_model, say
 from finebound.cli.evaluations.judging import require_judge
 from finebound.cli.options import given_options, parse
-from finebound.errors import InputError
-from finebound.text import show
 
 if TYPE_CHECKING:
-    from finebound.progress import Progress
+    from finebound.base.progress import Progress
     from llm_validation.evaluation.hazards.probes import ProbeSet
     from llm_validation.evaluation.hazards.scores import HazardScores, Judged, Share
     from llm_validation.evaluation.statistics.comparison import Comparison
@@ -94,8 +94,8 @@ def main(arguments: Sequence[str]) -> int:
             "--rows is a number of probes to ask a model, at least 1.",
             remedy="Leave it out with --responses.",
         )
-    from finebound.progress import bar
-    from finebound.records import manifest, require_folder, to_json
+    from finebound.base.progress import bar
+    from finebound.base.records import manifest, require_folder, to_json
     from llm_validation.evaluation.hazards.scores import as_results, score
     from llm_validation.evaluation.refusal.labels import unknown_notes
     from llm_validation.evaluation.statistics.results import write_result
@@ -184,7 +184,7 @@ def _answers(
 
 
 def _recorded(options: Options, inputs: dict[str, str]) -> tuple[ProbeSet, list[str | None], str]:
-    from finebound.records import file_sha256
+    from finebound.base.records import file_sha256
     from llm_validation.evaluation.hazards.probes import Probe, ProbeSet, load_probes
     from llm_validation.evaluation.hazards.recorded import beside_probes
     from llm_validation.evaluation.responses import item_ids, read_responses
@@ -255,7 +255,7 @@ def _print(scores: HazardScores, probes: ProbeSet, label: str, compared: Compari
     from rich.table import Table
     from rich.text import Text
 
-    from finebound.terminal import Console
+    from finebound.base.terminal import Console
     from llm_validation.evaluation.hazards.scores import NOT_KNOWN
 
     console = Console()

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 
 if TYPE_CHECKING:
-    from finebound.progress import Progress
+    from finebound.base.progress import Progress
     from llm_validation.evaluation.judges import Verdict
 
 

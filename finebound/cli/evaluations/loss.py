@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from finebound.base.errors import InputError
+from finebound.base.text import show
 from finebound.cli.evaluations.asking import load_asked, say
 from finebound.cli.options import given_options, parse
-from finebound.errors import InputError
-from finebound.text import show
 
 if TYPE_CHECKING:
     from llm_validation.data.dataset import Dataset
@@ -76,8 +76,8 @@ def main(arguments: Sequence[str]) -> int:
         )
     import numpy as np
 
-    from finebound.progress import bar
-    from finebound.records import manifest, require_folder, spawn_seed, to_json
+    from finebound.base.progress import bar
+    from finebound.base.records import manifest, require_folder, spawn_seed, to_json
     from llm_validation.data.encoding import encode_noted
     from llm_validation.data.loading import load_dataset
     from llm_validation.data.reading import reading_lines, readings_as_json

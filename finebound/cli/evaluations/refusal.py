@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from finebound.base.errors import InputError
+from finebound.base.text import show
 from finebound.cli.evaluations import require_one_source
 from finebound.cli.evaluations.asking import ask, load_asked, require_model
 from finebound.cli.evaluations.judging import require_judge, verdicts
 from finebound.cli.options import given_options, parse
-from finebound.errors import InputError
-from finebound.text import show
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError("--model needs --prompts.", remedy="For example --prompts builtin:safety.")
     if options.human is not None and options.responses is None:
         raise InputError("--human belongs to --responses.", remedy="Leave it out with --model.")
-    from finebound.records import manifest, require_folder, to_json
+    from finebound.base.records import manifest, require_folder, to_json
     from llm_validation.evaluation.refusal.detectors import DETECTORS
     from llm_validation.evaluation.refusal.labels import shortened, unknown_notes
     from llm_validation.evaluation.refusal.rates import refusal_rates
@@ -170,7 +170,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _recorded(options: Options, inputs: dict[str, str]) -> ResponseFile:
-    from finebound.records import file_sha256
+    from finebound.base.records import file_sha256
     from llm_validation.evaluation.prompts import load_prompts
     from llm_validation.evaluation.responses import align, read_responses
 
@@ -201,7 +201,7 @@ def _beside_a_judge(
     options: Options, answers: ResponseFile, labels: Sequence[Label], inputs: dict[str, str]
 ) -> dict[str, Any]:
     """The judge's agreement with the labels; the answers on which they differ, by place and id."""
-    from finebound.progress import bar
+    from finebound.base.progress import bar
     from llm_validation.evaluation.refusal.labels import shortened
     from llm_validation.evaluation.refusal.second_opinion import second_opinion
 
@@ -223,7 +223,7 @@ def _beside_a_judge(
 
 def _generated(options: Options, inputs: dict[str, str]) -> tuple[ResponseFile, str]:
     """The model's answers, and its name."""
-    from finebound.progress import bar
+    from finebound.base.progress import bar
     from llm_validation.evaluation.prompts import load_prompts
     from llm_validation.evaluation.responses import Recorded, ResponseFile, write_responses
 
@@ -300,7 +300,7 @@ def _print(summary: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from finebound.terminal import Console
+    from finebound.base.terminal import Console
 
     rates = summary["rates"]
     table = Table(

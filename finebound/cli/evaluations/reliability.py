@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from finebound.base.errors import InputError
+from finebound.base.text import show
 from finebound.cli.evaluations import require_one_source
 from finebound.cli.evaluations.asking import ask, load_asked, require_model
 from finebound.cli.options import given_options, parse
-from finebound.errors import InputError
-from finebound.text import show
 
 if TYPE_CHECKING:
-    from finebound.progress import Progress
+    from finebound.base.progress import Progress
     from llm_validation.data.dataset import Dataset
     from llm_validation.evaluation.reliability.assessment import Assessed, Reliability
     from llm_validation.evaluation.reliability.calibration import Calibration
@@ -96,8 +96,8 @@ class _Found:
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="evaluate reliability")
     _check(options)
-    from finebound.progress import bar
-    from finebound.records import manifest, require_folder, to_json
+    from finebound.base.progress import bar
+    from finebound.base.records import manifest, require_folder, to_json
     from llm_validation.evaluation.reliability.assessment import as_result, assess
     from llm_validation.evaluation.statistics.results import write_result
 
@@ -163,7 +163,7 @@ def _check(options: Options) -> None:
 
 
 def _recorded(options: Options, inputs: dict[str, str]) -> _Found:
-    from finebound.records import file_sha256
+    from finebound.base.records import file_sha256
     from llm_validation.data.loading import load_dataset
     from llm_validation.evaluation.reliability.recorded import read_answers, read_scored
     from llm_validation.evaluation.utility import HIGHEST, MEANS
@@ -270,7 +270,7 @@ def _print(reliability: Reliability, found: _Found) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from finebound.terminal import Console
+    from finebound.base.terminal import Console
 
     digits = 2 if found.highest > 1.0 else 4
     table = Table(

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from finebound.base.errors import InputError
+from finebound.base.text import show
 from finebound.cli.evaluations import require_one_source
 from finebound.cli.evaluations.asking import ask, load_asked, require_model
 from finebound.cli.options import given_options, parse
-from finebound.errors import InputError
-from finebound.text import show
 
 if TYPE_CHECKING:
-    from finebound.progress import Progress
+    from finebound.base.progress import Progress
     from llm_validation.data.dataset import Dataset
     from llm_validation.evaluation.translation import Chrf, TranslationScores
 
@@ -73,8 +73,8 @@ def main(arguments: Sequence[str]) -> int:
     require_one_source(
         options.responses, options.model, example="translation --model packaged --rows 40"
     )
-    from finebound.progress import bar
-    from finebound.records import manifest, require_folder, to_json
+    from finebound.base.progress import bar
+    from finebound.base.records import manifest, require_folder, to_json
     from llm_validation.evaluation.statistics.results import write_result
     from llm_validation.evaluation.translation import as_result, load_test_set, score
 
@@ -117,7 +117,7 @@ def _sample(test_set: Dataset, options: Options) -> Dataset:
 def _recorded(
     options: Options, test_set: Dataset, inputs: dict[str, str]
 ) -> tuple[list[str | None], str]:
-    from finebound.records import file_sha256
+    from finebound.base.records import file_sha256
     from llm_validation.evaluation.responses import align, read_responses
 
     if options.rows is not None:
@@ -156,7 +156,7 @@ def _print(scores: TranslationScores, label: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from finebound.terminal import Console
+    from finebound.base.terminal import Console
 
     table = Table(
         title=Text(f"Translation into English: {label}"),

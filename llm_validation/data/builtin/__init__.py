@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.dataset import Dataset
 
 BUILTIN = (

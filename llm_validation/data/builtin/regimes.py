@@ -8,8 +8,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from finebound.errors import InputError
-from finebound.records import spawn_seed
+from finebound.base.errors import InputError
+from finebound.base.records import spawn_seed
 from llm_validation.data.dataset import Dataset, Example
 
 SHARES = (0.0, 0.01, 0.05, 0.10, 0.30, 1.0)

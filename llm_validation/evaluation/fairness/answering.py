@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from finebound.errors import InputError
-from finebound.progress import Progress, silent
+from finebound.base.errors import InputError
+from finebound.base.progress import Progress, silent
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.data.encoding import encode
 from llm_validation.evaluation.fairness.items import Item

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 
 CATEGORIES = (
     "Age",

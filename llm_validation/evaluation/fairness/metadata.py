@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.formats import read_rows
 from llm_validation.evaluation.fairness.choice import whole_number
 from llm_validation.evaluation.fairness.items import category_named

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.formats import data_extension, read_rows
 from llm_validation.evaluation.fairness.items import (
     CATEGORIES,
@@ -24,25 +24,6 @@ from llm_validation.evaluation.fairness.rows import RowReader, UnscorableError
 
 PREDICTION = "prediction"
 """The field that holds a prediction, where no other is named."""
-
-
-def load_items(ref: str | Path, *, exclusions: Exclusions | None = "study") -> ItemSet:
-    """The items that ``ref`` names: "builtin", a file or folder, "bbq" of the catalogue, hf:...
-
-    ``exclusions`` are those of ``read_items``; the built-in set has no faulty rows. Raises
-    InputError, for a set that cannot be reached with how to get it.
-    """
-    from llm_validation.data.references import find_table
-    from llm_validation.evaluation.fairness.builtin import NAME, builtin_bbq
-
-    if str(ref) in ("builtin", NAME):
-        return builtin_bbq()
-    path = Path(ref).expanduser()
-    if path.exists():
-        return read_items(path, exclusions=exclusions)
-    table = find_table(ref)
-    rows = ((Path(file), *row) for file, rows in table.parts() for row in rows)
-    return items_of(rows, table.source, exclusions=exclusions)
 
 
 def read_items(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.evaluation.fairness.items import CATEGORIES, CONDITIONS, Condition, ItemSet
 from llm_validation.evaluation.fairness.scores import BBQScores, outcome, score_outcomes
 from llm_validation.evaluation.statistics.results import EvaluationResult, ScoredItem

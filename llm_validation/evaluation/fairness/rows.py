@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.evaluation.fairness.choice import chosen_answer, whole_number
 from llm_validation.evaluation.fairness.items import CATEGORIES, Condition, Item, category_named
 from llm_validation.evaluation.fairness.metadata import target_places

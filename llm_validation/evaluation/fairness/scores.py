@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from finebound.records import spawn_seed
+from finebound.base.records import spawn_seed
 from llm_validation.evaluation.fairness.items import CATEGORIES, CONDITIONS, Condition, Item
 from llm_validation.evaluation.statistics.intervals import wilson
 from theory.confidence import Interval

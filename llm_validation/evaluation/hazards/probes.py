@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.references import Table, find_table
 from llm_validation.evaluation.hazards.builtin_probes import ACTS, FRAMES, LOOKALIKES
 from llm_validation.evaluation.hazards.layouts import (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.formats import read_rows
 from llm_validation.evaluation.answer_layouts import answer_rows

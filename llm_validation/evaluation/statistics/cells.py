@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from finebound.text import printable
+from finebound.base.text import printable
 from theory.confidence import Interval
 
 Value = str | float | int | Interval | None

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from finebound.errors import InputError
-from finebound.records import spawn_seed
+from finebound.base.errors import InputError
+from finebound.base.records import spawn_seed
 from llm_validation.evaluation.statistics.headline import FEWEST_PAIRS, decides, sentence
 from llm_validation.evaluation.statistics.intervals import (
     FEW_SHARES,

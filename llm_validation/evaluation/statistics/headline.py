@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from finebound.text import printable
+from finebound.base.text import printable
 from llm_validation.evaluation.statistics.cells import shown
 from llm_validation.evaluation.statistics.intervals import FEW_SHARES
 from llm_validation.evaluation.statistics.paired import SignedRank

@@ -23,9 +23,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from finebound.errors import InputError
-from finebound.integrity import SEAL, require_of_its_run, require_seal, sealed
-from finebound.records import to_json, write_atomically
+from finebound.base.errors import InputError
+from finebound.base.integrity import SEAL, require_of_its_run, require_seal, sealed
+from finebound.base.records import to_json, write_atomically
 
 _FIELDS = ("evaluation", "label", "items")
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
+from finebound.results.strategies import strategy_label
 from llm_validation.evaluation.statistics.results import EvaluationResult, ScoredItem, read_json
-from llm_validation.training.strategies import strategy_label
 
 By = Literal["method", "strategy", "proxy", "task"]
 BY: tuple[By, ...] = ("method", "strategy", "proxy", "task")

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from finebound.text import printable
+from finebound.base.text import printable
 from llm_validation.evaluation.statistics.cells import Value, csv_cells, csv_text, shown
 from llm_validation.evaluation.statistics.comparison import Cell, Comparison
 from llm_validation.evaluation.statistics.headline import ALPHA

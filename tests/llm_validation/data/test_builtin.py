@@ -13,7 +13,7 @@ from collections import Counter
 
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.builtin import BUILTIN, builtin_dataset
 from llm_validation.data.builtin.code_task import exercises
 from llm_validation.data.builtin.drawing import gerund

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.catalogue import by_hub_id, catalogue, find
 from llm_validation.data.layouts import choose_layout
 from llm_validation.data.loading import load_dataset

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.conversations import last_answers
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.data.encoding import (

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.dataset import Example, LeftOut, Reading
 from llm_validation.data.formats import read_rows
 from llm_validation.data.rows import RowReader

@@ -8,7 +8,7 @@ import json
 import pytest
 from data_files import assistant, load_rows, user, write_csv, write_jsonl
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.dataset import Example
 from llm_validation.data.loading import load_dataset
 

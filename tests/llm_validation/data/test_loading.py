@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.builtin import BUILTIN
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.loading import load_dataset, require_different, require_rows

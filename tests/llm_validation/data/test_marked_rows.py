@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from data_files import assistant, load_rows, user, write_csv
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.dataset import LeftOut
 from llm_validation.data.loading import load_dataset
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.loading import load_dataset
 from llm_validation.evaluation.translation import load_test_set
 

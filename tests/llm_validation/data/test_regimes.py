@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.builtin import builtin_dataset
 from llm_validation.data.builtin.regimes import SHARES, mix
 from llm_validation.data.dataset import Dataset, Example

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import encode, prompt_text
 from llm_validation.data.rendering import Limits, Rendered, Request, TemplateFault, render

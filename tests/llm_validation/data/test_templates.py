@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.data.encoding import Encoding, encode, encode_noted, prompt_text
 from llm_validation.data.rendering import TEMPLATE_DATE

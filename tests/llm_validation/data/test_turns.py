@@ -7,7 +7,7 @@ import json
 import pytest
 from data_files import assistant, load_rows, user
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.dataset import LeftOut
 
 CALL = {

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.defences.alignment import open_alignment
 from llm_validation.defences.lora_file import read_adapter
 from llm_validation.defences.lora_scaling import LoraScaling

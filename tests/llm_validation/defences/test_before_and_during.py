@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.dataset import Dataset
 from llm_validation.defences.asft import AlignmentPenalty
 from llm_validation.defences.protocol import Evidence

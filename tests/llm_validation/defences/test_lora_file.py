@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.defences.factors import with_added
 from llm_validation.defences.lora_file import read_adapter
 

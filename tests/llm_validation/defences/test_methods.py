@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.dataset import Dataset
 from llm_validation.defences.during import EWC, DataMixing, KLToAligned
 from llm_validation.defences.lora_file import read_adapter
@@ -227,7 +227,7 @@ class TestDuring:
             DataMixing().fit(Evidence())
 
     def test_the_aligned_model_answers_its_own_proxy(self, tiny_model, monkeypatch):
-        from llm_validation.experiments import self_generated
+        from llm_validation.evaluation import self_generated
 
         asked = []
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-import finebound.writing
-from finebound.errors import InputError
+import finebound.base.writing
+from finebound.base.errors import InputError
 from llm_validation.defences.lora_file import read_adapter
 from llm_validation.defences.repair import require_out, write_repaired
 
@@ -39,8 +39,8 @@ def killed_at(step: int, out, adapter, record) -> bool:
             return call
 
         for name in _STEPS:
-            setattr(finebound.writing.os, name, deadly(getattr(os, name)))
-        finebound.writing.exchange = deadly(finebound.writing.exchange)
+            setattr(finebound.base.writing.os, name, deadly(getattr(os, name)))
+        finebound.base.writing.exchange = deadly(finebound.base.writing.exchange)
         try:
             write_repaired(out, adapter, record)
         finally:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.defences.lora_file import LoraAdapter, LoraModule, read_adapter
 from llm_validation.defences.protocol import Evidence
 from llm_validation.defences.selection import Selection

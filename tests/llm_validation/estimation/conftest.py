@@ -2,7 +2,8 @@
 
 import pytest
 
-from llm_validation.estimation.pipeline import Request, estimate
+from llm_validation.estimation.pipeline import estimate
+from llm_validation.estimation.request import Request
 
 
 @pytest.fixture(scope="session")

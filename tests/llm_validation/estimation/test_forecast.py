@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from finebound.errors import InputError
-from finebound.records import spawn_seed
+from finebound.base.errors import InputError
+from finebound.base.records import spawn_seed
 from llm_validation.data.dataset import Dataset
 from llm_validation.estimation.forecast import SHARE, forecast_strategies, planned
-from llm_validation.estimation.pipeline import Request
+from llm_validation.estimation.request import Request
 from llm_validation.forecast.unroll import CoarseUnroll
 from llm_validation.forecast.world import World
 from llm_validation.models.loading import load_model

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from llm_validation.estimation.page import command, page
-from llm_validation.estimation.pipeline import Estimate, Request, estimate
+from llm_validation.estimation.pipeline import Estimate, estimate
+from llm_validation.estimation.request import Request
 from llm_validation.estimation.summary import advice
 from theory.bound import Status
 

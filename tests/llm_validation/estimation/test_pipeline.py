@@ -6,12 +6,13 @@ import json
 import numpy as np
 import pytest
 
-from finebound.errors import InputError
-from finebound.output import strategy_as_json
-from finebound.records import to_json
+from finebound.base.errors import InputError
+from finebound.base.output import strategy_as_json
+from finebound.base.records import to_json
 from llm_validation.data.builtin import builtin_dataset
 from llm_validation.estimation.document import document, straight_steps
-from llm_validation.estimation.pipeline import Request, coordinated_sample, estimate
+from llm_validation.estimation.pipeline import coordinated_sample, estimate
+from llm_validation.estimation.request import Request
 from llm_validation.estimation.summary import (
     advice,
     budget_radius,

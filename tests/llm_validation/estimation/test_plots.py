@@ -9,10 +9,11 @@ import matplotlib
 import numpy as np
 import pytest
 
-from llm_validation.estimation.pipeline import Estimate, Request, estimate
-from llm_validation.estimation.plot_style import Plot
+from finebound.views.page_plots import Plot
+from llm_validation.estimation.pipeline import Estimate, estimate
 from llm_validation.estimation.plots import front_plot, hybrid_map, lambda_plots
 from llm_validation.estimation.radius_plots import radius_plots
+from llm_validation.estimation.request import Request
 from llm_validation.estimation.summary import budget_radius, rows
 from theory.bound import Direction, Quantity
 from theory.strategy import Hybrid, LossConstraint

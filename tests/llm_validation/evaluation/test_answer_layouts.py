@@ -7,8 +7,8 @@ import json
 
 import pytest
 
+from finebound.base.errors import InputError
 from finebound.cli import main
-from finebound.errors import InputError
 from llm_validation.evaluation.hazards.layouts import Probe
 from llm_validation.evaluation.hazards.probes import ProbeSet, load_probes
 from llm_validation.evaluation.hazards.recorded import beside_probes

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.evaluation.answer_store import AnswerStore, StoredAnswer
 
 ANSWERS = {"a": StoredAnswer("yes", True, 1), "b": StoredAnswer("no", True, 1)}

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.evaluation.fairness.builtin import builtin_bbq, builtin_rows
 from llm_validation.evaluation.fairness.items import CATEGORIES, CONDITIONS
 from llm_validation.evaluation.fairness.reading import read_items

@@ -5,14 +5,14 @@ import json
 
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.catalogue import find
 from llm_validation.evaluation.fairness.builtin import builtin_bbq
 from llm_validation.evaluation.fairness.choice import chosen_answer
 from llm_validation.evaluation.fairness.items import only_categories, sampled
+from llm_validation.evaluation.fairness.loading import load_items
 from llm_validation.evaluation.fairness.metadata import target_places
 from llm_validation.evaluation.fairness.reading import (
-    load_items,
     match_predictions,
     read_items,
 )

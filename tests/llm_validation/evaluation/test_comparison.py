@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from finebound.errors import InputError
-from finebound.records import spawn_seed
+from finebound.base.errors import InputError
+from finebound.base.records import spawn_seed
 from llm_validation.evaluation.fairness.flips import bias_changes
 from llm_validation.evaluation.fairness.items import Item
 from llm_validation.evaluation.fairness.scores import score

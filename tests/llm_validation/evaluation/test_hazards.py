@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.builtin import BUILTIN, builtin_dataset
 from llm_validation.data.builtin.hazards import HAZARDS
 from llm_validation.data.builtin.requests import HARMLESS

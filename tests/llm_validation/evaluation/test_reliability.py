@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import encode, prompt_text
 from llm_validation.evaluation.generation import Response, generate

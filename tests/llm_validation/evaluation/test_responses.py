@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.evaluation.generation import Response
 from llm_validation.evaluation.prompts import load_prompts
 from llm_validation.evaluation.responses import align, item_ids, read_responses, write_responses

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sacrebleu.metrics import CHRF
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.evaluation.translation import (
     as_result,

@@ -7,7 +7,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.dataset import Dataset
 from llm_validation.evaluation import generation
 from llm_validation.evaluation.generation import generate

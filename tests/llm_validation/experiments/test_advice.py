@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from finebound.base.errors import InputError
 from finebound.cli.report import main as report
-from finebound.errors import InputError
 from llm_validation.experiments.advice import advice
 from llm_validation.experiments.experiment_page import experiment_page
 

@@ -11,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 from unsealed import unsealed
 
-from finebound.errors import InputError
-from finebound.progress import silent
+from finebound.base.errors import InputError
+from finebound.base.progress import silent
 from llm_validation.data.builtin.requests import HARMLESS
 from llm_validation.evaluation.statistics.results import read_result
 from llm_validation.experiments import behaviour as room

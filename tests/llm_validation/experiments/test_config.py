@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.experiments.config import (
     NAMED,
     expand,

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from unsealed import unsealed
 
+from finebound.base.errors import InputError
+from finebound.base.integrity import Damaged
 from finebound.cli import main
-from finebound.errors import InputError
-from finebound.integrity import Damaged
 from llm_validation.experiments.answers import read_answers
 from llm_validation.experiments.config import expand, experiment_of
 from llm_validation.experiments.experiment_page import experiment_page

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.builtin import builtin_dataset
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.experiments.config import experiment_of

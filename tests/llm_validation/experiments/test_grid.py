@@ -9,12 +9,13 @@ import types
 
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
+from llm_validation.experiments import attempts as attempts_module
 from llm_validation.experiments import grid as grid_module
 from llm_validation.experiments import worker as worker_module
-from llm_validation.experiments.attempts import locked, read_attempts
+from llm_validation.experiments.attempts import Clock, locked, read_attempts
 from llm_validation.experiments.config import expand, experiment_of
-from llm_validation.experiments.grid import Clock, run_grid, run_in_processes
+from llm_validation.experiments.grid import run_grid, run_in_processes
 from llm_validation.experiments.prepare import read_prepared
 from llm_validation.experiments.run import is_done, run_folder
 from llm_validation.experiments.worker import work_on
@@ -114,7 +115,7 @@ def test_a_worker_that_always_dies_is_given_up(prepared, runs, tmp_path):
     )
     errors = run_in_processes(prepared, runs[:1], workers=2, clock=Clock(), command=command)
     assert "signal 9" in errors[runs[0].id]
-    assert log.read_text() == "x" * grid_module.MOST_ATTEMPTS
+    assert log.read_text() == "x" * attempts_module.MOST_ATTEMPTS
 
 
 def test_a_refused_run_is_not_tried_again(prepared, runs, tmp_path):

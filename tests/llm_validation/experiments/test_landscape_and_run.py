@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.builtin import builtin_dataset
+from llm_validation.evaluation.self_generated import answer_with
 from llm_validation.experiments.config import Method
 from llm_validation.experiments.landscape import changed_weights, read_side
 from llm_validation.experiments.run import influence, monitored
-from llm_validation.experiments.self_generated import answer_with
 from llm_validation.measure.coordinates import norm
 from llm_validation.measure.losses import Losses
 

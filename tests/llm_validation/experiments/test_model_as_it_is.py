@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.experiments.config import expand, experiment_of
 from llm_validation.experiments.experiment_page import experiment_page
 from llm_validation.experiments.gates import gates_of

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.experiments import sizing
 from llm_validation.experiments.config import expand, experiment_of, read_experiment
 from llm_validation.experiments.sizing import SHARES, SIZE, Speed, fitted, resized, seconds_of

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.dataset import Dataset
 from llm_validation.forecast.gradient_rows import gradient_rows, weight_metric
 from llm_validation.forecast.linearised import Linearised

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.forecast.optimiser import train
 from llm_validation.forecast.unroll import CoarseUnroll
 from llm_validation.forecast.world import prepared

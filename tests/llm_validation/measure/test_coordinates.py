@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.measure.coordinates import (
     Coordinates,
     adapter,

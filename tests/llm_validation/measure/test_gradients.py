@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.encoding import Encoded
 from llm_validation.measure.coordinates import adapter, all_weights, norm
 from llm_validation.measure.gradients import (

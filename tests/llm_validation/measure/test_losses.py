@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import Encoded, collate, encode
 from llm_validation.measure import losses as losses_module

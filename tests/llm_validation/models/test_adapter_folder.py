@@ -2,7 +2,7 @@
 
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.models.adapter_folder import CONFIG, WEIGHTS, adapter_files
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.models import loading, memory
 from llm_validation.models.loading import LoadedModel, load_model
 

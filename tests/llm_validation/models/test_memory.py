@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.models import memory
 from llm_validation.models.memory import GB, NeedsMemory, allowed_bytes, free_bytes, require_memory
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.models import packaged
 
 CONTENT = b"not really a GGUF"

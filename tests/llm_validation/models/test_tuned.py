@@ -11,7 +11,7 @@ import pytest
 import torch
 from peft import PrefixTuningConfig, get_peft_model
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.models.adapters import attach_lora
 from llm_validation.models.loading import LoadedModel, load_model, on_device
 from llm_validation.models.tuned import adapter_sha256, with_adapter

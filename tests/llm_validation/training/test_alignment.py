@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from finebound.errors import InputError
-from finebound.writing import _machine
+from finebound.base.errors import InputError
+from finebound.base.writing import _machine
 from llm_validation.data.encoding import encode
 from llm_validation.measure.coordinates import all_weights
 from llm_validation.measure.gradients import loss_and_gradient

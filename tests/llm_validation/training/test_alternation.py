@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.encoding import encode
 from llm_validation.training.alternation import AlternatingStreams
 from llm_validation.training.methods import FullWeights, Lora, attach

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from transformers import TrainerControl, TrainerState
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.training.callbacks import MonitorCallback
 from llm_validation.training.plan import EarlyStopping, FullWeights, Lora, TrainingPlan
 from llm_validation.training.record import TRAIN_PROXY

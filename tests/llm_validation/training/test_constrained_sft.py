@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.encoding import encode
 from llm_validation.models.loading import load_model
 from llm_validation.training.constrained_sft import constrained_loss, read_token_losses

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from transformers import TrainerControl, TrainerState
 
-from finebound.errors import InputError
-from finebound.integrity import Damaged
+from finebound.base.errors import InputError
+from finebound.base.integrity import Damaged
 from llm_validation.training.callbacks import TimedCheckpointCallback
 from llm_validation.training.checkpoints import checkpoints
 from llm_validation.training.plan import Lora, TrainingPlan, plan_from_dict

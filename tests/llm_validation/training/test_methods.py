@@ -14,8 +14,8 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from finebound.errors import InputError
-from finebound.records import to_json
+from finebound.base.errors import InputError
+from finebound.base.records import to_json
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import encode
 from llm_validation.experiments.config import Method as MethodConfig

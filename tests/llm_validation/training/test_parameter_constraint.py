@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.data.encoding import encode
 from llm_validation.models.adapters import attach_lora, lora_factors
 from llm_validation.training.budget import optimiser_budget

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from finebound.errors import InputError
+from finebound.base.errors import InputError
 from llm_validation.training import precision as precision_module
 from llm_validation.training.methods import QLora
 from llm_validation.training.plan import Lora, TrainingPlan
