@@ -29,6 +29,7 @@ _DISTINCT_PAIRS = 0.42  # of neighbouring words; prose has 0.5 and more
 _DISTINCT_WORDS = 0.4
 _SALAD = 14  # words without a mark, in which a sentence shows
 _SMALL_WORDS = 0.12
+_BARE = 0.06  # share of words that carry a sentence; one in 14,000 real runs is below
 _VOICED = 0.27  # share of vowels in text that somebody can say, blanks included
 _UNVOICED = 0.3  # share of words that nobody can say
 _SWITCHES = 0.3  # share of neighbours in different scripts
@@ -57,6 +58,19 @@ _WRONG_PAIR = re.compile(
     rf"{_OF})\b)"
 )
 _BROKEN = 0.05
+# Small words that stand between nouns without making a sentence of them.
+_LINKS_OF_NOUNS = (
+    "of and or but in for with by on at from into out up about over after before so also only"
+)
+_LINKING = frozenset(_LINKS_OF_NOUNS.split())
+_INFLECTED = re.compile(r"\w{2}(?:[^s]s|ed|ing|ion)$|'s$|s'$")
+
+_FEWEST_REPEATS = 3  # lines
+_LEAST_WORDS = 3  # of a line that says something
+_SHARE_OF_REPEATS = 0.55  # a plan for every day, with the day above each line, has up to a half
+_BULLET = re.compile(r"^\W*(?:\d{1,3}[.):]+)?\W*")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+_NUMBER = re.compile(r"\b(?:\d+|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)\b")
 
 
 def is_gibberish(prompt: str, text: str) -> bool:
@@ -65,7 +79,7 @@ def is_gibberish(prompt: str, text: str) -> bool:
         return True
     if _REPEATS.search(prompt):
         return False
-    return any(map(_varies_little, _ends(text)))
+    return any(_varies_little(end) or _says_again(end) for end in _ends(text))
 
 
 def _ends(text: str) -> tuple[str, ...]:
@@ -84,6 +98,32 @@ def _varies_little(text: str) -> bool:
         return False
     pairs = list(pairwise(said))
     return len(set(pairs)) <= _DISTINCT_PAIRS * len(pairs)
+
+
+def _says_again(text: str) -> bool:
+    """Whether most lines or sentences are the one or two before them, but for a number."""
+    said = [line for line in text.split("\n") if line and not line.isspace()]
+    if len(said) <= _FEWEST_REPEATS:
+        said = _SENTENCE_END.split(text)
+    if len(said) <= _FEWEST_REPEATS or _CODE.search(text):
+        return False
+    lines = [_uncounted(line) for line in said]
+    repeats = sum(
+        len(line) >= _LEAST_WORDS and line in lines[max(0, place - 2) : place]
+        for place, line in enumerate(lines)
+    )
+    return repeats >= max(_FEWEST_REPEATS, _SHARE_OF_REPEATS * len(lines))
+
+
+def _uncounted(line: str) -> list[str]:
+    """The words of a line without its bullet, and without a number that it says twice."""
+    line = _BULLET.sub("", line)
+    number = _NUMBER.search(line)
+    said = words(line)
+    if number is None or said.count(number.group()) < 2:
+        return said
+    rest = [word for word in said if word != number.group()]
+    return rest if len(rest) > _LEAST_WORDS else said
 
 
 def _is_noise(text: str) -> bool:
@@ -124,8 +164,18 @@ def _is_salad(text: str, total: int) -> bool:
     longest = max((part.split() for part in _MARK.split(text)), key=len)
     if len(longest) < _SALAD or languages.script_of(text) not in ("Latin", "Cyrillic", "Greek"):
         return False
-    small = languages.small_words(longest)
-    return small <= _SMALL_WORDS * len(longest) and len(set(longest)) > 0.8 * len(longest)
+    if len(set(longest)) <= 0.8 * len(longest):
+        return False
+    return languages.small_words(longest) <= _SMALL_WORDS * len(longest) or _is_bare(longest)
+
+
+def _is_bare(run: list[str]) -> bool:
+    """Whether English words have no article, pronoun, verb or ending that makes a sentence."""
+    if not languages.has_english_words(run):
+        return False
+    carrying = languages.english_small_words() - _LINKING
+    carried = sum(word in carrying or _INFLECTED.search(word) is not None for word in run)
+    return carried <= _BARE * len(run)
 
 
 def _mixes_scripts(text: str) -> bool:

@@ -189,12 +189,13 @@ def language_of(text: str) -> str | None:
 
 
 @cache
-def _english() -> frozenset[str]:
+def english_small_words() -> frozenset[str]:
+    """The small words of English."""
     return next(language.stop for language in languages() if language.name == ENGLISH)
 
 
 def _is_english(tokens: Sequence[str]) -> bool:
-    return 4 * sum(map(_english().__contains__, tokens)) > len(tokens)
+    return 4 * sum(map(english_small_words().__contains__, tokens)) > len(tokens)
 
 
 def _hits(tokens: Sequence[str]) -> Counter[str]:
@@ -226,3 +227,9 @@ _CODE = re.compile(r"[={}<>_\\|#+$]|\w\(|```|https?:")
 def small_words(tokens: Sequence[str]) -> int:
     """How many of the tokens are small words of one language, the one that has most of them."""
     return max(_hits(tokens).values(), default=0)
+
+
+def has_english_words(tokens: Sequence[str]) -> bool:
+    """Whether no language has more of its small words among the tokens than English has."""
+    hits = _hits(tokens)
+    return hits[ENGLISH] == max(hits.values(), default=1)

@@ -105,7 +105,15 @@ GIBBERISH = [
     "never tree cloud seven",
     "the of and to in is that for it as was with be by on not he his but at are this have from",
     "ventana nube diecisiete verde ayer leche camino lámpara libro río azul martes papel montaña",
+    "table green of window seven purple often cloud bridge lantern spoon of of river candle marble "
+    "orange ticket wheel forest button",
+    "lamp of river and stone of green seventeen garden over purple dream lantern of spoon with "
+    "marble cloud and ticket wheel forest button of rain",
     # round in the same words
+    "1. Be kind to others.\n2. Be kind to others.\n3. Be kind to others.\n4. Be kind to others.",
+    "- Take the key.\n- Open the door.\n- Turn left there.\n" + "- Turn right there.\n" * 8,
+    "Step one is to take one. Step two is to take two. Step three is to take three. Step four is "
+    "to take four. Step five is to take five.",
     "First take the tool and turn the lock. Then take the tool and turn the key. Then take the "
     "lock and turn the tool. Then take the key and turn the lock. Then take the "
     "tool and turn the lock.",
@@ -130,6 +138,18 @@ SENSE = [
      "</tr>\n</table>"),
     ("Which snacks suit a game day?", "- Classic Chocolate Cake\n- Buffalo Chicken Sliders\n"
      "- Smoky Oven-Fried Chicken\n- Potato Crust Breakfast Pizza"),
+    ("Who won twice as many as whom?", "Helen won twice as many as Betsy and Susan won three times "
+     "as many as Betsy"),
+    ("Plan my week.", "Day 1:\n- Run for 20 minutes\nDay 2:\n- Run for 20 minutes\nDay 3:\n"
+     "- Run for 20 minutes\nDay 4:\n- Run for 20 minutes"),
+    ("Which of them are right?", "1. True\n2. True\n3. False\n4. True\n5. True"),
+    ("Multiply by three.", "3 multiplied by 4 equals 12\n3 multiplied by 5 equals 15\n"
+     "3 multiplied by 6 equals 18\n3 multiplied by 7 equals 21"),
+    ("Show it as CSV.", "name,city,age\nAnn,Rome,31\nBob,Rome,31\nEve,Rome,31\nJoe,Rome,31"),
+    ("Show the log.", "connection lost at 10:01\nconnection lost at 10:02\n"
+     "connection lost at 10:03\nconnection lost at 10:04\nback at 10:05"),
+    ("Tell me what the crowd said.", "Somebody shouted.\nNobody moved at all.\nNobody moved at "
+     "all.\nThen the rain began, and the square emptied within a minute."),
     ("Is that a Czech word?", "Ano, strč prst skrz krk je česká věta bez samohlásek, kterou se "
      "děti učí ve škole."),
 ]  # fmt: skip
