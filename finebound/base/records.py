@@ -91,7 +91,7 @@ def _version(package: str) -> str | None:
 
 def _code_revision() -> dict[str, Any]:
     """The commit of this checkout and whether it was changed; empty outside a checkout."""
-    here = Path(__file__).resolve().parent.parent
+    here = Path(__file__).resolve().parents[2]
 
     def git(*arguments: str) -> str | None:
         command = ["git", "-C", str(here), *arguments]

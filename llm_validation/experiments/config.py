@@ -51,12 +51,13 @@ __all__ = [
 ]
 
 _DEEPEST = 20
-NAMED = Path(__file__).resolve().parents[2] / "experiments"
-"""The checkout's folder of configurations that can be named without a path."""
+NAMED = Path(__file__).with_name("configurations")
+"""The folder of the configurations that can be named without a path."""
+_EXAMPLE = f"See {NAMED / 'smoke.json'} for an example."
 
 
 def read_experiment(ref: str | Path) -> Experiment:
-    """The experiment in a JSON or YAML file, or of this name in the checkout's ``experiments/``.
+    """The experiment in a JSON or YAML file, or of this name among ``NAMED``.
 
     Raises InputError naming the file and the entry for an unknown key or a wrong value.
     """
@@ -72,13 +73,11 @@ def read_experiment(ref: str | Path) -> Experiment:
 def experiment_of(content: Any, *, file: str | Path = "the configuration") -> Experiment:
     """The experiment of plain values; checks every plan and every name that the grid uses."""
     if not isinstance(content, Mapping):
-        raise InputError(
-            "holds no object.", remedy="See experiments/smoke.json for an example.", file=file
-        )
+        raise InputError("holds no object.", remedy=_EXAMPLE, file=file)
     if _is_deep(content):
         raise InputError(
             f"has entries more than {_DEEPEST} deep in one another.",
-            remedy="See experiments/smoke.json for an example.",
+            remedy=_EXAMPLE,
             file=file,
         )
     try:
@@ -163,7 +162,6 @@ def _as_input_error(error: ValidationError, file: str | Path) -> InputError:
     more = error.error_count() - 1
     return InputError(
         what + (f" ({more} more such.)" if more else ""),
-        remedy="See experiments/smoke.json for an example, and docs of the entry's meaning in "
-        "`finebound validate --help`.",
+        remedy=f"{_EXAMPLE} `finebound validate --help` says what each entry means.",
         file=file,
     )
