@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "finebound.api": ("bounds",),
     "theory.problem": (
         "Constant",
         "Constants",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Annotated
 
 import tyro
 
-from finebound.base.errors import InputError
 from finebound.cli.options import StrategyKind, make_strategy, parse
 
 
@@ -55,54 +53,24 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="bound")
-    import numpy as np
-
-    from finebound.base.output import (
-        bound_as_json,
-        bounds_table,
-        exact_as_json,
-        exact_in_words,
-        exact_limits_as_json,
-    )
-    from finebound.base.problem_file import read_problem, tell_size
-    from finebound.base.records import to_json, write_atomically
-    from theory.evaluation import evaluate
-    from theory.exact import exact
-    from theory.problem import QuadraticProblem
+    from finebound.api import bounds
 
     strategy = make_strategy(
         options.strategy, lam=options.lam, epsilon=options.epsilon, radius=options.radius
     )
-    problem = read_problem(options.problem)
-    tell_size(problem)
-    # Beyond float64 a bound falls back to its trivial value: no warning is needed.
-    with np.errstate(all="ignore"):
-        solution = exact(problem, strategy)
-        bounds = evaluate(problem, strategy)
-    gaps = () if solution is None else (solution.safety_gap, solution.capability_gap)
-    if isinstance(problem, QuadraticProblem) and not all(map(math.isfinite, gaps)):
-        raise InputError(
-            "its numbers are too large or too small for double precision.",
-            remedy="Rescale the problem.",
-            file=options.problem,
-        )
-    told: dict[str, object] = {"exact": exact_as_json(solution)}
-    limits = exact_limits_as_json(solution)
-    if limits is not None:
-        told["exact_limits"] = limits
-    content = to_json({**told, "bounds": [bound_as_json(b) for b in bounds]})
+    found = bounds(options.problem, strategy)
     if options.out is not None:
-        write_atomically(options.out / "bounds.json", content + "\n")
+        found.save(options.out)
     if options.json:
-        print(content)
+        print(found.to_json())
         return 0
     from finebound.base.terminal import Console
+    from finebound.views.bounds import table
 
     console = Console()
-    if solution is not None:
-        console.print(exact_in_words(solution), highlight=False)
-    console.print(bounds_table(bounds, title=f"{options.problem.name}: bounds"))
-    lacking = [f"{b.statement}: {b.failed}" for b in bounds if b.status == "NOT_APPLICABLE"]
-    if lacking:
-        console.print("does not apply here:", *dict.fromkeys(lacking), sep="\n  ", highlight=False)
+    if found.exact is not None:
+        console.print(found.exact_in_words, highlight=False)
+    console.print(table(found, title=f"{options.problem.name}: bounds").rich())
+    if found.lacking:
+        console.print("does not apply here:", *found.lacking, sep="\n  ", highlight=False)
     return 0

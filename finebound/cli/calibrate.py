@@ -82,8 +82,9 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="calibrate")
-    from finebound.base.output import bound_as_json, number, strategy_as_json
+    from finebound.base.output import number, strategy_as_json
     from finebound.base.records import manifest, require_folder, to_json, write_atomically
+    from finebound.results.bounds import BoundEntry
     from llm_validation.data.reading import readings_as_json
 
     if options.out is not None:
@@ -107,7 +108,7 @@ def main(arguments: Sequence[str]) -> int:
             "reached": found.best.value,
             "status": str(found.best.status),
             "failure_probability": found.best.failure_probability,
-            "bound": None if winner is None else bound_as_json(winner),
+            "bound": None if winner is None else BoundEntry.of(winner).to_dict(),
             **({"reading": readings_as_json(datasets)} if datasets else {}),
             "manifest": manifest(
                 given=given_options(options, Options), inputs=inputs, seed=options.seed

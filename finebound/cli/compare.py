@@ -15,10 +15,10 @@ from finebound.cli.options import given_options, parse
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from finebound.views.tables import Table
     from llm_validation.evaluation.fairness.flips import BiasChange
     from llm_validation.evaluation.statistics.comparison import Comparison
     from llm_validation.evaluation.statistics.results import EvaluationResult
-    from llm_validation.evaluation.statistics.tables import Table
     from theory.confidence import Interval
 
 
@@ -61,7 +61,8 @@ class Options:
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="compare")
     from finebound.base.records import file_sha256, manifest, require_folder, staged_folder, to_json
-    from llm_validation.evaluation.statistics.tables import FORMATS, tables_of
+    from finebound.views.tables import FORMATS
+    from llm_validation.evaluation.statistics.tables import tables_of
 
     if not options.runs:
         raise InputError(
@@ -226,8 +227,9 @@ def _bias_table(
     """Every bias beside the base's, and each method's mean absolute one."""
     from statistics import fmean
 
+    from finebound.views.tables import Table
     from llm_validation.evaluation.fairness.conditions import SCORES
-    from llm_validation.evaluation.statistics.tables import Table, name_and_title, shown_labels
+    from llm_validation.evaluation.statistics.tables import name_and_title, shown_labels
 
     if not changes:
         return []
@@ -273,26 +275,16 @@ def _for_a_terminal(table: Table, base: str) -> tuple[Table, int]:
 
 def _print(comparison: Comparison, flips: Sequence[BiasChange], console: Console) -> None:
     """The tables for a terminal, and notes, which name the gates."""
-    from rich.box import SIMPLE
-    from rich.table import Table as RichTable
     from rich.text import Text
 
-    from llm_validation.evaluation.statistics.tables import shown, shown_labels, tables_of
+    from llm_validation.evaluation.statistics.tables import shown_labels, tables_of
 
     base = shown_labels(comparison, gates=False)[comparison.base]
     tables = tables_of(comparison, gates=False)
     for table in (*tables, *_bias_table(comparison, flips, gates=False)):
         table, left = _for_a_terminal(table, base)
-        drawn = RichTable(
-            title=Text(table.title), title_justify="left", header_style="bold", box=SIMPLE
-        )
-        for place, column in enumerate(table.columns):
-            justify = "left" if place == 0 else "right"
-            drawn.add_column(Text(column), justify=justify, overflow="fold")
-        for row in table.rows:
-            drawn.add_row(*(Text(shown(value)) for value in row))
-        if drawn.row_count:
-            console.print(drawn)
+        if table.rows:
+            console.print(table.rich())
         if left:
             console.print(f"({left} more rows in {table.name}.md with --out)")
     for line in (*comparison.sentences(decided=True), *comparison.sentences(decided=False)):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from finebound.base.output import bound_as_json, strategy_as_json, strategy_words
+from finebound.base.output import strategy_as_json, strategy_words
+from finebound.results.bounds import BoundEntry
 from llm_validation.audit.sentences import document as audit_document
 from llm_validation.data.reading import readings_as_json
 from llm_validation.estimation.model_side import (
@@ -56,7 +57,11 @@ def document(estimate: Estimate, *, manifest: dict[str, Any]) -> dict[str, Any]:
         "forecast": [asdict(step) for step in straight_steps(estimate)],
         **_strategy_forecasts(estimate),
         "bounds": [
-            {"strategy": strategy_as_json(e.strategy), "basis": e.basis, **bound_as_json(e.bound)}
+            {
+                "strategy": strategy_as_json(e.strategy),
+                "basis": e.basis,
+                **BoundEntry.of(e.bound).to_dict(),
+            }
             for e in estimate.bounds
         ],
         "manifest": manifest,

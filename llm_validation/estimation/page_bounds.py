@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from finebound.base.output import QUANTITY_WORDS, strategy_words
+from finebound.base.output import strategy_words
+from finebound.results.bounds import QUANTITY_WORDS
 from llm_validation.estimation.model_side import constants_of
 from llm_validation.estimation.page_text import number_text
 from llm_validation.estimation.pipeline import Estimate

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from finebound.base.output import bound_as_json
+from finebound.results.bounds import BoundEntry
 from llm_validation.data.dataset import Dataset
 from llm_validation.estimation.bounds import PER_TOKEN, model_bounds
 from llm_validation.estimation.model_side import ModelSide, constants_of
@@ -84,7 +84,7 @@ class Compared:
             "fraction": self.fraction,
             "when": self.when,
             "what": self.what,
-            **bound_as_json(self.bound),
+            **BoundEntry.of(self.bound).to_dict(),
             "measured": self.measured,
             "ratio": self.ratio,
             "verdict": self.verdict,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from finebound.cli import main
+from finebound.results.bounds import rounded
 from theory.evaluation import STATEMENTS
 
 TABULAR = {
@@ -282,8 +283,8 @@ def test_printed_bounds_are_rounded_to_their_own_side(capsys, tmp_path):
     _, out, _ = run(capsys, tmp_path, QUADRATIC, "--lam", "0.7", "--json")
     values = [b["value"] for b in json.loads(out)["bounds"] if b["status"] == "CERTIFIED"]
     for value in values:
-        assert float(rounded(value, "ROUND_CEILING")) >= value
-        assert float(rounded(value, "ROUND_FLOOR")) <= value
+        assert float(rounded(value, up=True)) >= value
+        assert float(rounded(value, up=False)) <= value
 
 
 def test_a_slack_radius_gives_the_range_of_the_safety_gap(capsys, tmp_path):
@@ -318,11 +319,3 @@ def test_damaged_problem_files_are_refused_in_words_or_answered(tmp_path, kind):
     refused, answered = fuzz(tmp_path, kind, range(40))
     assert refused > 5
     assert answered > 1
-
-
-def rounded(value, way):
-    import decimal
-
-    from finebound.base.output import _rounded
-
-    return _rounded(value, getattr(decimal, way))

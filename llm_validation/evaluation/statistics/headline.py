@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from finebound.base.text import printable
-from llm_validation.evaluation.statistics.cells import shown
+from finebound.views.tables import shown
 from llm_validation.evaluation.statistics.intervals import FEW_SHARES
 from llm_validation.evaluation.statistics.paired import SignedRank
 from theory.confidence import Interval

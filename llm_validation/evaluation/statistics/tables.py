@@ -1,96 +1,13 @@
-"""Tables of a comparison in Markdown, CSV and LaTeX."""
+"""The tables of a comparison."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from finebound.base.text import printable
-from llm_validation.evaluation.statistics.cells import Value, csv_cells, csv_text, shown
+from finebound.results.interval import Interval
+from finebound.views.tables import DAGGER, Table, Value
 from llm_validation.evaluation.statistics.comparison import Cell, Comparison
 from llm_validation.evaluation.statistics.headline import ALPHA
-from theory.confidence import Interval
-
-DAGGER = "\N{DAGGER}"
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    DAGGER: r"\textdagger{}",
-}
-
-
-@dataclass(frozen=True)
-class Table:
-    """A titled table; a cell may be an interval, which CSV writes in three columns."""
-
-    name: str
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Value, ...], ...]
-
-    def markdown(self) -> str:
-        """The table in Markdown, with its title as a bold line."""
-        lines = [f"**{_markdown(self.title)}**", "", _pipes(map(_markdown, self.columns))]
-        lines.append(_pipes("---" for _ in self.columns))
-        lines += [_pipes(_markdown(shown(value)) for value in row) for row in self.rows]
-        return "\n".join(lines) + "\n"
-
-    def latex(self) -> str:
-        """A LaTeX table environment with booktabs rules; the first column is text."""
-        columns = "l" + "r" * (len(self.columns) - 1)
-        lines = [
-            r"\begin{table}",
-            rf"\caption{{{_latex(self.title)}}}",
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            " & ".join(map(_latex, self.columns)) + r" \\",
-            r"\midrule",
-            *(" & ".join(_latex(shown(value)) for value in row) + r" \\" for row in self.rows),
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-        ]
-        return "\n".join(lines) + "\n"
-
-    def csv(self) -> str:
-        """The table with full precision; an interval's column becomes estimate, lower and upper."""
-        wide = [
-            any(isinstance(row[place], Interval) for row in self.rows)
-            for place in range(len(self.columns))
-        ]
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        header: list[str] = []
-        for name, is_wide in zip(self.columns, wide, strict=True):
-            name = csv_text(name)
-            header += [name, f"{name} lower", f"{name} upper"] if is_wide else [name]
-        writer.writerow(header)
-        for row in self.rows:
-            cells: list[object] = []
-            for value, is_wide in zip(row, wide, strict=True):
-                cells += csv_cells(value, wide=is_wide)
-            writer.writerow(cells)
-        return stream.getvalue()
-
-
-FORMATS: dict[str, Callable[[Table], str]] = {
-    "md": Table.markdown,
-    "csv": Table.csv,
-    "tex": Table.latex,
-}
 
 
 def shown_labels(comparison: Comparison, *, gates: bool = True) -> dict[str, str]:
@@ -189,15 +106,3 @@ def _by_category(
     ]
     rows.append(("all", *(value(m.overall) for m in chosen)))
     return Table(empty.name, empty.title, empty.columns, tuple(rows))
-
-
-def _pipes(cells) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _markdown(text: str) -> str:
-    return printable(text).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
-
-
-def _latex(text: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in printable(text).replace("\n", " "))

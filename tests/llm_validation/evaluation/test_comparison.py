@@ -12,6 +12,7 @@ from scipy import stats
 
 from finebound.base.errors import InputError
 from finebound.base.records import spawn_seed
+from finebound.views.tables import Table
 from llm_validation.evaluation.fairness.flips import bias_changes
 from llm_validation.evaluation.fairness.items import Item
 from llm_validation.evaluation.fairness.scores import score
@@ -27,7 +28,7 @@ from llm_validation.evaluation.statistics.results import (
     write_result,
 )
 from llm_validation.evaluation.statistics.runs import results_of_runs, runs_of
-from llm_validation.evaluation.statistics.tables import Table, tables_of
+from llm_validation.evaluation.statistics.tables import tables_of
 from theory.confidence import Interval
 
 
