@@ -7,11 +7,24 @@ import unicodedata
 import zlib
 from collections import Counter
 from difflib import SequenceMatcher
+from itertools import pairwise
 
 ECHO_FROM = 0.7
 """Similarity from which an answer counts as a copy of its prompt."""
 _LONGEST_READ = 2_000  # characters of an answer in which its structure shows
 _SHORTEST_ECHO = 4  # words: "Hello" is no copy of "Hello!"
+_WORDS_OF_AN_ANSWER = 3  # beside a copy
+_NUMBERS_OF_A_RESULT = 2
+_MARKS_OF_CODE = 2
+_CODE = re.compile(r"[={};]|\w\(")
+_ASKS = ("?", "\uff1f", "\u061f")
+_ASKS_FOR_A_FACT = re.compile(
+    r"\W*(?:what|who|whose|when|where|which|how (?:many|much|old|far|long|tall))\b"
+)
+_ROLES = frozenset(
+    {"user", "human", "assistant", "question", "answer", "prompt", "response", "bot"}
+)
+_SENTENCE = re.compile(r"[^.!?\n\uff1f\u061f\u3002]+[.!?\uff1f\u061f\u3002]*")
 _LEAST_LETTERS = 0.15  # share of letters and digits in text that is text
 _ENOUGH_LETTERS = 350
 _LOOP_SHARE = 0.5
@@ -78,22 +91,54 @@ def _period_share(text: str) -> float:
 
 
 def is_echo(prompt: str, response: str) -> bool:
-    """Whether a plain answer copies the plain prompt: similarity of the words at least 0.7."""
+    """Whether a plain answer copies the plain prompt: similarity of the words at least 0.7.
+
+    One that restates the prompt and answers it, or works on the text in it, is no copy: it repeats
+    what is asked, or adds nothing, or asks back.
+    """
     asked = words(prompt)
     if len(asked) < _SHORTEST_ECHO:
         return False
     core = prompt.strip(" .!?\n")
     if core in response:  # once or several times, and little besides
         rest = words(response.replace(core, " "))
-        return len(rest) <= (1 / ECHO_FROM - 1) * len(asked)
+        little = len(rest) <= (1 / ECHO_FROM - 1) * len(asked)
+        return little and not _answers(prompt, [word for word in rest if word not in asked])
     if len(response) > 3 * len(prompt) + 40:
         return False
     said = words(response)
-    total = len(asked) + len(said)
-    if 2 * sum((Counter(asked) & Counter(said)).values()) < ECHO_FROM * total:
+    if asked[: len(said)] == said:
+        return len(said) >= ECHO_FROM * len(asked)
+    added = Counter(said) - Counter(asked)
+    same = len(said) - added.total()
+    if 2 * same < ECHO_FROM * (len(asked) + len(said)):
         return False  # an upper bound of the similarity, and much faster
-    if asked == said:
-        return True
-    if total > 1_000:  # quadratic
+    if _works_on(prompt, response, said, added):
+        return False
+    if len(asked) + len(said) > 1_000:  # quadratic
         asked, said = asked[:500], said[:500]
     return SequenceMatcher(None, asked, said, autojunk=False).ratio() >= ECHO_FROM
+
+
+def _answers(prompt: str, added: list[str]) -> bool:
+    """Whether words after a copy of the prompt can be its answer."""
+    new = [word for word in added if word not in _ROLES]
+    if len(new) >= _WORDS_OF_AN_ANSWER or any(map(str.isdigit, new)):
+        return True
+    return bool(new) and _ASKS_FOR_A_FACT.match(prompt) is not None
+
+
+def _works_on(prompt: str, response: str, said: list[str], added: Counter[str]) -> bool:
+    """Whether an answer in the words of the prompt restates it to answer it, or mends its text."""
+    if response.rstrip()[-1:] in _ASKS:
+        return False
+    if sum(map(str.isdigit, added.elements())) >= _NUMBERS_OF_A_RESULT:
+        return True
+    if not added and len(_CODE.findall(prompt)) < _MARKS_OF_CODE:
+        return False
+    # A copy repeats what is asked: the questions, or the first and the last sentence.
+    sentences = [part for part in _SENTENCE.findall(prompt) if len(words(part)) > 1]
+    requests = [part for part in sentences if part.rstrip()[-1] in _ASKS]
+    requests = requests or [*sentences[:1], *sentences[-1:]]
+    pairs = set(pairwise(said))
+    return not all(tuple(words(part)[:2]) in pairs for part in requests)
