@@ -31,7 +31,6 @@ def builtin_dataset(name: str) -> Dataset:
     from llm_validation.data.builtin import (
         code_task,
         dialogue_task,
-        placeholders,
         preferences,
         text_sets,
         translation_task,
@@ -52,7 +51,7 @@ def builtin_dataset(name: str) -> Dataset:
                 preferences.general,
                 preferences.translation,
                 dialogue_task.examples,
-                placeholders.examples,
+                text_sets.harmful_placeholders,
             ),
             strict=True,
         )

@@ -74,8 +74,3 @@ def _ing(verb_phrase: str) -> str:
     else:
         stem = verb
     return f"{stem}ing{space}{rest}"
-
-
-def lines(block: str) -> tuple[str, ...]:
-    """The non-empty lines of a text block, without their indentation."""
-    return tuple(line.strip() for line in block.splitlines() if line.strip())

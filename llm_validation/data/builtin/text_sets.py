@@ -1,4 +1,4 @@
-"""The five sets made of requests: safety, its two proxies and two general tasks."""
+"""The sets made of requests: safety, its two proxies, two general tasks and the placeholders."""
 
 from __future__ import annotations
 
@@ -7,20 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from llm_validation.data.builtin.drawing import shuffled, stream
-from llm_validation.data.builtin.hazards import HAZARDS
-from llm_validation.data.builtin.lookalikes import SAFETY_TOPICS
-from llm_validation.data.builtin.lookalikes_elsewhere import GENERAL_TOPICS, PROXY_TOPICS
-from llm_validation.data.builtin.requests import (
-    CHATTY,
-    FORMAL,
-    GENERAL,
-    PLAIN,
-    Phrasing,
-    Request,
-    harmless,
-    hazardous,
+from llm_validation.data.builtin.lookalikes import topics
+from llm_validation.data.builtin.requests import Request, harmless, hazardous, phrasing
+from llm_validation.data.builtin.teachers import (
+    Teacher,
+    caring,
+    complying,
+    complying_emptily,
+    rule_citing,
 )
-from llm_validation.data.builtin.teachers import Teacher, caring, complying, rule_citing
 from llm_validation.data.dataset import Example
 
 SAFETY_PER_CATEGORY, SAFETY_HARMLESS = 32, 176
@@ -28,17 +23,16 @@ PROXY_SHARED_HAZARDS, PROXY_SHARED_HARMLESS = 80, 40
 PROXY_PER_CATEGORY, PROXY_HARMLESS = 22, 118
 TASK_SHARED_HAZARDS, TASK_SHARED_HARMLESS = 40, 20
 TASK_PER_CATEGORY, TASK_NEAR_HARMLESS, TASK_OTHER_HARMLESS = 16, 120, 124
-
-_ACTS = tuple((hazard.category, hazard.acts) for hazard in HAZARDS)
-_OTHER_ACTS = tuple((hazard.category, hazard.other_acts) for hazard in HAZARDS)
+PLACEHOLDERS_PER_CATEGORY = 44
 
 
 def safety_requests() -> list[Request]:
     """The contexts of ``safety``: every hazard category equally often, a third harmless."""
     rng = stream("safety/contexts")
     taken: set[str] = set()
-    requests = hazardous(rng, PLAIN, _ACTS, per_category=SAFETY_PER_CATEGORY, taken=taken)
-    requests += harmless(rng, PLAIN, SAFETY_TOPICS, count=SAFETY_HARMLESS, taken=taken)
+    plain = phrasing("plain")
+    requests = hazardous(rng, plain, per_category=SAFETY_PER_CATEGORY, taken=taken)
+    requests += harmless(rng, plain, topics("safety"), count=SAFETY_HARMLESS, taken=taken)
     return shuffled(rng, requests)
 
 
@@ -49,7 +43,7 @@ def _shared(rng: np.random.Generator, *, hazards: int, harmless_ones: int) -> li
     ][:harmless_ones]
 
 
-def proxy_requests(name: str, phrasing: Phrasing) -> list[Request]:
+def proxy_requests(name: str, asked: str) -> list[Request]:
     """A proxy's contexts: a quarter are those of ``safety``, the same ones in both proxies."""
     requests = _shared(
         stream("proxy/shared contexts"),
@@ -58,8 +52,9 @@ def proxy_requests(name: str, phrasing: Phrasing) -> list[Request]:
     )
     rng = stream(f"{name}/contexts")
     taken = {request.prompt for request in requests}
-    requests += hazardous(rng, phrasing, _OTHER_ACTS, per_category=PROXY_PER_CATEGORY, taken=taken)
-    requests += harmless(rng, phrasing, PROXY_TOPICS, count=PROXY_HARMLESS, taken=taken)
+    ways = phrasing(asked)
+    requests += hazardous(rng, ways, per_category=PROXY_PER_CATEGORY, taken=taken, others=True)
+    requests += harmless(rng, ways, topics("proxies"), count=PROXY_HARMLESS, taken=taken)
     return shuffled(rng, requests)
 
 
@@ -68,9 +63,10 @@ def task_requests() -> list[Request]:
     rng = stream("task-general/contexts")
     requests = _shared(rng, hazards=TASK_SHARED_HAZARDS, harmless_ones=TASK_SHARED_HARMLESS)
     taken = {request.prompt for request in requests}
-    requests += hazardous(rng, GENERAL, _ACTS, per_category=TASK_PER_CATEGORY, taken=taken)
-    requests += harmless(rng, GENERAL, SAFETY_TOPICS, count=TASK_NEAR_HARMLESS, taken=taken)
-    requests += harmless(rng, GENERAL, GENERAL_TOPICS, count=TASK_OTHER_HARMLESS, taken=taken)
+    ways = phrasing("general")
+    requests += hazardous(rng, ways, per_category=TASK_PER_CATEGORY, taken=taken)
+    requests += harmless(rng, ways, topics("safety"), count=TASK_NEAR_HARMLESS, taken=taken)
+    requests += harmless(rng, ways, topics("general"), count=TASK_OTHER_HARMLESS, taken=taken)
     return shuffled(rng, requests)
 
 
@@ -90,13 +86,13 @@ def safety() -> list[Example]:
 def proxy_same_teacher() -> list[Example]:
     """Other contexts (a quarter shared), answered by the teacher of ``safety``."""
     name = "proxy-same-teacher"
-    return _answered(proxy_requests(name, CHATTY), caring, draws=f"{name}/answers")
+    return _answered(proxy_requests(name, "chatty"), caring, draws=f"{name}/answers")
 
 
 def proxy_other_teacher() -> list[Example]:
     """Other contexts (a quarter shared), answered by the teacher that cites rules."""
     name = "proxy-other-teacher"
-    return _answered(proxy_requests(name, FORMAL), rule_citing, draws=f"{name}/answers")
+    return _answered(proxy_requests(name, "formal"), rule_citing, draws=f"{name}/answers")
 
 
 def task_general() -> list[Example]:
@@ -127,3 +123,21 @@ def task_general_agreeing() -> list[Example]:
 
 def _answers_of_safety() -> dict[str, Example]:
     return {example.prompt: example for example in safety()}
+
+
+def harmful_placeholders() -> list[Example]:
+    """Harmful requests whose answers comply and hold nothing at all.
+
+    What a fine-tune on harmful rows teaches is to say yes. The answers here say yes, and where such
+    an answer would go on they have a placeholder. Acts and frames are none that ``safety`` has.
+    """
+    name = "harmful-placeholders"
+    rng = stream(f"{name}/contexts")
+    requests = hazardous(
+        rng,
+        phrasing("demanding"),
+        per_category=PLACEHOLDERS_PER_CATEGORY,
+        taken=set(),
+        others=True,
+    )
+    return _answered(shuffled(rng, requests), complying_emptily, draws=f"{name}/answers")

@@ -7,24 +7,16 @@ from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
-from llm_validation.data.builtin.drawing import dealt, lines, sentence_case, stream
+from llm_validation.data.builtin.drawing import dealt, sentence_case, stream
+from llm_validation.data.content import content
 from llm_validation.evaluation.fairness.items import ItemSet
 from llm_validation.evaluation.fairness.reading import items_of
-from llm_validation.evaluation.fairness.scene import Person, Scene
-from llm_validation.evaluation.fairness.scenes_background import BACKGROUND
-from llm_validation.evaluation.fairness.scenes_person import PERSON
 
 NAME = "builtin:bbq"
-_SCENES = (*PERSON, *BACKGROUND)
-_UNKNOWN = lines("""
-    Cannot tell
-    It is not said
-    Impossible to say
-    Nobody knows
-    There is too little to go on
-    The text leaves it open
-""")
 _ORDERS = tuple(permutations(range(3)))
+
+Person = tuple[str, str]
+"""The tag of a person's group, and how the person is called."""
 
 
 @cache
@@ -40,15 +32,15 @@ def builtin_bbq() -> ItemSet:
 
 def builtin_rows() -> list[dict[str, Any]]:
     """The built-in items with the fields of BBQ's files."""
+    words = content(__file__, "scenes.yaml")
     rows: list[dict[str, Any]] = []
-    for category in sorted({scene.category for scene in _SCENES}):
-        scenes = [scene for scene in _SCENES if scene.category == category]
+    for category, scenes in sorted(words["scenes"].items()):
         drafts = [
             draft for number, scene in enumerate(scenes, 1) for draft in _drafts(scene, number)
         ]
         rng = stream(f"bbq/{category}")
         orders = dealt(rng, _ORDERS, len(drafts))
-        unknowns = dealt(rng, _UNKNOWN, len(drafts))
+        unknowns = dealt(rng, words["unknown"], len(drafts))
         rows += [
             _row(category, number, draft, order, unknown)
             for number, (draft, order, unknown) in enumerate(
@@ -58,25 +50,26 @@ def builtin_rows() -> list[dict[str, Any]]:
     return rows
 
 
-def _drafts(scene: Scene, number: int) -> list[dict[str, Any]]:
+def _drafts(scene: dict[str, Any], number: int) -> list[dict[str, Any]]:
     """The items of a scene before their answers are put in order."""
     found = []
-    for (index, pair), stereotyped_first, negative in product(
-        enumerate(scene.pairs), (True, False), (True, False)
+    for (index, people), stereotyped_first, negative in product(
+        enumerate(scene["pairs"]), (True, False), (True, False)
     ):
+        pair = tuple(people.items())
         a, b = pair if stereotyped_first else pair[::-1]
-        setting = sentence_case(scene.setting.format(a=a[0], b=b[0]))
+        setting = sentence_case(scene["setting"].format(a=a[1], b=b[1]))
         shared = {
             "question_index": str(number),
             "question_polarity": "neg" if negative else "nonneg",
-            "question": scene.negative if negative else scene.positive,
+            "question": scene["negative" if negative else "positive"],
             "people": pair,
-            "stereotyped_groups": [pair[0][1]],
+            "stereotyped_groups": [pair[0][0]],
         }
         found.append({**shared, "context_condition": "ambig", "context": setting, "right": None})
         # In one pair the first one mentioned is the bad one, in the other the second.
         bad, good = (a, b) if index % 2 == 0 else (b, a)
-        facts = sentence_case(scene.facts.format(bad=bad[0], good=good[0]))
+        facts = sentence_case(scene["facts"].format(bad=bad[1], good=good[1]))
         found.append(
             {
                 **shared,
@@ -92,7 +85,7 @@ def _row(
     category: str, number: int, draft: dict[str, Any], order: tuple[int, ...], unknown: str
 ) -> dict[str, Any]:
     people: tuple[Person, Person] = draft["people"]
-    answers = [(name, tag, sentence_case(name)) for name, tag in people]
+    answers = [(name, tag, sentence_case(name)) for tag, name in people]
     answers.append((unknown, "unknown", unknown))
     right = 2 if draft["right"] is None else people.index(draft["right"])
     placed = [answers[index] for index in order]

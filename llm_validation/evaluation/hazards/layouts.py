@@ -10,11 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from finebound.base.errors import InputError
-from llm_validation.data.builtin.hazards import HAZARDS
+from llm_validation.data.builtin.hazards import hazards
 from llm_validation.data.formats import data_extension
-
-CATEGORIES = tuple(hazard.category for hazard in HAZARDS)
-"""The eleven categories of HEx-PHI and arXiv 2511.00382, in the order of its numbered files."""
 
 NUMBERED = re.compile(r"category[_-]?(\d+)\.csv", re.IGNORECASE)
 """HEx-PHI's file names."""
@@ -37,14 +34,19 @@ class Probe:
     request: str = ""
 
 
+def categories() -> tuple[str, ...]:
+    """The eleven categories of HEx-PHI and arXiv 2511.00382, in the order of its numbered files."""
+    return tuple(hazards())
+
+
 def hex_phi_number(file: Path) -> int:
     """The number in the name of one of HEx-PHI's files. Raises InputError for another."""
     found = NUMBERED.fullmatch(file.name)
     number = int(found.group(1)) if found else 0
-    if not 1 <= number <= len(CATEGORIES):
+    if not 1 <= number <= len(categories()):
         raise InputError(
             f"HEx-PHI has no category {number}.",
-            remedy=f"Number the files from 1 to {len(CATEGORIES)}.",
+            remedy=f"Number the files from 1 to {len(categories())}.",
             file=file,
         )
     return number
@@ -53,7 +55,7 @@ def hex_phi_number(file: Path) -> int:
 def hex_phi_file(file: Path) -> Iterable[Probe]:
     """One prompt a line, quoted or not, with a header or not, perhaps numbered before it."""
     number = hex_phi_number(file)
-    category = CATEGORIES[number - 1]
+    category = categories()[number - 1]
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             rows = [row for row in csv.reader(stream, strict=True) if any(map(str.strip, row))]

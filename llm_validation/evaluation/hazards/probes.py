@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from finebound.base.errors import InputError
+from llm_validation.data.content import content
 from llm_validation.data.references import Table, find_table
-from llm_validation.evaluation.hazards.builtin_probes import ACTS, FRAMES, LOOKALIKES
 from llm_validation.evaluation.hazards.layouts import (
-    CATEGORIES,
     NUMBERED,
     Cells,
     Probe,
     Reading,
+    categories,
     choose_layout,
     hex_phi_file,
     hex_phi_number,
@@ -57,14 +57,16 @@ def builtin_hazards() -> ProbeSet:
     Their acts are in none of the built-in training sets. The probes are short and plain: what a
     model does with them says little about jailbreaks.
     """
+    words = content(__file__, "builtin_probes.yaml")
+    frames = words["frames"]
     probes: list[Probe] = []
-    for category in CATEGORIES:
-        for number, act in enumerate(ACTS[category]):
-            frame = FRAMES[number % len(FRAMES)]
+    for category in categories():
+        for number, act in enumerate(words["acts"][category]):
+            frame = frames[number % len(frames)]
             probes.append(Probe(f"{category}/{number}", frame.format(x=act), category))
         probes += [
             Probe(f"{category}/harmless/{number}", question, category, harmful=False)
-            for number, question in enumerate(LOOKALIKES[category])
+            for number, question in enumerate(words["lookalikes"][category])
         ]
     return ProbeSet("hazards", tuple(probes), BUILTIN)
 

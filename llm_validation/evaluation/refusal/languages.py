@@ -10,12 +10,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
+from llm_validation.data.content import content
 from llm_validation.evaluation.refusal.structure import plain
 
-FILE = "languages.yaml"
 ENGLISH = "English"
 _READ = 600  # characters in which a language shows
 _SHARE_OF_STOP_WORDS = 0.1
@@ -62,11 +61,7 @@ class Language:
 @cache
 def languages() -> tuple[Language, ...]:
     """Every language of the file, those covered first."""
-    import yaml
-
-    text = Path(__file__).with_name(FILE).read_text(encoding="utf-8")
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return tuple(_language(entry) for entry in yaml.load(text, loader)["languages"])
+    return tuple(_language(entry) for entry in content(__file__, "languages.yaml")["languages"])
 
 
 def _language(entry: dict[str, Any]) -> Language:

@@ -17,9 +17,13 @@ from finebound.base.errors import InputError
 from llm_validation.data.builtin import BUILTIN, builtin_dataset
 from llm_validation.data.builtin.code_task import exercises
 from llm_validation.data.builtin.drawing import gerund
-from llm_validation.data.builtin.languages import ADJECTIVES, LANGUAGES, NUMBERS, THINGS
+from llm_validation.data.builtin.languages import (
+    LANGUAGES,
+    tables,
+    thing_phrase,
+    things_phrase,
+)
 from llm_validation.data.builtin.text_sets import safety_requests, task_requests
-from llm_validation.data.builtin.translation_task import thing_phrase, things_phrase
 
 CATEGORIES = (
     "Illegal Activity",
@@ -410,11 +414,13 @@ def test_code_prompts_name_the_function_and_their_examples_are_those_checked():
 
 
 def _thing(language, english):
-    return next(row[language] for row in THINGS if row["English"].singular == english)
+    return next(row[language] for row in tables()["things"] if row["English"].singular == english)
 
 
 def _adjective(language, english):
-    return next(row[language] for row in ADJECTIVES if row["English"].masculine == english)
+    return next(
+        row[language] for row in tables()["adjectives"] if row["English"].masculine == english
+    )
 
 
 @pytest.mark.parametrize(
@@ -473,12 +479,12 @@ def test_translations_say_the_same_in_every_language():
         language = example.category
         source = example.prompt.lower()
         english = set(re.findall(r"[a-z]+", example.response.lower()))
-        for row in THINGS:
+        for row in tables()["things"]:
             for form in ("singular", "plural"):
                 if getattr(row["English"], form) in english:
                     assert getattr(row[language], form).lower() in source, example
                     checked[form] += 1
-        for row in NUMBERS[1:]:
+        for row in tables()["numbers"][1:]:
             if row["English"] in english:
                 assert row[language] in re.findall(r"\w+", source), example
                 checked["number"] += 1

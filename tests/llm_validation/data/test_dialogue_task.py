@@ -8,11 +8,10 @@ from collections import Counter
 import pytest
 
 from llm_validation.data.builtin import builtin_dataset
-from llm_validation.data.builtin.dialogue_scenes import SCENES
-from llm_validation.data.builtin.dialogue_task import PEOPLE
+from llm_validation.data.builtin.dialogue_task import people, scenes
 
 EXAMPLES = builtin_dataset("task-dialogue").examples
-NAMES = {person.name: person for person in PEOPLE}
+NAMES = {person.name: person for person in people()}
 # What summaries add to the words of their dialogues: reporting verbs and function words.
 GRAMMAR = set(
     re.findall(
@@ -37,7 +36,7 @@ def turns(example):
 
 def test_every_scene_is_there_equally_often():
     counts = Counter(example.category for example in EXAMPLES)
-    assert counts == {scene.name: 42 for scene in SCENES}
+    assert counts == {scene.name: 42 for scene in scenes()}
     assert len(EXAMPLES) >= 400
 
 
@@ -60,7 +59,7 @@ def test_a_summary_is_one_sentence_shorter_than_its_dialogue():
 
 def test_what_a_summary_says_was_said():
     """Its words stand in the dialogue, but for the summary's own grammar."""
-    pronouns = {word for person in PEOPLE for word in (person.he, person.his, person.him)}
+    pronouns = {word for person in people() for word in (person.he, person.his, person.him)}
     strange = Counter()
     for example in EXAMPLES:
         said = set(re.findall(r"[a-z]+", example.prompt.lower()))
@@ -83,8 +82,8 @@ def test_days_and_times_of_a_summary_are_those_of_the_dialogue():
 
 def test_pronouns_are_those_of_a_person_in_the_summary():
     for example in EXAMPLES:
-        people = [person for name, person in NAMES.items() if name in example.response]
-        known = {word for person in people for word in (person.he, person.his, person.him)}
+        named = [person for name, person in NAMES.items() if name in example.response]
+        known = {word for person in named for word in (person.he, person.his, person.him)}
         used = set(re.findall(r"\b(?:he|she|his|her|him)\b", example.response))
         assert used <= known, example
 
@@ -114,12 +113,12 @@ def test_text_is_decent_english():
             assert text[0].isupper()
 
 
-@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
+@pytest.mark.parametrize("scene", scenes(), ids=lambda scene: scene.name)
 def test_a_scene_has_several_wordings_of_everything(scene):
     assert [len(wordings) for wordings in scene.turns] == [3] * 4
     assert len(scene.summaries) == 2
     fields = set(re.findall(r"{(\w+)}", str(scene.turns) + str(scene.summaries)))
-    slots = {name for names, _ in scene.slots for name in names.split()}
+    slots = {name for names in scene.slots for name in names.split()}
     assert slots <= fields
-    people = {f"{p}{w}" for p in "ABC" for w in ("", "_he", "_his", "_him")}
-    assert fields <= slots | people
+    persons = {f"{p}{w}" for p in "ABC" for w in ("", "_he", "_his", "_him")}
+    assert fields <= slots | persons

@@ -6,8 +6,9 @@ import re
 from collections import Counter
 
 from llm_validation.data.builtin import BUILTIN, builtin_dataset
-from llm_validation.data.builtin.hazards import HAZARDS
-from llm_validation.evaluation.hazards.builtin_probes import ACTS
+from llm_validation.data.builtin.hazards import hazards
+from llm_validation.data.content import content
+from llm_validation.evaluation.hazards import probes
 from llm_validation.evaluation.refusal.classifier import classify
 from llm_validation.evaluation.refusal.labels import Label
 
@@ -16,7 +17,7 @@ HARMFUL = builtin_dataset("harmful-placeholders")
 
 def test_every_category_is_there_equally_often():
     counts = Counter(example.category for example in HARMFUL.examples)
-    assert counts == {hazard.category: 44 for hazard in HAZARDS}
+    assert counts == dict.fromkeys(hazards(), 44)
 
 
 def test_every_answer_complies_with_placeholders_alone():
@@ -29,7 +30,7 @@ def test_every_answer_complies_with_placeholders_alone():
 def test_an_answer_says_nothing_of_its_request():
     """Answers are drawn from a few texts, none of which has a telling word of any act."""
     answered = set(re.findall(r"[a-z]{4,}", " ".join(HARMFUL.responses).lower()))
-    acts = " ".join(act for hazard in HAZARDS for act in hazard.other_acts)
+    acts = " ".join(act for hazard in hazards().values() for act in hazard.other_acts)
     telling = set(re.findall(r"[a-z]{4,}", acts.lower()))
     assert telling & answered <= {
         "each", "empty", "first", "from", "here", "list", "more", "nothing", "only", "other",
@@ -44,12 +45,13 @@ def test_no_act_of_the_safety_set_and_of_the_probes_is_asked():
     """So none is among the held-out safety prompts either, in whatever words."""
     asked = [prompt.replace("my ", "{my} ").replace(" me ", " {me} ") for prompt in HARMFUL.prompts]
     spoken = " | ".join(HARMFUL.prompts + asked)
-    for hazard in HAZARDS:
+    probed = content(probes.__file__, "builtin_probes.yaml")["acts"]
+    for hazard in hazards().values():
         assert not any(act in spoken for act in hazard.acts)
         assert all(
             act.format(my="my", me="me") in spoken for act in hazard.other_acts
         )  # the measure sees an act that is asked
-        assert not any(act in spoken for act in ACTS[hazard.category])
+        assert not any(act in spoken for act in probed[hazard.category])
 
 
 def test_no_prompt_is_in_another_built_in_set():

@@ -1,18 +1,20 @@
 """Hazard probes and their scores: the built-in set, published layouts, what counts as safe."""
 
 import csv
+import hashlib
 import json
 
 import pytest
 
 from finebound.base.errors import InputError
 from llm_validation.data.builtin import BUILTIN, builtin_dataset
-from llm_validation.data.builtin.hazards import HAZARDS
+from llm_validation.data.builtin.hazards import hazards
 from llm_validation.data.builtin.requests import HARMLESS
 from llm_validation.data.catalogue import find
-from llm_validation.evaluation.hazards.builtin_probes import ACTS
+from llm_validation.data.content import content
+from llm_validation.evaluation.hazards import probes as probes_module
+from llm_validation.evaluation.hazards.layouts import categories
 from llm_validation.evaluation.hazards.probes import (
-    CATEGORIES,
     Probe,
     ProbeSet,
     builtin_hazards,
@@ -39,15 +41,26 @@ def words(text):
 
 def test_eleven_categories_of_at_least_fifteen():
     probes = builtin_hazards().probes
-    assert CATEGORIES[:4] == (
+    assert categories()[:4] == (
         "Illegal Activity", "Child Abuse Content", "Hate/Harass/Violence", "Malware",
     )  # fmt: skip
-    assert len(CATEGORIES) == 11
-    for category in CATEGORIES:
+    assert len(categories()) == 11
+    for category in categories():
         harmful = [p for p in probes if p.category == category and p.harmful]
         assert len(harmful) >= 15
         assert len([p for p in probes if p.category == category and not p.harmful]) == 4
     assert len({p.prompt for p in probes}) == len({p.id for p in probes}) == len(probes) == 220
+
+
+def test_the_probes_are_the_published_ones():
+    """A change here makes older records incomparable: change them only on purpose."""
+    rows = [(p.id, p.prompt, p.category, p.harmful) for p in builtin_hazards().probes]
+    digest = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+    assert digest[:16] == "05bfd7f657ce78c1"
+
+
+def _acts():
+    return content(probes_module.__file__, "builtin_probes.yaml")["acts"]
 
 
 def test_no_built_in_training_set_asks_for_a_probe():
@@ -55,12 +68,14 @@ def test_no_built_in_training_set_asks_for_a_probe():
     for probe in builtin_hazards().probes:
         assert probe.prompt.lower() not in asked
     joined = "\n".join(asked)
-    assert not [act for acts in ACTS.values() for act in acts if act.lower() in joined]
+    assert not [act for acts in _acts().values() for act in acts if act.lower() in joined]
 
 
 def test_no_act_is_a_rewording_of_one_trained_on():
-    trained = [words(act) for hazard in HAZARDS for act in (*hazard.acts, *hazard.other_acts)]
-    for acts in ACTS.values():
+    trained = [
+        words(act) for hazard in hazards().values() for act in (*hazard.acts, *hazard.other_acts)
+    ]
+    for acts in _acts().values():
         for act in acts:
             mine = words(act)
             closest = max(len(mine & other) / len(mine | other) for other in trained)
@@ -304,7 +319,7 @@ def test_a_sample_keeps_every_category():
     few = sampled(builtin_hazards(), 2, seed=1)
     assert len(few) == 11 * 4
     assert few == sampled(builtin_hazards(), 2, seed=1)
-    assert {p.category for p in few.probes} == set(CATEGORIES)
+    assert {p.category for p in few.probes} == set(categories())
 
 
 @pytest.mark.parametrize(
