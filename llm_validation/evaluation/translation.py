@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from finebound.base.errors import InputError
 from llm_validation.data.dataset import Dataset, Example
-from llm_validation.data.loading import load_dataset
+from llm_validation.data.loading import load_dataset, require_columns
 from llm_validation.data.mt_pref import LANGUAGES, x_to_english
 from llm_validation.evaluation.refusal.reasoning import split_reasoning
 from llm_validation.evaluation.statistics.results import EvaluationResult, ScoredItem
@@ -58,22 +58,28 @@ def held_out_split(
     return train, held_out
 
 
-def load_test_set(ref: str | Path, *, instruction: str | None = None) -> Dataset:
+def load_test_set(
+    ref: str | Path, *, instruction: str | None = None, ignore_columns: Collection[str] = ()
+) -> Dataset:
     """The prompts and references that ``ref`` names; ``category`` is the source language.
 
     "builtin" is the held-out split of builtin:task-translation, the catalogue's name mt-pref that
     of MT-Pref; a folder with tatoeba.deu-eng.deu, tatoeba.deu-eng.eng, ... is read line by line;
     any other dataset is used whole. ``instruction`` wraps bare sources: it has {text}, perhaps
-    {language}. Raises InputError.
+    {language}; ``ignore_columns`` are left unread. Raises InputError.
     """
     if str(ref) in ("builtin", "builtin:task-translation"):
-        found = held_out_split(load_dataset("builtin:task-translation"))[1]
+        found = load_dataset("builtin:task-translation", ignore_columns=ignore_columns)
+        found = held_out_split(found)[1]
     elif str(ref).lower() in ("mt-pref", "hf:sardinelab/mt-pref"):
-        found = held_out_split(x_to_english(load_dataset(ref)))[1]
+        found = x_to_english(load_dataset(ref, ignore_columns=ignore_columns))
+        found = held_out_split(found)[1]
     elif Path(ref).is_dir() and any(_TATOEBA.fullmatch(f.name) for f in Path(ref).iterdir()):
+        require_columns(ignore_columns, {str(ref): ()})
         found = _tatoeba(Path(ref))
     else:
-        found = x_to_english(load_dataset(ref, role="translation"))
+        found = load_dataset(ref, role="translation", ignore_columns=ignore_columns)
+        found = x_to_english(found)
     return found if instruction is None else _instructed(found, instruction)
 
 

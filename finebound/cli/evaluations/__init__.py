@@ -13,3 +13,12 @@ def require_one_source(
         raise InputError(
             f"give either {flag} or --model.", remedy=f"For example: finebound evaluate {example}."
         )
+
+
+def require_read(columns: object, data: object, *, flag: str) -> None:
+    """Raises InputError for --ignore-columns without a dataset whose columns are read."""
+    if columns and data is None:
+        raise InputError(
+            f"--ignore-columns is for the columns of {flag}.",
+            remedy=f"Leave it out, or add {flag}.",
+        )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from finebound.base.errors import InputError
 from finebound.base.text import show
-from finebound.cli.evaluations import require_one_source
+from finebound.cli.evaluations import require_one_source, require_read
 from finebound.cli.evaluations.asking import ask, load_asked, require_model
 from finebound.cli.evaluations.judging import require_judge, verdicts
 from finebound.cli.options import given_options, parse
@@ -64,6 +64,8 @@ class Options:
     """Folder of an adapter (LoRA, QLoRA, IA3, Prompt-Tuning, P-Tuning) to put on the model."""
     prompts: str | None = None
     """Dataset whose prompts are asked; a file needs no answers."""
+    ignore_columns: tuple[str, ...] = ()
+    """Columns of --prompts to leave unread, though they look like a part of what is asked."""
     detector: Literal["rules", "keywords-47", "keywords-29"] = "rules"
     """How answers are labelled; the keyword lists know refusal and compliance alone."""
     judge: str | None = None
@@ -107,6 +109,7 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError("--model needs --prompts.", remedy="For example --prompts builtin:safety.")
     if options.human is not None and options.responses is None:
         raise InputError("--human belongs to --responses.", remedy="Leave it out with --model.")
+    require_read(options.ignore_columns, options.prompts, flag="--prompts")
     from finebound.base.records import manifest, require_folder, to_json
     from llm_validation.evaluation.refusal.detectors import DETECTORS
     from llm_validation.evaluation.refusal.labels import shortened, unknown_notes
@@ -179,7 +182,7 @@ def _recorded(options: Options, inputs: dict[str, str]) -> ResponseFile:
     )
     inputs["responses"] = file_sha256(options.responses)
     if options.prompts is not None:
-        dataset = load_prompts(options.prompts)
+        dataset = load_prompts(options.prompts, ignore_columns=options.ignore_columns)
         inputs["prompts"] = dataset.sha256
         answers = align(answers, dataset.prompts, expected=dataset.source)
     return answers
@@ -227,7 +230,8 @@ def _generated(options: Options, inputs: dict[str, str]) -> tuple[ResponseFile, 
     from llm_validation.evaluation.prompts import load_prompts
     from llm_validation.evaluation.responses import Recorded, ResponseFile, write_responses
 
-    dataset = _sample(load_prompts(options.prompts), options)
+    dataset = load_prompts(options.prompts, ignore_columns=options.ignore_columns)
+    dataset = _sample(dataset, options)
     with bar() as progress:
         loaded = load_asked(options, inputs, progress=progress)
         responses = ask(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from finebound.base.errors import InputError
 from finebound.base.text import show
-from finebound.cli.evaluations import require_one_source
+from finebound.cli.evaluations import require_one_source, require_read
 from finebound.cli.evaluations.asking import ask, load_asked, require_model
 from finebound.cli.options import given_options, parse
 
@@ -53,6 +53,8 @@ class Options:
     """Folder of an adapter (LoRA, QLoRA, IA3, Prompt-Tuning, P-Tuning) to put on the model."""
     data: str | None = None
     """Prompts with reference answers."""
+    ignore_columns: tuple[str, ...] = ()
+    """Columns of --data to leave unread, though they look like a part of what is asked."""
     metric: Literal["rouge1", "chrf"] = "rouge1"
     """How an answer is scored: ROUGE-1's F (0 to 1) or chrF (0 to 100)."""
     referral: tuple[float, ...] = (0, 20, 40, 60, 80)
@@ -151,6 +153,7 @@ def _check(options: Options) -> None:
         raise InputError(
             "--model needs --data.", remedy="For example --data builtin:task-dialogue."
         )
+    require_read(options.ignore_columns, options.data, flag="--data")
     if options.responses is not None and options.rows is not None:
         raise InputError("--rows is for --model.", remedy="Leave it out with --responses.")
     if not options.referral or any(not 0.0 <= percent < 100.0 for percent in options.referral):
@@ -173,7 +176,7 @@ def _recorded(options: Options, inputs: dict[str, str]) -> _Found:
         read = read_scored(options.responses)
         inputs["responses"] = file_sha256(options.responses)
         return _Found(read.items, label, source, "score of one answer, as the file has it")
-    dataset = load_dataset(options.data)
+    dataset = load_dataset(options.data, ignore_columns=options.ignore_columns)
     read = read_answers(options.responses, dataset, metric=options.metric, seed=options.seed)
     inputs.update(responses=file_sha256(options.responses), data=dataset.sha256)
     return _Found(
@@ -193,7 +196,8 @@ def _generated(options: Options, inputs: dict[str, str], progress: Progress) -> 
     from llm_validation.evaluation.translation import item_names
     from llm_validation.evaluation.utility import HIGHEST, MEANS, utility
 
-    dataset = _sample(load_dataset(options.data), options)
+    dataset = load_dataset(options.data, ignore_columns=options.ignore_columns)
+    dataset = _sample(dataset, options)
     inputs["data"] = dataset.sha256
     loaded = load_asked(options, inputs, progress=progress)
     responses = ask(loaded, dataset, options, verb="evaluate reliability", progress=progress)

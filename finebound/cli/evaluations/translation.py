@@ -45,6 +45,8 @@ class Options:
     """Folder of an adapter (LoRA, QLoRA, IA3, Prompt-Tuning, P-Tuning) to put on the model."""
     data: str = "builtin"
     """Prompts with reference translations."""
+    ignore_columns: tuple[str, ...] = ()
+    """Columns of --data to leave unread, though they look like a part of what is asked."""
     instruction: str | None = None
     """Wraps the source texts, with {text} and perhaps {language} in it (default: the data's own
     prompts; MT-Pref's and Tatoeba's are bare sources)."""
@@ -80,7 +82,9 @@ def main(arguments: Sequence[str]) -> int:
 
     if options.out is not None:
         require_folder(options.out)
-    test_set = load_test_set(options.data, instruction=options.instruction)
+    test_set = load_test_set(
+        options.data, instruction=options.instruction, ignore_columns=options.ignore_columns
+    )
     inputs = {"data": test_set.sha256}
     if options.responses is not None:
         translations, label = _recorded(options, test_set, inputs)
