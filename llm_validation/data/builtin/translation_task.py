@@ -7,6 +7,7 @@ construction.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,14 @@ from llm_validation.data.dataset import Example
 
 ROWS_PER_LANGUAGE = 130
 
+# What a frame may say of its thing and adjective.
+_PHRASES = {
+    "a_thing": partial(thing_phrase, definite=False),
+    "the_thing": partial(thing_phrase, definite=True),
+    "subject": partial(thing_phrase, definite=True, subject=True),
+    "things": things_phrase,
+}
+
 
 def _words() -> dict[str, Any]:
     return content(__file__, "translation_task.yaml")
@@ -26,28 +35,23 @@ def _words() -> dict[str, Any]:
 def _sentence(rng: np.random.Generator, frame: dict[str, Any], language: str) -> tuple[str, str]:
     """A sentence of a frame in ``language``, and its English translation."""
     drawn = {name: pick(rng, tables()[table]) for name, table in frame["draws"].items()}
-    text, english = (
-        sentence_case(frame[each].format_map(_forms(drawn, each))) for each in (language, "English")
-    )
+    text, english = (_filled(frame[each], drawn, each) for each in (language, "English"))
     return text, english
 
 
-def _forms(drawn: dict[str, dict[str, Any]], language: str) -> dict[str, str]:
-    """What the fields of a frame stand for in one language."""
+def _filled(template: str, drawn: dict[str, dict[str, Any]], language: str) -> str:
+    """The sentence of a template with the words that were drawn, in one language."""
     forms = {name: row[language] for name, row in drawn.items()}
-    if "thing" not in forms:
-        return forms
-    thing, adjective = forms["thing"], forms["adjective"]
-    if "judgment" in forms:
-        form = forms["judgment"].agreeing(thing.gender)
-        forms["judgment"] = _words()["german_predicate"].get(form, form)
-    return forms | {
-        "a_thing": thing_phrase(language, thing, adjective, definite=False),
-        "the_thing": thing_phrase(language, thing, adjective, definite=True),
-        "subject": thing_phrase(language, thing, adjective, definite=True, subject=True),
-        "things": things_phrase(language, thing, adjective),
-        "it": _words()["pronouns"].get(language, {}).get(thing.gender, ""),
-    }
+    if "thing" in forms:
+        thing, adjective = forms["thing"], forms["adjective"]
+        forms["it"] = _words()["pronouns"].get(language, {}).get(thing.gender)
+        for name, phrase in _PHRASES.items():
+            if f"{{{name}}}" in template:
+                forms[name] = phrase(language, thing, adjective)
+        if "judgment" in forms:
+            form = forms["judgment"].agreeing(thing.gender)
+            forms["judgment"] = _words()["german_predicate"].get(form, form)
+    return sentence_case(template.format_map(forms))
 
 
 def _note(rng: np.random.Generator, language: str) -> tuple[str, str]:
