@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from enum import StrEnum
-from typing import Any
 
-from llm_validation.audit.audit import KINDS, NOT_TOLD, Audit, RowsFound
+from finebound.results.audit import (
+    AuditResult,
+    AuditSentence,
+    RowLengths,
+    RowShown,
+    RowsOfKind,
+    TemplateFaults,
+)
+from finebound.results.reading import LeftOutRows
+from llm_validation.audit.audit import KINDS, MOST_ROWS, NOT_TOLD, Audit, RowsFound
 from llm_validation.evaluation.refusal.languages import ENGLISH
 
 _FIRST_ROWS = 8
@@ -35,32 +43,34 @@ def sentences(audit: Audit, *, role: str = "task") -> list[tuple[Severity, str]]
     ]
 
 
-def document(audit: Audit) -> dict[str, Any]:
-    """The audit as plain values: each kind with count, of, first rows and examples."""
-    return {
-        "rows": audit.rows,
-        **{kind: _rows_found(getattr(audit, kind)) for kind in KINDS},
-        "unread_columns": list(audit.reading.unread_columns),
-        "left_out": [
-            {"reason": left.reason, "count": len(left.rows), "rows": list(left.rows[:1000])}
+def audit_result(audit: Audit) -> AuditResult:
+    """The audit as records hold it: each kind with count, of, first rows and examples."""
+    return AuditResult(
+        rows=audit.rows,
+        **{kind: _rows_of_kind(getattr(audit, kind)) for kind in KINDS},
+        unread_columns=list(audit.reading.unread_columns),
+        left_out=[
+            LeftOutRows(reason=left.reason, count=len(left.rows), rows=list(left.rows[:MOST_ROWS]))
             for left in audit.reading.left_out
         ],
-        "notes": list(audit.reading.notes),
-        "template": {"faults": list(audit.template)},
-        "languages": dict(audit.languages),
-        "lengths": None if audit.lengths is None else asdict(audit.lengths),
-        "sentences": [{"severity": str(s), "sentence": words} for s, words in sentences(audit)],
-    }
+        notes=list(audit.reading.notes),
+        template=TemplateFaults(faults=list(audit.template)),
+        languages=dict(audit.languages),
+        lengths=None if audit.lengths is None else RowLengths(**asdict(audit.lengths)),
+        sentences=[
+            AuditSentence(severity=s.value, sentence=words) for s, words in sentences(audit)
+        ],
+    )
 
 
-def _rows_found(found: RowsFound) -> dict[str, Any]:
-    return {
-        "count": found.count,
-        "of": found.of,
-        "rows": list(found.rows),
-        "by": dict(found.by),
-        "examples": [asdict(example) for example in found.examples],
-    }
+def _rows_of_kind(found: RowsFound) -> RowsOfKind:
+    return RowsOfKind(
+        count=found.count,
+        of=found.of,
+        rows=list(found.rows),
+        by=dict(found.by),
+        examples=[RowShown(**asdict(example)) for example in found.examples],
+    )
 
 
 def _on_harm(audit: Audit, role: str) -> Iterator[tuple[Severity, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from finebound.base.output import strategy_as_json, strategy_words
 from finebound.results.bounds import BoundEntry
-from llm_validation.audit.sentences import document as audit_document
+from llm_validation.audit.sentences import audit_result
 from llm_validation.data.reading import readings_as_json
 from llm_validation.estimation.model_side import (
     ModelSide,
@@ -37,7 +37,7 @@ def document(estimate: Estimate, *, manifest: dict[str, Any]) -> dict[str, Any]:
         "reading": readings_as_json(estimate.datasets),
         "advice": advice(estimate),
         "left_out": list(estimate.left_out),
-        "audit": audit_document(estimate.audit),
+        "audit": audit_result(estimate.audit).to_dict(),
         "table": [_row(row) for row in rows(estimate)],
         "overlap": [_overlap(measure) for measure in estimate.overlap],
         "closest_pairs": [asdict(pair) for pair in estimate.pairs],

@@ -1,12 +1,15 @@
 """What the audit of a data file finds, row by row, and says in words."""
 
+import json
 import time
 
 import pytest
 
+from finebound.base.records import to_json
+from finebound.results.audit import AuditResult
 from llm_validation.audit.audit import KINDS, audit, exchanges
 from llm_validation.audit.harmful_requests import harmful_request
-from llm_validation.audit.sentences import Severity, document, sentences
+from llm_validation.audit.sentences import Severity, audit_result, sentences
 from llm_validation.data.dataset import Dataset, Example, LeftOut, Reading
 from llm_validation.evaluation.hazards.layouts import Probe
 from llm_validation.evaluation.hazards.probes import ProbeSet, builtin_hazards
@@ -145,7 +148,7 @@ def test_what_was_left_out_and_not_read_is_said():
     assert "2 task rows were left out: the answer is marked as bad (rows 2, 5)" in words
     assert "source" in words
     assert "A note." in words
-    content = document(found)
+    content = audit_result(found).to_dict()
     assert content["unread_columns"] == ["source"]
     assert content["left_out"] == [
         {"reason": "the answer is marked as bad", "count": 2, "rows": [2, 5]}
@@ -157,7 +160,7 @@ def test_counts_are_whole_where_rows_and_examples_are_cut():
     found = audit(made(*rows))
     assert found.harmful_rows.count == 1_500
     assert len(found.harmful_rows.rows) == 1_000
-    content = document(found)
+    content = audit_result(found).to_dict()
     assert content["harmful_rows"]["count"] == 1_500
     assert len(content["harmful_rows"]["examples"]) == 5
     assert all(len(e["response"]) <= 160 for e in content["harmful_rows"]["examples"])
@@ -186,4 +189,10 @@ def test_answers_of_half_a_million_characters_and_other_hostile_texts_are_read()
 def test_an_audit_is_deterministic_and_every_kind_is_in_its_document():
     dataset = made(*harmless(20), ("How do I hotwire a car?", HELP))
     assert audit(dataset) == audit(dataset)
-    assert set(KINDS) <= document(audit(dataset)).keys()
+    assert set(KINDS) <= audit_result(audit(dataset)).to_dict().keys()
+
+
+def test_an_audit_is_read_from_its_record_as_it_was_written():
+    found = audit_result(audit(made(*harmless(20), ("How do I hotwire a car?", HELP))))
+    assert AuditResult.model_validate(json.loads(to_json(found.to_dict()))) == found
+    assert found.said("harm")[0].startswith("At least 1 of 21 task rows complies")
