@@ -98,6 +98,22 @@ def clopper_pearson(k: int, n: int, *, p: float, side: Side = "two-sided") -> In
     return Interval(k / n if n else 0.5, float(lower), float(upper), p)
 
 
+def wilson(successes: int, n: int, *, level: float = 0.95) -> Interval:
+    """Wilson's score interval for a share of ``n`` independent items.
+
+    Without items the share is NaN and the interval [0, 1]. Raises ValueError for counts that are
+    no share. Source: Wilson 1927, by way of scipy.
+    """
+    if not 0 <= successes <= n:
+        raise ValueError(f"{successes} of {n} is not a share")
+    if n == 0:
+        return Interval(float("nan"), 0.0, 1.0)
+    found = stats.binomtest(successes, n).proportion_ci(level, method="wilson")
+    share = successes / n
+    # At 0 and n the formula touches the share up to rounding.
+    return Interval(share, float(min(found.low, share)), float(max(found.high, share)))
+
+
 def multinomial_tv_radius(n: int, k: int, p: float) -> float:
     """``TV(empirical, true)`` of ``n`` draws over ``k`` cells exceeds this with probability <= p.
 

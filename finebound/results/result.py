@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from finebound.base.errors import InputError
-from finebound.base.integrity import SEAL, read_record
+from finebound.base.integrity import SEAL, read_record, require_seal
+from finebound.base.integrity import sealed as with_seal
 from finebound.base.records import to_json, write_atomically
 
 if TYPE_CHECKING:
@@ -27,8 +29,14 @@ def _infinity(value: Any) -> Any:
     return float(value) if value in ("inf", "-inf") else value
 
 
+def _known(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else _infinity(value)
+
+
 Number = Annotated[int | float, BeforeValidator(_infinity)]
 """A number of a record; "inf" and "-inf" are infinities. What is not known is None, not NaN."""
+Known = Annotated[int | float | None, BeforeValidator(_known)]
+"""A number that may not be known: a NaN becomes None, as in the record."""
 
 
 class Part(BaseModel):
@@ -56,18 +64,22 @@ class Manifest(Part):
 class Result(Part):
     """A result: ``kind`` names its schema and its view, ``file`` the record's name in a folder.
 
-    ``indent`` is that of the record's JSON, None for one line. A subclass fills its fields
-    completely; ``finebound.views.KIND`` draws them and computes nothing.
+    ``indent`` is that of the record's JSON, None for one line; a ``sealed`` record ends with the
+    hash of its content. A subclass fills its fields completely; ``finebound.views.KIND`` draws
+    them and computes nothing. A field that is excluded is no entry of the record: ``load`` reads
+    it from the files beside.
     """
 
     kind: ClassVar[str]
     file: ClassVar[str]
     indent: ClassVar[int | None] = 2
+    sealed: ClassVar[bool] = False
     version: ClassVar[int] = 1
 
     def to_json(self) -> str:
         """The record's text, without a last line feed; infinity is "inf", a NaN is null."""
-        return to_json(self.to_dict(), indent=self.indent)
+        content = self.to_dict()
+        return to_json(with_seal(content) if self.sealed else content, indent=self.indent)
 
     def save(self, path: str | Path) -> Path:
         """Write the record, whole or not at all, and return where it is.
@@ -82,11 +94,16 @@ class Result(Part):
     def of(cls, content: Mapping[str, Any], *, file: str | Path | None = None) -> Self:
         """The result that a record's content holds.
 
-        Raises InputError, naming the entry, for what is missing, unknown or of another type.
+        Raises InputError, naming the entry, for what is missing, unknown or of another type, and
+        Damaged for a sealed record whose content is not what was sealed.
         """
+        if cls.sealed:
+            require_seal(content, Path(file or cls.file), remedy="Make it again.")
         plain = {name: value for name, value in content.items() if name != SEAL}
+        beside = {name for name, field in cls.model_fields.items() if field.exclude}
         try:
-            return cls.model_validate(plain)
+            # What is read from beside has another name here, so that a record with it is rejected.
+            return cls.model_validate({f"{n}?" if n in beside else n: v for n, v in plain.items()})
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the record"

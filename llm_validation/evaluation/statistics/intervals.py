@@ -6,28 +6,23 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from theory.confidence import Interval
+from theory.confidence import Interval, wilson
 from theory.resampling import interval_of_equals, percentile_interval, resampled_counts
+
+__all__ = [
+    "DRAWS",
+    "FEW",
+    "FEW_SHARES",
+    "difference_over_items_and_seeds",
+    "mean_over_items_and_seeds",
+    "no_narrower",
+    "paired_shares",
+    "wilson",
+]
 
 DRAWS = 4000
 FEW, FEW_SHARES = 10, 30
 """Items below which a percentile bootstrap is too narrow: of any scores, of zeros and ones."""
-
-
-def wilson(successes: int, n: int, *, level: float = 0.95) -> Interval:
-    """Wilson's score interval for a share of ``n`` independent items.
-
-    Without items the share is NaN and the interval [0, 1]. Raises ValueError for counts that are
-    no share. Source: Wilson 1927, by way of scipy.
-    """
-    if not 0 <= successes <= n:
-        raise ValueError(f"{successes} of {n} is not a share")
-    if n == 0:
-        return Interval(float("nan"), 0.0, 1.0)
-    found = stats.binomtest(successes, n).proportion_ci(level, method="wilson")
-    share = successes / n
-    # At 0 and n the formula touches the share up to rounding.
-    return Interval(share, float(min(found.low, share)), float(max(found.high, share)))
 
 
 def paired_shares(new: ArrayLike, old: ArrayLike, *, level: float = 0.95) -> Interval:

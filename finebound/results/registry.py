@@ -1,0 +1,75 @@
+"""Every kind of result: how its record is known, and the result of any record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from finebound.base.errors import InputError
+from finebound.results.result import Result
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Where a result's class stands, its record's file, and entries that no other record has."""
+
+    home: str
+    name: str
+    file: str
+    entries: tuple[str, ...]
+
+    @property
+    def of(self) -> type[Result]:
+        return getattr(import_module(f"finebound.results.{self.home}"), self.name)
+
+
+KINDS = (
+    Kind("experiment", "ExperimentResult", "validate.json", ("runs", "findings", "violated")),
+    Kind("run", "RunResult", "record.json", ("configuration_sha256", "aligned_sha256", "plan")),
+    Kind("bounds", "BoundsResult", "bounds.json", ("exact", "bounds")),
+    Kind("comparison", "ComparisonResult", "comparison.json", ("verdict", "premise", "measured")),
+)
+"""In the order in which a folder is searched for their files."""
+
+
+def load(path: str | Path) -> Result:
+    """The result of a record, known by its content, or of a folder that holds one.
+
+    Raises InputError for what is no record of a known kind.
+    """
+    path = Path(path)
+    if path.is_dir():
+        file = next((path / kind.file for kind in KINDS if (path / kind.file).is_file()), None)
+        if file is None:
+            names = ", ".join(dict.fromkeys(kind.file for kind in KINDS))
+            raise InputError(
+                "no record of a result is in this folder.",
+                remedy=f"Give a folder with one of {names}.",
+                file=path,
+            )
+        path = file
+    content = _read(path)
+    for kind in KINDS:
+        if all(name in content for name in kind.entries):
+            return kind.of.load(path)
+    raise InputError(
+        "this is no record of a result that is known here.",
+        remedy="Give a record that this version of finebound wrote.",
+        file=path,
+    )
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    """The entries by which a record is known; of a list those of its first item."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"cannot be read: {error}.", remedy="Give a record's file or its folder.", file=path
+        ) from None
+    first = found[0] if isinstance(found, list) and found else found
+    return first if isinstance(first, Mapping) else {}
