@@ -27,6 +27,15 @@ RESPONSE_COLUMNS = (
     "solution",
     "targets",
 )
+# Often a list of texts or of objects, and never read as the answer.
+SEVERAL_ANSWERS = (
+    "answers",
+    "completions",
+    "responses",
+    "outputs",
+    "generations",
+    "candidates",
+)
 # With both of these, further names of answers are not the one to learn.
 NATURAL_PAIRS = (("problem", "solution"),)
 # Prompt and answer only where no other name says so; "input" with any name of an answer.
@@ -64,6 +73,7 @@ TURN_COLUMNS = ("messages", "conversations", "conversation")
 # Dialogues where no other columns say what is asked and answered.
 OTHER_TURN_COLUMNS = ("chat", "dialog", "dialogue", "turns")
 TOOL_COLUMNS = ("tools", "functions")
+CATEGORY = "category"
 HISTORY_COLUMN = "history"
 PREFERENCE_COLUMNS = (("chosen", "rejected"), ("preferred_output", "non_preferred_output"))
 NESTED_COLUMNS = frozenset({"instruction", "instances"})
@@ -80,7 +90,7 @@ KNOWN_COLUMNS = frozenset(
         *TURN_COLUMNS,
         *OTHER_TURN_COLUMNS,
         *TOOL_COLUMNS,
-        *("instances", "category", HISTORY_COLUMN, TEXT_COLUMN),
+        *("instances", CATEGORY, HISTORY_COLUMN, TEXT_COLUMN),
     }
 )
 

@@ -30,6 +30,7 @@ from llm_validation.data.columns import (
     PREFERENCE_COLUMNS,
     PROMPT_COLUMNS,
     RESPONSE_COLUMNS,
+    SEVERAL_ANSWERS,
     SYSTEM_COLUMNS,
     TEXT_COLUMN,
     TOOL_COLUMNS,
@@ -168,6 +169,13 @@ def _missing(columns: Sequence[str], prompt: str | None, response: str | None) -
 def _nearest_fix(columns: Sequence[str], prompt: str | None) -> str:
     if "chosen" in columns or "rejected" in columns:
         return "Give both 'chosen' and 'rejected', or rename the answer's column to 'response'."
+    several = next((name for name in columns if name in SEVERAL_ANSWERS), None)
+    if prompt and several:
+        return (
+            f"If {several!r} holds one text per row, rename it to 'response'. If it holds several "
+            "answers, or an object as in SQuAD, add a column 'response' with the text of one of "
+            "them, or 'chosen' and 'rejected' with a better and a worse one."
+        )
     names = ("response",) if prompt else ("prompt", "response")
     fixes, spare = [], [column for column in columns if column != prompt]
     for name in names:

@@ -53,14 +53,22 @@ def is_binary(value: Any) -> bool:
     return isinstance(value, int | float) and value in (-1, 0, 1)
 
 
-def _is_zero(column: str, value: Any) -> bool:
+def is_on(value: Any) -> bool | None:
+    """Whether a mark of 1 and 0 or true and false, also as a text, is on; None for others."""
+    word = value.strip().lower() if isinstance(value, str) else str(value).lower()
+    if word in ("true", "false"):
+        return word == "true"
     try:
-        weight = float(value)
-    except (TypeError, ValueError, OverflowError):
-        weight = None
-    if weight not in (0, 1):
+        return {1.0: True, 0.0: False}.get(float(word))
+    except ValueError:
+        return None
+
+
+def _is_zero(column: str, value: Any) -> bool:
+    on = is_on(value)
+    if on is None:
         raise BadRowError(
             f"{column!r} is {kind(value)}, neither 1 (learn the row) nor 0 (do not).",
             f"Write 1 or 0, or leave the column out with --ignore-columns {column}.",
         )
-    return weight == 0
+    return not on

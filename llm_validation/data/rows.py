@@ -19,6 +19,7 @@ from llm_validation.data.cells import (
     listed,
 )
 from llm_validation.data.columns import (
+    CATEGORY,
     KNOWN_COLUMNS,
     NESTED_COLUMNS,
     PREFERENCE_COLUMNS,
@@ -309,7 +310,7 @@ class RowReader:
         except InputError as problem:
             return _Plan(None, optional=optional, problem=self._by_first(keys, problem))
         marks = tuple(name for name in keys if layout.marks and name in MARK_COLUMNS)
-        unread = [name for name in keys if name not in layout.used]
+        unread = [name for name in keys if name not in layout.used or name == CATEGORY]
         media = tuple(name for name in unread if name in MEDIA and name not in self._known)
         watched = (
             name

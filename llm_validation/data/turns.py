@@ -17,6 +17,7 @@ from llm_validation.data.cells import (
     text,
     to_json,
 )
+from llm_validation.data.marks import is_on
 
 CALLS = "tool_calls"
 _CALLING = "function_call"
@@ -282,12 +283,13 @@ def _unlearnt_by(turn: dict[str, Any], label: str) -> str | None:
         value = turn.get(mark)
         if is_missing(value):
             continue
-        if not isinstance(value, bool | int | float) or value not in (0, 1):
+        on = is_on(value)
+        if on is None:
             raise BadRowError(
-                f"{label} has the {mark} {_short(value)}.",
-                "Write 1 (learn the turn) or 0 (do not): nothing between is read.",
+                f"{label} has the {mark} {_short(value)}, which is neither 1 nor 0.",
+                "Write 1 (learn the turn) or 0 (do not).",
             )
-        if not value:
+        if not on:
             return mark
     return None
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from finebound.base.errors import InputError
 from llm_validation.data.cells import is_missing, listed
+from llm_validation.data.columns import CATEGORY
 from llm_validation.data.dataset import Example
 
 # Parts of what a model is asked or answers, however short their texts are.
@@ -37,6 +38,7 @@ _ABOUT = re.compile(
 _WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '\-][^\W\d_]+){0,3}[.?!]?")
 _FEW_WORDS = 4
 _LONG_TEXT = 100
+_LONGEST_NAME = 60  # characters of a category: what is longer is more than a name
 _SHARE_OF_TEXTS = 0.2
 _SHARE_OF_KINDS = 0.1
 _MOST_KEPT = 2_000
@@ -70,6 +72,8 @@ class UnreadColumns:
 
     def see(self, column: str, value: Any, origin: tuple[str, int], example: Example) -> None:
         """Take note of one cell beside the example that its row became."""
+        if column == CATEGORY and len(str(value)) <= _LONGEST_NAME:
+            return
         if isinstance(value, bool):
             self._of(column, origin).booleans[value] += 1
             return

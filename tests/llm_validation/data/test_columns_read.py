@@ -237,6 +237,21 @@ def test_keys_of_turns_are_read_or_named(tmp_path):
     assert reading.unread_columns == ("messages.tone", "messages.time")
 
 
+def test_a_category_that_is_a_long_text_is_no_category(tmp_path):
+    passages = [
+        f"{note} So says the board beside the pier, and so does the warden." for note in NOTES
+    ]
+    rows = asked_about("category", notes=passages)
+    with pytest.raises(InputError, match="the column 'category' would not be read"):
+        load_rows(tmp_path, *rows)
+    reading = load_rows(tmp_path, *rows, ignore_columns=("category",)).reading
+    assert reading.unread_columns == ("category",)
+    kinds = [f"{note} That is a kind." for note in NOTES]
+    dataset = load_rows(tmp_path, *asked_about("category", notes=kinds))
+    assert [example.category for example in dataset.examples] == kinds
+    assert dataset.reading.unread_columns == ()
+
+
 # --ignore-columns --------------------------------------------------------------------------------
 
 

@@ -228,6 +228,17 @@ def test_the_category_is_kept(tmp_path: Path, category: object, expected: str | 
         ({"prompt": "q", "label": "x"}, "the answer", "Add a column 'response'"),
         ({"prompt": "q", "reponse": "a"}, "the answer", "Rename 'reponse' to 'response'"),
         ({"prompts": "q", "response": "a"}, "the prompt", "ename 'prompts' to 'prompt'"),
+        (
+            {"question": "q", "context": "c", "answers": {"text": ["a"], "answer_start": [1]}},
+            "the answer",
+            "an object as in SQuAD, add a column 'response'",
+        ),
+        (
+            {"prompt": "q", "answers": [{"answer": "a", "rank": 1}, {"answer": "b", "rank": 2}]},
+            "the answer",
+            "'chosen' and 'rejected'",
+        ),
+        ({"prompt": "q", "completions": ["a", "b"]}, "the answer", "If 'completions' holds one"),
         ({"forbidden_prompt": "q"}, "the prompt", "Rename 'forbidden_prompt' to 'prompt'"),
         ({"prompt": "q", "chosen": "a"}, "the answer", "Give both 'chosen' and 'rejected'"),
         ({"answer": "a", "output": "b", "question": "q"}, "'output', 'answer'", "Rename the one"),

@@ -122,6 +122,15 @@ def test_what_follows_the_last_turn_to_be_learnt_is_cut(tmp_path):
     assert any("left away" in note for note in dataset.reading.notes)
 
 
+@pytest.mark.parametrize(("on", "off"), [("1", "0"), (" 1.0", "0.0"), ("true", "False")])
+def test_a_mark_may_be_a_text_in_rows_and_in_turns(tmp_path, on, off):
+    turns = [user("a"), assistant("b", weight=off), user("c"), assistant("d", weight=on)]
+    (example,) = load_rows(tmp_path, {"messages": turns}).examples
+    assert example.unlearnt == (1,)
+    rows = [{"prompt": word, "response": word, "weight": w} for word, w in (("x", on), ("y", off))]
+    assert load_rows(tmp_path, *rows).prompts == ["x"]
+
+
 def test_sharegpt_turns_have_marks_too(tmp_path):
     turns = [
         {"from": "system", "value": "s", "weight": None},
@@ -138,7 +147,8 @@ def test_sharegpt_turns_have_marks_too(tmp_path):
     ("more", "said"),
     [
         ({"weight": 0.5}, "the weight 0.5"),
-        ({"weight": "0"}, "the weight '0'"),
+        ({"weight": "0.5"}, "the weight '0.5'"),
+        ({"weight": "none"}, "the weight 'none'"),
         ({"loss": 2}, "the loss 2"),
         ({"train_detail": [{"begin_offset": 0, "end_offset": 1, "train": False}]}, "train_detail"),
         ({"mask": True}, "'mask'"),
