@@ -6,15 +6,14 @@ from pathlib import Path
 
 RECORDS = Path(__file__).resolve().parent / "records"
 CAPTIONS = "captions.md"
-# Where `make validate` leaves the experiment that the figures of real fine-tunes are taken from.
-VALIDATED = RECORDS.parents[1] / "validate-out"
-# Where `finebound defend --compare validate-out --out defences-out` leaves its comparison.
-DEFENDED = RECORDS.parents[1] / "defences-out"
-# Where `finebound validate CONFIGURATION` leaves what other figures are taken from.
-FORECAST, PEFT, TRANSLATED, REGIMES = (
-    RECORDS.parents[1] / name
-    for name in ("forecasts-out", "peft-out", "translation-out", "regimes-out")
-)
+# Records of real fine-tunes are made from these folders of the working directory.
+VALIDATED = Path("validate-out")  # `make validate` makes it
+DEFENDED = Path("defences-out")  # `finebound defend --compare validate-out --out defences-out`
+# `finebound validate CONFIGURATION --out FOLDER` makes the others.
+FORECAST = Path("forecasts-out")
+PEFT = Path("peft-out")
+TRANSLATED = Path("translation-out")
+REGIMES = Path("regimes-out")
 
 
 def record_file(figure: str) -> Path:

@@ -52,7 +52,7 @@ def _packages() -> list[Finding]:
                 ok=there,
                 found=metadata.version(name) if there else "not installed",
                 needed=needed,
-                remedy="make install",
+                remedy=f"make install, or pip install {name}",
             )
         )
     return findings
