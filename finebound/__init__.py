@@ -7,7 +7,53 @@ The names below are imported when they are first used, so that ``import fineboun
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the same names once more, for editors and type checkers
+    from finebound.api import bounds
+    from finebound.base.errors import InputError
+    from llm_validation.data.loading import load_dataset
+    from llm_validation.estimation.pipeline import estimate
+    from llm_validation.estimation.request import Request
+    from llm_validation.models.loading import load_model
+    from theory.bound import Bound, Direction, Quantity, Status
+    from theory.calibrate import calibrate
+    from theory.evaluation import best, evaluate
+    from theory.exact import exact, frontier
+    from theory.problem import (
+        Constant,
+        Constants,
+        Distribution,
+        QuadraticProblem,
+        TabularProblem,
+    )
+    from theory.strategy import Hybrid, LossConstraint, ParameterConstraint
+
+__all__ = [
+    "Bound",
+    "Constant",
+    "Constants",
+    "Direction",
+    "Distribution",
+    "Hybrid",
+    "InputError",
+    "LossConstraint",
+    "ParameterConstraint",
+    "QuadraticProblem",
+    "Quantity",
+    "Request",
+    "Status",
+    "TabularProblem",
+    "best",
+    "bounds",
+    "calibrate",
+    "estimate",
+    "evaluate",
+    "exact",
+    "frontier",
+    "load_dataset",
+    "load_model",
+]
 
 _HOMES = {
     "finebound.api": ("bounds",),
@@ -30,8 +76,6 @@ _HOMES = {
     "finebound.base.errors": ("InputError",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-__all__ = sorted(_HOME_OF)
 
 
 def __getattr__(name: str) -> Any:

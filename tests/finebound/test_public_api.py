@@ -1,6 +1,8 @@
 """``finebound.NAME`` is the object of its home, imported on first use."""
 
+import ast
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -16,14 +18,25 @@ def test_every_public_name_is_there(name):
     assert name in dir(finebound)
 
 
+def test_an_editor_sees_each_lazy_name_in_its_home():
+    tree = ast.parse(Path(finebound.__file__).read_text())
+    (block,) = (
+        node.body
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
+    seen = {alias.name: node.module for node in block for alias in node.names}
+    lazy = {name: home for home, names in finebound._HOMES.items() for name in names}
+    assert seen == lazy
+    assert finebound.__all__ == sorted(lazy)
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'evaluat'"):
         _ = finebound.evaluat
 
 
 def test_the_readme_example_runs(capsys):
-    from pathlib import Path
-
     readme = Path(__file__).parents[2] / "README.md"
     code = readme.read_text().split("```python\n")[1].split("```")[0]
     exec(compile(code, "README.md", "exec"), {})
