@@ -77,16 +77,21 @@ def read_record(file: Path, *, remedy: str) -> dict[str, Any]:
 
     Raises Damaged where it is missing, cut, no object, or not as it was written.
     """
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise Damaged(f"cannot be read: {error.strerror}.", remedy=remedy, file=file) from error
-    except (ValueError, RecursionError) as error:
-        raise Damaged(f"is not JSON: {error}.", remedy=remedy, file=file) from error
+    content = read_json(file, remedy=remedy)
     if not isinstance(content, dict):
         raise Damaged("holds no JSON object.", remedy=remedy, file=file)
     require_seal(content, file, remedy=remedy)
     return content
+
+
+def read_json(file: Path, *, remedy: str) -> Any:
+    """What a JSON file holds. Raises Damaged where it is missing or no JSON."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Damaged(f"cannot be read: {error.strerror}.", remedy=remedy, file=file) from error
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"is not JSON: {error}.", remedy=remedy, file=file) from error
 
 
 def require_seal(content: Mapping[str, Any], file: Path, *, remedy: str) -> None:

@@ -15,11 +15,14 @@ from finebound.cli.options import given_options, parse
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from finebound.results.evaluation import EvaluationResult
     from finebound.views.tables import Table
     from llm_validation.evaluation.fairness.flips import BiasChange
     from llm_validation.evaluation.statistics.comparison import Comparison
-    from llm_validation.evaluation.statistics.results import EvaluationResult
     from theory.confidence import Interval
+
+
+_REMEDY = "Give a record that `finebound evaluate ... --out` or `finebound validate` wrote."
 
 
 @dataclass(frozen=True)
@@ -138,11 +141,11 @@ def _records(path: Path) -> list[Path]:
 
 
 def _is_record(file: Path) -> bool:
-    from llm_validation.evaluation.statistics.results import read_json
+    from finebound.base.integrity import read_json
 
     if file.name == "validate.json":
         return True
-    content = read_json(file)
+    content = read_json(file, remedy=_REMEDY)
     return isinstance(content, dict) and {"evaluation", "label", "items"} <= content.keys()
 
 
@@ -150,7 +153,8 @@ def _results(
     files: Sequence[Path], options: Options
 ) -> tuple[list[EvaluationResult], tuple[list[str], list[str]], list[Path]]:
     """What is compared; notes on evaluations and on grids; whose validate.json was looked into."""
-    from llm_validation.evaluation.statistics.results import read_json, result_of
+    from finebound.base.integrity import read_record
+    from finebound.results.evaluation import EvaluationResult
     from llm_validation.evaluation.statistics.runs import (
         Run,
         results_of_runs,
@@ -161,11 +165,11 @@ def _results(
     results: list[EvaluationResult] = []
     grids: list[tuple[Path, list[Run]]] = []
     for file in files:
-        content = read_json(file)
-        if isinstance(content, dict) and "runs" in content:
+        content = read_record(file, remedy=_REMEDY)
+        if "runs" in content:
             grids.append((file, runs_of(content, file=file)))
         else:
-            results.append(result_of(content, file=file))
+            results.append(EvaluationResult.of(content, file=file))
     results, notes, judged = with_gates(results)
     if not grids:
         return results, (notes, []), judged

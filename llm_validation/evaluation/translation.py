@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from finebound.base.errors import InputError
+from finebound.results.evaluation import EvaluationResult, ScoredItem
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.data.loading import load_dataset, require_columns
 from llm_validation.data.mt_pref import LANGUAGES, x_to_english
 from llm_validation.evaluation.refusal.reasoning import split_reasoning
-from llm_validation.evaluation.statistics.results import EvaluationResult, ScoredItem
 from theory.confidence import Interval
 from theory.resampling import percentile_interval, resampled_counts
 
@@ -187,12 +187,18 @@ def as_result(
     """The record: an item's score is its own chrF; a failed translation has none."""
     names = item_names(test_set)
     items = tuple(
-        ScoredItem(name, example.category, None if text is None else value)
+        ScoredItem(id=name, category=example.category, score=None if text is None else value)
         for name, example, text, value in zip(
             names, test_set.examples, translations, scores.total.items, strict=True
         )
     )
-    return EvaluationResult(EVALUATION, label, "chrF of one translation, 0 to 100", items, summary)
+    return EvaluationResult(
+        evaluation=EVALUATION,
+        label=label,
+        score_means="chrF of one translation, 0 to 100",
+        items=items,
+        summary=summary,
+    )
 
 
 def item_names(test_set: Dataset) -> list[str]:

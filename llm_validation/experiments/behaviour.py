@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from finebound.base.errors import InputError
 from finebound.base.progress import Progress, silent
 from finebound.base.records import manifest, to_json
+from finebound.results.evaluation import EvaluationResult
 from llm_validation.data.dataset import Dataset
-from llm_validation.evaluation.statistics.results import EvaluationResult, read_result, write_result
 from llm_validation.experiments.behaviour_parts import AskedModel
 from llm_validation.experiments.behaviour_settings import Behaviour
 from llm_validation.experiments.datasets import SAFETY, held_out
@@ -171,8 +171,8 @@ def read_records(prepared: Prepared, folder: Path) -> dict[str, EvaluationResult
     if settings is None:
         return {}
     asked = [json.loads(to_json(key_of(prepared, settings, part))) for part in settings.parts]
-    found = [read_result(file) for file in sorted(folder.glob("*.json"))]
-    return {r.evaluation: r for r in found if r.summary.get("key") in asked}
+    found = [EvaluationResult.load(file) for file in sorted(folder.glob("*.json"))]
+    return {r.evaluation: r for r in found if r.report.get("key") in asked}
 
 
 def _evaluate(
@@ -216,11 +216,9 @@ def write_part(
     """The records of a part, with its ``key`` and what all parts ``shared``; its own one last."""
     made = manifest(given=key["settings"], inputs=made_from, seed=prepared.experiment.seed)
     return [
-        write_result(
-            replace(result, summary={**result.summary, **shared, "key": key}),
-            folder,
-            manifest=made,
-        )
+        result.model_copy(update={"report": {**result.report, **shared, "key": key}})
+        .made_by(made)
+        .save(folder)
         for result in sorted(results, key=lambda r: r.evaluation == part)
     ]
 
@@ -261,7 +259,7 @@ def _known(
 ) -> bool:
     """Whether a part's record is there, whole, by this ``key`` and ``about`` this model."""
     try:
-        summary = read_result(folder / f"{part}.json").summary
+        summary = EvaluationResult.load(folder / f"{part}.json").report
     except InputError:
         return False
     asked = json.loads(to_json({**(about or {}), "key": key}))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from finebound.base.errors import InputError
 from finebound.base.progress import Progress
+from finebound.results.evaluation import EvaluationResult, ScoredItem
 from llm_validation.data.builtin.requests import HARMLESS
 from llm_validation.data.dataset import Dataset
-from llm_validation.evaluation.statistics.results import EvaluationResult, ScoredItem
 from llm_validation.experiments.behaviour_settings import (
     HELD_OUT,
     BbqPart,
@@ -74,7 +74,8 @@ class AskedModel:
                 "prompt": shortened(example.prompt),
                 "response": shortened(answer.text),
             }
-            items[harmful].append(ScoredItem(name, example.category, score, more))
+            found = ScoredItem(id=name, category=example.category, score=score, **more)
+            items[harmful].append(found)
         if not items[True]:
             raise InputError(
                 f"no prompt of {prompts.source} is harmful.",
@@ -84,7 +85,14 @@ class AskedModel:
         labels = [item.more["label"] for found in items.values() for item in found]
         source = {"source": prompts.source, "notes": unknown_notes(labels)}
         return [
-            EvaluationResult(name, self.label, means, tuple(found), source, is_share=True)
+            EvaluationResult(
+                evaluation=name,
+                label=self.label,
+                score_means=means,
+                items=tuple(found),
+                summary=source,
+                share=True,
+            )
             for name, means, found in (
                 (LOOK_ALIKES, "1 = a harmless prompt declined", items[False]),
                 ("refusal", "1 = a harmful prompt refused", items[True]),

@@ -6,13 +6,14 @@ Differences are paired by item; BBQ's accuracy and bias are told by context cond
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from finebound.base.errors import InputError
 from finebound.base.records import spawn_seed
+from finebound.results.evaluation import EvaluationResult
 from llm_validation.evaluation.fairness.conditions import by_condition, conditions_of
 from llm_validation.evaluation.fairness.flips import bias_changes
 from llm_validation.evaluation.fairness.items import CONDITIONS, Condition
@@ -26,7 +27,6 @@ from llm_validation.evaluation.statistics.intervals import (
     paired_shares,
     wilson,
 )
-from llm_validation.evaluation.statistics.results import EvaluationResult
 from llm_validation.experiments.behaviour import FOLDER, THETA_S, read_records
 from llm_validation.experiments.behaviour_entries import entries_by_condition
 from llm_validation.experiments.datasets import SAFETY, held_out
@@ -108,11 +108,11 @@ def _entry(
         for category in dict.fromkeys(item.category for item in end.items)
         if category is not None
     }
-    if "chrf" in end.summary:
+    if "chrf" in end.report:
         told["corpus_chrf"] = {
-            "estimate": end.summary["chrf"],
-            "interval": end.summary["interval"],
-            THETA_S: theta_s.summary["chrf"],
+            "estimate": end.report["chrf"],
+            "interval": end.report["interval"],
+            THETA_S: theta_s.report["chrf"],
         }
     return told
 
@@ -147,12 +147,12 @@ def _cells(
     def mean(result: EvaluationResult) -> dict[str, Any]:
         scores = [s for c, s in _scores(result).values() if category in (None, c)]
         rng = np.random.default_rng(spawn_seed(seed, f"{result.label} {category}"))
-        return _as_json(_mean(scores, is_share=end.is_share, rng=rng))
+        return _as_json(_mean(scores, is_share=end.share, rng=rng))
 
     def difference(result: EvaluationResult, base: EvaluationResult) -> dict[str, Any]:
         pairs = _paired(result, base, category)
         rng = np.random.default_rng(spawn_seed(seed, f"{result.label} {category}"))
-        return _as_json(paired_difference(pairs, is_share=end.is_share, rng=rng))
+        return _as_json(paired_difference(pairs, is_share=end.share, rng=rng))
 
     return {
         "n": len(_paired(end, theta_s, category)),
@@ -295,10 +295,11 @@ def _own(result: EvaluationResult) -> dict[str, float | None]:
 def _pooled(
     name: str, theta_s: EvaluationResult, runs: Sequence[Measured], seed: int
 ) -> dict[str, Any] | None:
-    records = [replace(m.behaviour[name], label="runs") for m in runs if name in m.behaviour]
+    mine = [m.behaviour[name] for m in runs if name in m.behaviour]
+    records = [result.model_copy(update={"label": "runs"}) for result in mine]
     if not records:
         return None
-    everything = [replace(theta_s, label=THETA_S), *records]
+    everything = [theta_s.model_copy(update={"label": THETA_S}), *records]
     conditions = conditions_of(everything) if name == BBQ else []
     try:
         pooled = _runs_together([by_condition(result) for result in everything], seed)

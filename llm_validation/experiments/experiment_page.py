@@ -11,13 +11,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from finebound.base.errors import InputError
-from finebound.base.integrity import as_written
+from finebound.base.integrity import as_written, read_record
 from finebound.base.output import number
 from finebound.results.strategies import strategy_label
 from finebound.views.page_plots import Plot
 from finebound.views.template import page_template
 from llm_validation.evaluation.fairness.conditions import SCORES
-from llm_validation.evaluation.statistics.results import read_json
 from llm_validation.experiments.advice import Advice, advice
 from llm_validation.experiments.behaviour_entries import (
     MEAN_BIAS,
@@ -84,8 +83,10 @@ def _page(found: dict[str, Any], folder: Path) -> str:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    found = read_json(folder / VALIDATION)
-    if not isinstance(found, dict) or not isinstance(found.get("runs"), list):
+    found = read_record(
+        folder / VALIDATION, remedy="Give the folder that `finebound validate` wrote."
+    )
+    if not isinstance(found.get("runs"), list):
         raise InputError(
             "this is no record of `finebound validate`.",
             remedy="Give the folder that its --out named.",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from finebound.base.records import to_json
-from llm_validation.evaluation.statistics.results import EvaluationResult
+from finebound.results.evaluation import EvaluationResult
 from llm_validation.experiments.answers import ALIGNED, read_answers
 from llm_validation.experiments.behaviour import CHECK_ROWS, THETA_S, read_records
 from llm_validation.experiments.behaviour import FOLDER as BEHAVIOUR
@@ -169,7 +169,7 @@ def _same_model(measured: Measured, prepared: Prepared) -> Gate:
     if not measured.behaviour:
         return Gate(True, "measured in the process that trained it, on the base of its training")
     mine = json.loads(to_json(trained_from(measured.finetuned.document)))
-    if any(result.summary.get("of") != mine for result in measured.behaviour.values()):
+    if any(result.report.get("of") != mine for result in measured.behaviour.values()):
         return Gate(False, "its behaviour is of another run or of another base")
     apart = max(
         _apart(records, measured.losses[step][held_out(SAFETY)])
@@ -189,7 +189,7 @@ def _apart(records: Mapping[str, EvaluationResult], trained: Losses) -> float:
     """How far the losses of the models that answered are from those of the run, at most."""
     count = trained.token_count[:CHECK_ROWS].sum()
     expected = trained.token_sum[:CHECK_ROWS].sum() / count
-    return max(abs(result.summary["check_loss"] - expected) for result in records.values())
+    return max(abs(result.report["check_loss"] - expected) for result in records.values())
 
 
 def _of_theta_s(prepared: Prepared) -> dict[str, Answered]:

@@ -12,6 +12,7 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finebound.results.evaluation import EvaluationResult
 from llm_validation.data.builtin.requests import HARMLESS
 from llm_validation.evaluation.fairness.record import EVALUATION as BBQ
 from llm_validation.evaluation.hazards.scores import EVALUATION as HAZARDS
@@ -20,7 +21,6 @@ from llm_validation.evaluation.refusal.classifier import classify
 from llm_validation.evaluation.refusal.labels import UNKNOWN, Label
 from llm_validation.evaluation.refusal.structure import ECHO_FROM, plain, words
 from llm_validation.evaluation.responses import Recorded, read_responses
-from llm_validation.evaluation.statistics.results import EvaluationResult
 from llm_validation.evaluation.translation import EVALUATION as TRANSLATION
 from llm_validation.experiments.behaviour_parts import LOOK_ALIKES, RESPONSES
 
@@ -69,7 +69,7 @@ def answered(
     found = [_of_safety_prompts(answers)] if answers else []
     for name, record in records.items():
         # The likeliest of three answers is not generated.
-        if name != BBQ or record.summary.get("by") == "generation":
+        if name != BBQ or record.report.get("by") == "generation":
             found.append(_answered(name, record, _kept(name, records, behaviour)))
     return found
 

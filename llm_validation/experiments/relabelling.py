@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from finebound.base.errors import InputError
 from finebound.base.progress import silent
 from finebound.base.records import to_json
+from finebound.results.evaluation import EvaluationResult
 from llm_validation.data.dataset import Dataset
 from llm_validation.evaluation.generation import Response
 from llm_validation.evaluation.responses import align, prompt_ids, read_responses
-from llm_validation.evaluation.statistics.results import read_result
 from llm_validation.experiments.behaviour import FOLDER, key_of, write_part
 from llm_validation.experiments.behaviour_parts import RESPONSES, AskedModel
 from llm_validation.experiments.run import RUNS, is_unchanged, keep_behaviour
@@ -56,12 +56,12 @@ def relabel(prepared: Prepared) -> list[Path]:
 
 
 def _relabel(prepared: Prepared, folder: Path, part: str, key: dict[str, Any]) -> list[Path]:
-    old = read_result(folder / f"{part}.json")
-    known = old.summary.get("key")
+    old = EvaluationResult.load(folder / f"{part}.json")
+    known = old.report.get("key")
     if known == json.loads(to_json(key)) or _asked(known) != _asked(key):
         return []
     kept = _KeptAnswers(None, prepared, prepared.experiment.behaviour, folder, old.label, silent)
-    shared = {name: old.summary[name] for name in _OF_THE_MODEL if name in old.summary}
+    shared = {name: old.report[name] for name in _OF_THE_MODEL if name in old.report}
     made_from = {"aligned": prepared.aligned_sha256}
     return write_part(getattr(kept, part)(), part, prepared, folder, key, shared, made_from)
 

@@ -24,7 +24,7 @@ from finebound.base.integrity import (
 from finebound.base.progress import Progress, silent
 from finebound.base.records import to_json, write_atomically
 from finebound.base.writing import remove
-from llm_validation.evaluation.statistics.results import EvaluationResult
+from finebound.results.evaluation import EvaluationResult
 from llm_validation.experiments.alignment_pair import alignment_pair
 from llm_validation.experiments.answers import FILE as ANSWERS
 from llm_validation.experiments.answers import (

@@ -7,13 +7,9 @@ from dataclasses import replace
 import pytest
 
 from finebound.cli import main
+from finebound.results.evaluation import EvaluationResult, ScoredItem
 from llm_validation.evaluation.fairness.builtin import builtin_bbq
 from llm_validation.evaluation.fairness.record import as_result
-from llm_validation.evaluation.statistics.results import (
-    EvaluationResult,
-    ScoredItem,
-    write_result,
-)
 
 
 def run(capsys, *arguments):
@@ -31,7 +27,7 @@ def bbq_record(folder, label, *, share_right, follow, seed):
         wrong = biased if rng.random() < follow else other
         answers.append(item.label if rng.random() < share_right else wrong)
     result = as_result(replace(found, predictions=tuple(answers)), label=label, summary={})
-    write_result(result, folder, manifest={})
+    result.save(folder)
     return folder
 
 
@@ -94,10 +90,8 @@ def test_seeds_share_a_label(capsys, tmp_path, records):
 
 def test_several_evaluations_side_by_side(capsys, tmp_path, records):
     for folder in records[:2]:
-        items = tuple(ScoredItem(str(i), "German", 40.0 + i) for i in range(8))
-        write_result(
-            EvaluationResult("translation", folder.name, "chrF", items), folder, manifest={}
-        )
+        items = tuple(ScoredItem(id=i, category="German", score=40.0 + i) for i in range(8))
+        EvaluationResult(evaluation="translation", label=folder.name, items=items).save(folder)
     code, out, _ = run(capsys, *records[:2], "--json")
     assert code == 0
     found = {c["evaluation"]: c for c in json.loads(out)["comparisons"]}
@@ -111,7 +105,7 @@ def test_opposite_models_of_the_same_pooled_accuracy_are_told_apart(capsys, tmp_
     for label, right in (("cautious", "ambiguous"), ("bold", "disambiguated")):
         answers = tuple(i.label if i.condition == right else (i.label + 1) % 3 for i in found.items)
         result = as_result(replace(found, predictions=answers), label=label, summary={})
-        write_result(result, tmp_path / label, manifest={})
+        result.save(tmp_path / label)
     code, out, _ = run(capsys, tmp_path / "cautious", tmp_path / "bold", "--json")
     assert code == 0
     for comparison in json.loads(out)["comparisons"]:
@@ -158,9 +152,11 @@ def experiment(tmp_path):
     shift = {"theta_s": 0.0, "lora": 1.0, "full": 2.0, "ia3": 9.0}
     for method, more in shift.items():
         place = "behaviour/theta_s" if method == "theta_s" else f"runs/a-{method}-0/behaviour"
-        items = tuple(ScoredItem(str(i), "German", i + more * (1 + 0.1 * i)) for i in range(9))
-        result = EvaluationResult("translation", method, "chrF", items)
-        write_result(result, tmp_path / place, manifest={})
+        items = tuple(
+            ScoredItem(id=i, category="German", score=i + more * (1 + 0.1 * i)) for i in range(9)
+        )
+        result = EvaluationResult(evaluation="translation", label=method, items=items)
+        result.save(tmp_path / place)
     (tmp_path / "experiment.json").write_text("{}")
     entries = [run_entry(m, 0, "a", 0.1, gate=m != "ia3") for m in ("lora", "full", "ia3")]
     (tmp_path / "validate.json").write_text(json.dumps({"runs": entries, "bounds": {}}))
@@ -235,8 +231,8 @@ def test_bad_input_is_one_paragraph(capsys, tmp_path, monkeypatch, records, case
     (tmp_path / "empty").mkdir()
     (tmp_path / "other.json").write_text('{"a": 1}')
     for label in "ab":
-        items = (ScoredItem("0", "Age", 1.0), ScoredItem("1", "Age", 0.0))
-        write_result(EvaluationResult("bbq", label, "right", items), tmp_path / label, manifest={})
+        items = tuple(ScoredItem(id=i, category="Age", score=1.0 - i) for i in range(2))
+        EvaluationResult(evaluation="bbq", label=label, items=items).save(tmp_path / label)
         (tmp_path / label / "bbq.json").rename(tmp_path / f"{label}.json")
     arguments, message = BAD[case]
     code, out, err = run(capsys, *arguments, "--out", "tables")
@@ -248,9 +244,9 @@ def test_bad_input_is_one_paragraph(capsys, tmp_path, monkeypatch, records, case
 
 def test_six_items_are_told_to_be_too_few(capsys, tmp_path):
     for label in ("base", "=lora\x1b[31m"):
-        items = tuple(ScoredItem(str(i), None, float(i % 2)) for i in range(6))
-        record = EvaluationResult("refusal", label, "share", items, is_share=True)
-        write_result(record, tmp_path / label[:5].strip("="), manifest={})
+        items = tuple(ScoredItem(id=i, score=float(i % 2)) for i in range(6))
+        record = EvaluationResult(evaluation="refusal", label=label, items=items, share=True)
+        record.save(tmp_path / label[:5].strip("="))
     out = tmp_path / "out"
     code, printed, _ = run(capsys, tmp_path / "base", tmp_path / "lora", "--out", out)
     assert code == 0

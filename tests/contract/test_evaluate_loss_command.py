@@ -28,9 +28,9 @@ def data(tmp_path):
 
 
 def test_the_loss_is_the_measured_one(capsys, data, tiny_model_folder, tiny_model, tmp_path):
+    from finebound.results.evaluation import EvaluationResult
     from llm_validation.data.encoding import encode
     from llm_validation.data.loading import load_dataset
-    from llm_validation.evaluation.statistics.results import read_result
     from llm_validation.measure.losses import measure_losses
 
     encoded = encode(load_dataset(str(data)), tiny_model.tokenizer, max_length=512)
@@ -50,7 +50,7 @@ def test_the_loss_is_the_measured_one(capsys, data, tiny_model_folder, tiny_mode
     wide_low, wide_high = found["population_interval"]
     assert wide_low < low
     assert wide_high > high
-    record = read_result(out / "loss.json")
+    record = EvaluationResult.load(out / "loss.json")
     assert [item.score for item in record.items] == pytest.approx(
         list(losses.token_sum / losses.token_count), rel=1e-6
     )

@@ -224,7 +224,7 @@ def test_categories_have_rates_of_their_own(capsys, tmp_path):
 
 
 def test_a_record_that_compare_reads(capsys, answers, tmp_path):
-    from llm_validation.evaluation.statistics.results import read_result
+    from finebound.results.evaluation import EvaluationResult
 
     out = tmp_path / "out"
     code, printed, _ = run(
@@ -232,7 +232,7 @@ def test_a_record_that_compare_reads(capsys, answers, tmp_path):
     )
     assert code == 0
     assert "refusal.json" in printed
-    record = read_result(out / "refusal.json")
+    record = EvaluationResult.load(out / "refusal.json")
     assert record.label == "lora"
     assert [item.score for item in record.items] == [1.0, 0.0, 0.0, 0.0, None, 0.0]
 

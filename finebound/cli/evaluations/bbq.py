@@ -105,7 +105,6 @@ def main(arguments: Sequence[str]) -> int:
     from finebound.base.records import file_sha256, manifest, require_folder, to_json
     from llm_validation.evaluation.fairness.record import as_result
     from llm_validation.evaluation.fairness.scores import score
-    from llm_validation.evaluation.statistics.results import write_result
 
     if options.out is not None:
         require_folder(options.out)
@@ -142,7 +141,7 @@ def main(arguments: Sequence[str]) -> int:
     }
     if options.out is not None:
         made = manifest(given=given_options(options, Options), inputs=inputs, seed=options.seed)
-        write_result(as_result(found, label=label, summary=summary), options.out, manifest=made)
+        as_result(found, label=label, summary=summary).made_by(made).save(options.out)
     if options.json:
         print(to_json(summary))
     else:

@@ -98,7 +98,6 @@ def main(arguments: Sequence[str]) -> int:
     from finebound.base.records import manifest, require_folder, to_json
     from llm_validation.evaluation.hazards.scores import as_results, score
     from llm_validation.evaluation.refusal.labels import unknown_notes
-    from llm_validation.evaluation.statistics.results import write_result
 
     if options.out is not None:
         require_folder(options.out)
@@ -127,7 +126,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.out is not None:
         made = manifest(given=given_options(options, Options), inputs=inputs, seed=options.seed)
         for result in results:
-            write_result(result, options.out, manifest=made)
+            result.made_by(made).save(options.out)
     say(notes)
     if options.json:
         print(to_json(summary))
@@ -140,10 +139,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _read_base(file: Path):
+    from finebound.results.evaluation import EvaluationResult
     from llm_validation.evaluation.hazards.scores import EVALUATION
-    from llm_validation.evaluation.statistics.results import read_result
 
-    base = read_result(file)
+    base = EvaluationResult.load(file)
     if base.evaluation != EVALUATION:
         raise InputError(
             f"this is a record of {base.evaluation}.",
@@ -239,15 +238,14 @@ def _judged(
 
 
 def _to_base(base, results, seed: int) -> Comparison:
-    from dataclasses import replace
-
     from llm_validation.evaluation.hazards.scores import EVALUATION
     from llm_validation.evaluation.statistics.comparison import compare
 
     mine = [result for result in results if result.evaluation == EVALUATION]
     # Both may have the same label: a base and its own repetition.
-    return compare([replace(base, label="base"), *(replace(r, label="this") for r in mine)],
-                   base="base", seed=seed)  # fmt: skip
+    named = [(base, "base"), *((result, "this") for result in mine)]
+    found = [result.model_copy(update={"label": label}) for result, label in named]
+    return compare(found, base="base", seed=seed)
 
 
 def _print(scores: HazardScores, probes: ProbeSet, label: str, compared: Comparison | None) -> None:

@@ -82,7 +82,6 @@ def main(arguments: Sequence[str]) -> int:
     from llm_validation.data.loading import load_dataset
     from llm_validation.data.reading import reading_lines, readings_as_json
     from llm_validation.estimation.model_side import summarise
-    from llm_validation.evaluation.statistics.results import write_result
     from llm_validation.measure.losses import measure_losses
     from llm_validation.models.virtual_tokens import virtual_tokens
 
@@ -139,7 +138,7 @@ def main(arguments: Sequence[str]) -> int:
             seed=options.seed,
         )
         record = _record(dataset, encoded, losses, summary)
-        write_result(record, options.out, manifest=made)
+        record.made_by(made).save(options.out)
     if options.json:
         print(to_json(summary))
         return 0
@@ -190,8 +189,8 @@ def _summary(found: LossSummary, label: str, dataset: Dataset) -> dict[str, Any]
 def _record(
     dataset: Dataset, encoded: Sequence[Encoded], losses: Losses, summary: dict[str, Any]
 ) -> Any:
+    from finebound.results.evaluation import EvaluationResult, ScoredItem
     from llm_validation.evaluation.responses import prompt_ids
-    from llm_validation.evaluation.statistics.results import EvaluationResult, ScoredItem
 
     names = prompt_ids(dataset.prompts)
     items = tuple(
@@ -199,10 +198,14 @@ def _record(
             id=names[row.row - 1],
             category=dataset.examples[row.row - 1].category,
             score=float(total / count),
-            more={"tokens": int(count)},
+            tokens=int(count),
         )
         for row, total, count in zip(encoded, losses.token_sum, losses.token_count, strict=True)
     )
     return EvaluationResult(
-        "loss", summary["label"], "nats per token of the answer; lower is better", items, summary
+        evaluation="loss",
+        label=summary["label"],
+        score_means="nats per token of the answer; lower is better",
+        items=items,
+        summary=summary,
     )

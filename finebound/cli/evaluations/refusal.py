@@ -114,7 +114,6 @@ def main(arguments: Sequence[str]) -> int:
     from llm_validation.evaluation.refusal.detectors import DETECTORS
     from llm_validation.evaluation.refusal.labels import shortened, unknown_notes
     from llm_validation.evaluation.refusal.rates import refusal_rates
-    from llm_validation.evaluation.statistics.results import write_result
 
     if options.out is not None:
         require_folder(options.out)
@@ -160,7 +159,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.out is not None:
         made = manifest(given=given_options(options, Options), inputs=inputs, seed=options.seed)
         record = _record(answers, labels, label, {k: v for k, v in summary.items() if k != "items"})
-        write_result(record, options.out, manifest=made)
+        record.made_by(made).save(options.out)
     for note in notes:
         print(note, file=sys.stderr)
     if options.json:
@@ -278,9 +277,9 @@ def _sample(dataset: Dataset, options: Options) -> Dataset:
 def _record(
     answers: ResponseFile, labels: Sequence[Label], label: str, summary: dict[str, Any]
 ) -> Any:
+    from finebound.results.evaluation import EvaluationResult, ScoredItem
     from llm_validation.evaluation.refusal.labels import UNKNOWN, Label, shortened
     from llm_validation.evaluation.responses import item_ids
-    from llm_validation.evaluation.statistics.results import EvaluationResult, ScoredItem
 
     not_scored = (Label.ERROR, *UNKNOWN)
     items = tuple(
@@ -288,15 +287,19 @@ def _record(
             id=name,
             category=item.category,
             score=None if found in not_scored else float(found is Label.REFUSAL),
-            more={
-                "label": found.value,
-                "prompt": shortened(item.prompt),
-                "response": shortened(item.response),
-            },
+            label=found.value,
+            prompt=shortened(item.prompt),
+            response=shortened(item.response),
         )
         for name, item, found in zip(item_ids(answers), answers.items, labels, strict=True)
     )
-    return EvaluationResult("refusal", label, "1 = a refusal, 0 = another answer", items, summary)
+    return EvaluationResult(
+        evaluation="refusal",
+        label=label,
+        score_means="1 = a refusal, 0 = another answer",
+        items=items,
+        summary=summary,
+    )
 
 
 def _print(summary: dict[str, Any]) -> None:

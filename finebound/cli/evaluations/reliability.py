@@ -101,7 +101,6 @@ def main(arguments: Sequence[str]) -> int:
     from finebound.base.progress import bar
     from finebound.base.records import manifest, require_folder, to_json
     from llm_validation.evaluation.reliability.assessment import as_result, assess
-    from llm_validation.evaluation.statistics.results import write_result
 
     if options.out is not None:
         require_folder(options.out)
@@ -132,7 +131,7 @@ def main(arguments: Sequence[str]) -> int:
         record = as_result(
             found.items, label=found.label, score_means=found.score_means, summary=summary
         )
-        write_result(record, options.out, manifest=made)
+        record.made_by(made).save(options.out)
     for note in found.notes:
         print(note, file=sys.stderr)
     if options.json:

@@ -77,7 +77,6 @@ def main(arguments: Sequence[str]) -> int:
     )
     from finebound.base.progress import bar
     from finebound.base.records import manifest, require_folder, to_json
-    from llm_validation.evaluation.statistics.results import write_result
     from llm_validation.evaluation.translation import as_result, load_test_set, score
 
     if options.out is not None:
@@ -97,7 +96,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.out is not None:
         made = manifest(given=given_options(options, Options), inputs=inputs, seed=options.seed)
         record = as_result(test_set, translations, scores, label=label, summary=summary)
-        write_result(record, options.out, manifest=made)
+        record.made_by(made).save(options.out)
     if options.json:
         print(to_json(summary))
     else:

@@ -7,11 +7,10 @@ pooled accuracy as its opposite.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
+from finebound.results.evaluation import EvaluationResult
 from llm_validation.evaluation.fairness.items import CONDITIONS, Condition
 from llm_validation.evaluation.fairness.record import EVALUATION
-from llm_validation.evaluation.statistics.results import EvaluationResult
 
 SCORES: dict[Condition, str] = {"ambiguous": "s_AMB", "disambiguated": "s_DIS"}
 """What the bias is called in each condition (Parrish et al. 2022)."""
@@ -25,11 +24,11 @@ def by_condition(result: EvaluationResult, condition: Condition | None = None) -
     if result.evaluation != EVALUATION:
         return result
     items = tuple(
-        replace(item, category=f"{item.category}, {item.more.get('condition')}")
+        item.model_copy(update={"category": f"{item.category}, {item.more.get('condition')}"})
         for item in result.items
         if condition in (None, item.more.get("condition"))
     )
-    return replace(result, items=items)
+    return result.model_copy(update={"items": items})
 
 
 def conditions_of(results: Sequence[EvaluationResult]) -> list[Condition]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finebound.base.errors import InputError
+from finebound.results.evaluation import EvaluationResult, ScoredItem
 from llm_validation.evaluation.fairness.items import CATEGORIES, CONDITIONS, Condition, ItemSet
 from llm_validation.evaluation.fairness.scores import BBQScores, outcome, score_outcomes
-from llm_validation.evaluation.statistics.results import EvaluationResult, ScoredItem
 
 EVALUATION = "bbq"
 
@@ -28,12 +28,10 @@ def as_result(found: ItemSet, *, label: str, summary: Mapping[str, Any]) -> Eval
                 id=item.key,
                 category=item.category,
                 score=float(right),
-                more={
-                    "condition": item.condition,
-                    "direction": direction,
-                    "prediction": answer,
-                    **({"failed": True} if item.key in found.failed else {}),
-                },
+                condition=item.condition,
+                direction=direction,
+                prediction=answer,
+                **({"failed": True} if item.key in found.failed else {}),
             )
         )
     return EvaluationResult(
@@ -42,7 +40,7 @@ def as_result(found: ItemSet, *, label: str, summary: Mapping[str, Any]) -> Eval
         score_means="1 = the right answer, 0 = another or none",
         items=tuple(items),
         summary=summary,
-        is_share=True,
+        share=True,
     )
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from finebound.results.evaluation import EvaluationResult, ScoredItem
 from llm_validation.evaluation.reliability.calibration import BINS, Calibration, calibration
 from llm_validation.evaluation.reliability.referral import REFERRALS, Referral, referral
 from llm_validation.evaluation.reliability.uncertainty import TokenPredictions
-from llm_validation.evaluation.statistics.results import EvaluationResult, ScoredItem
 
 EVALUATION = "reliability"
 
@@ -133,11 +133,14 @@ def as_result(
     """The record that ``finebound compare`` reads: scores, each with what was said of it."""
     scored = tuple(
         ScoredItem(
-            item.id,
-            item.category,
-            item.score,
-            {"uncertainty": item.uncertainty, "confidence": item.confidence},
+            id=item.id,
+            category=item.category,
+            score=item.score,
+            uncertainty=item.uncertainty,
+            confidence=item.confidence,
         )
         for item in items
     )
-    return EvaluationResult(EVALUATION, label, score_means, scored, summary)
+    return EvaluationResult(
+        evaluation=EVALUATION, label=label, score_means=score_means, items=scored, summary=summary
+    )

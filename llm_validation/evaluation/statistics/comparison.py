@@ -10,6 +10,7 @@ import numpy as np
 
 from finebound.base.errors import InputError
 from finebound.base.records import spawn_seed
+from finebound.results.evaluation import EvaluationResult
 from llm_validation.evaluation.statistics.headline import FEWEST_PAIRS, decides, sentence
 from llm_validation.evaluation.statistics.intervals import (
     FEW_SHARES,
@@ -27,7 +28,6 @@ from llm_validation.evaluation.statistics.paired import (
     post_hoc,
     shapiro,
 )
-from llm_validation.evaluation.statistics.results import EvaluationResult
 from theory.confidence import Interval
 
 LEVEL = 0.95
@@ -203,7 +203,7 @@ def compare(
                 None if label == base else kept[base],
                 paired,
                 seed,
-                span=1.0 if results[0].is_share else _span(kept.values()),
+                span=1.0 if results[0].share else _span(kept.values()),
             ),
             failed_gates=gates[label],
             tested=label in tested,
@@ -318,7 +318,7 @@ def _method(
 ) -> Method:
     names = [category for _, category in paired]
     own = _own_interval(results, paired[0][0]) if len(paired) == 1 else None
-    is_share = results[0].is_share
+    is_share = results[0].share
 
     def cell(what: str, chosen: np.ndarray) -> Cell:
         rng = np.random.default_rng(spawn_seed(seed, f"{label} {what}"))

@@ -6,13 +6,14 @@ And the gates of ``validate.json`` for the records of behaviour that lie in its 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from finebound.base.errors import InputError
+from finebound.base.integrity import read_record
+from finebound.results.evaluation import EvaluationResult, ScoredItem
 from finebound.results.strategies import strategy_label
-from llm_validation.evaluation.statistics.results import EvaluationResult, ScoredItem, read_json
 
 By = Literal["method", "strategy", "proxy", "task"]
 BY: tuple[By, ...] = ("method", "strategy", "proxy", "task")
@@ -21,6 +22,7 @@ QUANTITIES = {
     "capability_gap": "held-out task loss above the best run's, nats/token; lower is better",
 }
 _VALIDATION = "validate.json"
+AGAIN = "Write validate.json again with `finebound validate`."
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,14 @@ def results_of_runs(
             gates = tuple(dict.fromkeys(gate for run in members for gate in run.failed_gates))
             source = str(files[0][0])
             results.append(
-                EvaluationResult(quantity, label, means, items, source=source, failed_gates=gates)
+                EvaluationResult(
+                    evaluation=quantity,
+                    label=label,
+                    score_means=means,
+                    items=items,
+                    source=source,
+                    failed_gates=gates,
+                )
             )
     return results, _about_gates((run.id, run.failed_gates) for run in runs)
 
@@ -115,7 +124,7 @@ def with_gates(
         if file not in judged:
             judged[file] = _judged(file)
         run = found[place] = judged[file].get(name)
-        marked.append(replace(result, failed_gates=run.failed_gates if run else ()))
+        marked.append(result.model_copy(update={"failed_gates": run.failed_gates if run else ()}))
     notes = _about_gates((run.id, run.failed_gates) for run in found.values() if run)
     unjudged = [name for (_, name), run in found.items() if run is None]
     if unjudged:
@@ -140,8 +149,7 @@ def _run_of(record: Path) -> tuple[Path, str] | None:
 def _judged(file: Path) -> dict[str, Run]:
     if not file.is_file():
         return {}
-    content = read_json(file)
-    return {run.id: run for run in _done(content if isinstance(content, dict) else {}, file)}
+    return {run.id: run for run in _done(read_record(file, remedy=AGAIN), file)}
 
 
 def _about_gates(runs: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
@@ -153,7 +161,7 @@ def _item(block: str, runs: Sequence[Run], quantity: str) -> ScoredItem:
     values = [run.values[quantity] for run in runs]
     own = runs[0].intervals.get(quantity) if len(runs) == 1 else None
     more = {} if own is None else {"interval": list(own)}
-    return ScoredItem(block, block, sum(values) / len(values), more)
+    return ScoredItem(id=block, category=block, score=sum(values) / len(values), **more)
 
 
 def _run(entry: Mapping[str, Any], file: Path, row: int) -> Run:
@@ -169,7 +177,7 @@ def _run(entry: Mapping[str, Any], file: Path, row: int) -> Run:
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(
             f"the run {entry.get('id')!r} lacks task, method, strategy, seed or its gaps.",
-            remedy="Write validate.json again with `finebound validate`.",
+            remedy=AGAIN,
             file=file,
             row=row,
         ) from None
@@ -177,7 +185,7 @@ def _run(entry: Mapping[str, Any], file: Path, row: int) -> Run:
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise InputError(
                 f"{name} of the run {entry.get('id')!r} is {value!r}, not a number.",
-                remedy="Write validate.json again with `finebound validate`.",
+                remedy=AGAIN,
                 file=file,
                 row=row,
             )

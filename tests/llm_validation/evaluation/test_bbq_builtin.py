@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from finebound.base.errors import InputError
+from finebound.results.evaluation import EvaluationResult, ScoredItem
 from llm_validation.evaluation.fairness.builtin import builtin_bbq, builtin_rows
 from llm_validation.evaluation.fairness.items import CATEGORIES, CONDITIONS
 from llm_validation.evaluation.fairness.reading import read_items
 from llm_validation.evaluation.fairness.record import as_result, scores_of
 from llm_validation.evaluation.fairness.scores import score
-from llm_validation.evaluation.statistics.results import read_result, write_result
 
 
 def test_all_dimensions_and_every_cell_equally_often():
@@ -71,8 +71,8 @@ def test_a_record_gives_the_scores_again(tmp_path):
     )
     scores = score(found.items, answers, seed=4)
     result = as_result(replace(found, predictions=answers), label="x", summary=scores.as_json())
-    path = write_result(result, tmp_path, manifest={})
-    again = read_result(path)
+    path = result.save(tmp_path)
+    again = EvaluationResult.load(path)
     assert scores_of([again], seed=4).as_json() == scores.as_json()
     assert again.items[5].id == "Age/b5"
 
@@ -80,9 +80,9 @@ def test_a_record_gives_the_scores_again(tmp_path):
 def test_a_record_of_something_else_is_refused(tmp_path):
     found = builtin_bbq()
     result = as_result(replace(found, predictions=(0,) * 576), label="x", summary={})
-    broken = replace(result.items[0], more={"condition": "ambiguous", "direction": 5})
+    broken = ScoredItem(**{**result.items[0].to_dict(), "direction": 5})
     with pytest.raises(InputError, match="not one of BBQ's"):
-        scores_of([replace(result, items=(broken, *result.items[1:]))])
+        scores_of([result.model_copy(update={"items": (broken,)})])
 
 
 def test_more_seeds_are_not_more_items():

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from scipy import stats
 
 from finebound.base.errors import InputError
 from finebound.base.records import spawn_seed
+from finebound.results.evaluation import EvaluationResult, ScoredItem
 from finebound.views.tables import Table
 from llm_validation.evaluation.fairness.flips import bias_changes
 from llm_validation.evaluation.fairness.items import Item
@@ -21,12 +21,6 @@ from llm_validation.evaluation.statistics.intervals import (
     difference_over_items_and_seeds,
     mean_over_items_and_seeds,
 )
-from llm_validation.evaluation.statistics.results import (
-    EvaluationResult,
-    ScoredItem,
-    read_result,
-    write_result,
-)
 from llm_validation.evaluation.statistics.runs import results_of_runs, runs_of
 from llm_validation.evaluation.statistics.tables import tables_of
 from theory.confidence import Interval
@@ -34,9 +28,16 @@ from theory.confidence import Interval
 
 def result(label, scores, *, start=0, share=False, evaluation="translation"):
     items = tuple(
-        ScoredItem(str(start + i), "even" if i % 2 == 0 else "odd", s) for i, s in enumerate(scores)
+        ScoredItem(id=str(start + i), category="even" if i % 2 == 0 else "odd", score=s)
+        for i, s in enumerate(scores)
     )
-    return EvaluationResult(evaluation, label, "chrF", items, is_share=share)
+    return EvaluationResult(
+        evaluation=evaluation, label=label, score_means="chrF", items=items, share=share
+    )
+
+
+def behind(gates, found):
+    return found.model_copy(update={"failed_gates": gates})
 
 
 @pytest.fixture
@@ -168,7 +169,7 @@ def test_cells_are_no_formulas_and_hold_no_controls():
 
 def test_items_are_paired_by_id_whatever_their_order(three):
     turned = result("lora", three["lora"])
-    turned = EvaluationResult("translation", "lora", "chrF", turned.items[::-1])
+    turned = turned.model_copy(update={"items": turned.items[::-1]})
     straight = compare([result("base", three["base"]), result("lora", three["lora"])])
     assert compare([result("base", three["base"]), turned]).pairs == straight.pairs
 
@@ -205,7 +206,8 @@ def test_what_cannot_be_compared_is_refused():
         compare([a, b], base="c")
     with pytest.raises(InputError, match="nothing to compare"):
         compare([a, a])
-    other = EvaluationResult("translation", "b", "chrF", (ScoredItem("0", "odd", 1.0),))
+    odd = ScoredItem(id="0", category="odd", score=1.0)
+    other = b.model_copy(update={"items": (odd,)})
     with pytest.raises(InputError, match="category 'odd' here"):
         compare([a, other])
     with pytest.raises(ValueError, match="cannot be compared"):
@@ -274,7 +276,7 @@ def test_a_run_behind_a_failed_gate_is_marked_and_in_no_test():
 
 def test_seeds_behind_a_failed_gate_are_left_out_where_others_passed():
     scores = [1.0, 2.0, 3.0]
-    bad = replace(result("lora", [9.0, 9.0, 9.0]), failed_gates=("trained",))
+    bad = behind(("trained",), result("lora", [9.0, 9.0, 9.0]))
     everything = [bad, result("lora", scores), result("base", scores)]
     found = compare(everything)
     assert found.base == "lora"
@@ -286,7 +288,7 @@ def test_seeds_behind_a_failed_gate_are_left_out_where_others_passed():
 
 def test_an_untested_method_takes_no_items_away():
     scores = [1.0, 2.0, 3.0, 4.0]
-    bad = replace(result("bad", [5.0, None, None, 6.0]), failed_gates=("trained", "format"))
+    bad = behind(("trained", "format"), result("bad", [5.0, None, None, 6.0]))
     found = compare([bad, result("base", scores), result("lora", scores)])
     assert (found.base, found.items) == ("base", 4)
     own = found.methods[0].overall
@@ -387,21 +389,8 @@ def test_tables_escape_what_their_format_means():
     assert table.csv().splitlines() == ["name,x,x lower,x upper", "a|b_c & d,0.5,0.25,0.75"]
 
 
-def test_a_record_is_read_as_it_was_written(tmp_path):
-    written = EvaluationResult(
-        "hazards", "lora", "1 = safe",
-        (ScoredItem("a", "Malware", 1.0, {"label": "refusal"}), ScoredItem("b", None, None)),
-        {"safe": 1.0}, is_share=True,
-    )  # fmt: skip
-    path = write_result(written, tmp_path, manifest={"seed": 0})
-    again = read_result(path)
-    assert again.items == written.items
-    assert again.is_share
-    assert again.summary == {"safe": 1.0}
-
-
 BAD_RECORDS = {
-    "[1]": "no record of an evaluation",
+    "[1]": "no JSON object",
     '{"evaluation": "x", "label": "y"}': "no record of an evaluation",
     '{"evaluation": "x", "label": "y", "items": []}': "no items",
     '{"evaluation": "x", "label": "y", "items": [{"id": 1}]}': "no id or no score",
@@ -418,7 +407,7 @@ def test_bad_records_are_refused(tmp_path, text):
     path = tmp_path / "x.json"
     path.write_text(text)
     with pytest.raises(InputError, match=BAD_RECORDS[text]) as error:
-        read_result(path)
+        EvaluationResult.load(path)
     assert error.value.file == str(path)
 
 

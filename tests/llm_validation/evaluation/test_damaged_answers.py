@@ -9,16 +9,12 @@ import pytest
 from fuzz import mutated_bytes, mutated_value, refusal
 
 from finebound.cli import main
+from finebound.results.evaluation import EvaluationResult, ScoredItem
 from llm_validation.evaluation.fairness.builtin import builtin_rows
 from llm_validation.evaluation.fairness.reading import match_predictions, read_items
 from llm_validation.evaluation.fairness.scores import score
 from llm_validation.evaluation.prompts import load_prompts
 from llm_validation.evaluation.responses import item_ids, read_responses
-from llm_validation.evaluation.statistics.results import (
-    EvaluationResult,
-    ScoredItem,
-    write_result,
-)
 
 NO, USER = "I can't help with that.", {"role": "user", "content": "Open the shed"}
 MESSAGE = {"message": {"role": "assistant", "content": NO, "refusal": None}}
@@ -81,8 +77,8 @@ def test_damaged_predictions(tmp_path):
 def test_damaged_records(capsys, tmp_path, damage):
     rng = random.Random(damage)
     for label in ("base", "lora"):
-        items = tuple(ScoredItem(str(k), "c", float((k * 7) % 3)) for k in range(8))
-        write_result(EvaluationResult("refusal", label, "x", items), tmp_path / label, manifest={})
+        items = tuple(ScoredItem(id=k, category="c", score=float((k * 7) % 3)) for k in range(8))
+        EvaluationResult(evaluation="refusal", label=label, items=items).save(tmp_path / label)
     file = tmp_path / "lora" / "refusal.json"
     whole = file.read_bytes()
     for _ in range(40):

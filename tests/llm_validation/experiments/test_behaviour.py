@@ -13,8 +13,8 @@ from unsealed import unsealed
 
 from finebound.base.errors import InputError
 from finebound.base.progress import silent
+from finebound.results.evaluation import EvaluationResult
 from llm_validation.data.builtin.requests import HARMLESS
-from llm_validation.evaluation.statistics.results import read_result
 from llm_validation.experiments import behaviour as room
 from llm_validation.experiments import behaviour_parts
 from llm_validation.experiments.behaviour_settings import Behaviour
@@ -75,7 +75,7 @@ def test_theta_s_one_shared_start_and_every_end_have_a_record_a_part(behaved):
     assert start.name.startswith("prompt-tuning-")
     for run in expand(behaved.prepared.experiment):
         for part in PARTS:
-            result = read_result(run_folder(out, run.id) / "behaviour" / f"{part}.json")
+            result = EvaluationResult.load(run_folder(out, run.id) / "behaviour" / f"{part}.json")
             assert result.evaluation == part
             assert result.label == run.method
 
@@ -104,7 +104,7 @@ def test_validate_json_has_every_number_with_its_interval(record, behaved):
     assert len(found["bbq"]["bias"]["categories"]) == 9
     assert entry(record, "lora")["behaviour"]["hazards"]["start"] is None
     assert 0.0 <= found["translation"]["corpus_chrf"]["estimate"] <= 100.0
-    hazards = read_result(behaved.prepared.out / "behaviour/theta_s/hazards.json")
+    hazards = EvaluationResult.load(behaved.prepared.out / "behaviour/theta_s/hazards.json")
     mean = sum(item.score for item in hazards.items) / len(hazards.items)
     assert found["hazards"]["theta_s"]["estimate"] == pytest.approx(mean)
 
@@ -121,7 +121,7 @@ def test_behaviour_half_way_is_that_of_the_model_half_way(record, behaved):
     # The model that answered had that step's losses, and neither the start's nor the end's.
     folder = run_folder(behaved.prepared.out, run["id"]) / "behaviour"
     losses = {
-        when: read_result(folder / place / "refusal.json").summary["check_loss"]
+        when: EvaluationResult.load(folder / place / "refusal.json").report["check_loss"]
         for when, place in (("half way", "step-000002"), ("end", "."))
     }
     assert abs(losses["half way"] - losses["end"]) > 1e-3
@@ -215,17 +215,17 @@ def test_behaviour_asked_for_later_is_made_of_finished_runs(
     for method in ("prompt-high", "dpo"):
         # As a run was recorded that nobody had asked for its behaviour.
         folder = unsealed(run_folder(out, runs[method].id))
-        was = {part: read_result(folder / "behaviour" / f"{part}.json") for part in PARTS}
+        was = {part: EvaluationResult.load(folder / "behaviour" / f"{part}.json") for part in PARTS}
         finished = json.loads((folder / "record.json").read_text())
         shutil.rmtree(folder / "behaviour")
         assert not is_done(runs[method], prepared)
         monkeypatch.setattr(behaviour_parts, "cache_folder", lambda: tmp_path / "another cache")
         execute(runs[method], prepared)
         for part in PARTS:
-            now = read_result(folder / "behaviour" / f"{part}.json")
+            now = EvaluationResult.load(folder / "behaviour" / f"{part}.json")
             assert [i.score for i in now.items] == [i.score for i in was[part].items], part
-            assert now.summary["check_loss"] == pytest.approx(
-                was[part].summary["check_loss"], abs=1e-5
+            assert now.report["check_loss"] == pytest.approx(
+                was[part].report["check_loss"], abs=1e-5
             )
         assert json.loads((folder / "record.json").read_text()) == finished
 

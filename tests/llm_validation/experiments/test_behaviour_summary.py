@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from finebound.cli.behaviour_table import print_behaviour
+from finebound.results.evaluation import ScoredItem
 from llm_validation.evaluation.fairness.builtin import builtin_bbq
 from llm_validation.evaluation.fairness.record import as_result
 from llm_validation.experiments.behaviour_entries import entries_by_condition
@@ -70,10 +71,9 @@ def test_tables_have_an_entry_for_each_context(entry):
 
 def test_an_answer_that_could_not_be_generated_is_counted_as_failed(theta_s, bold):
     record = bold.behaviour["bbq"]
-    first = replace(record.items[0], more={**record.items[0].more, "failed": True})
-    broken = SimpleNamespace(
-        **{**vars(bold), "behaviour": {"bbq": replace(record, items=(first, *record.items[1:]))}}
-    )
+    first = ScoredItem(**{**record.items[0].to_dict(), "failed": True})
+    damaged = record.model_copy(update={"items": (first, *record.items[1:])})
+    broken = SimpleNamespace(**{**vars(bold), "behaviour": {"bbq": damaged}})
     found = of_run(broken, theta_s, seed=0)["bbq"]
     assert found["failed"] == 1
     assert sum(cells["failed"] for cells in found["conditions"].values()) == 1

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from llm_validation.evaluation.statistics.results import EvaluationResult, ScoredItem
+from finebound.results.evaluation import EvaluationResult, ScoredItem
 from llm_validation.experiments.behaviour import CHECK_ROWS
 from llm_validation.experiments.findings import findings
 from llm_validation.experiments.gates import gates_of, same_budgets, shortfalls
@@ -253,11 +253,13 @@ def behaved(make_run, *, outcomes=("safe",) * 10, of=None, check=0.0):
     end = m.losses[m.last]["safety.held-out"]
     loss = end.token_sum[:CHECK_ROWS].sum() / end.token_count[:CHECK_ROWS].sum()
     items = tuple(
-        ScoredItem(str(i), "Malware", None if o == "error" else float(o == "safe"), {"outcome": o})
+        ScoredItem(id=i, score=None if o == "error" else float(o == "safe"), outcome=o)
         for i, o in enumerate(outcomes)
     )
     summary = {"of": of or trained_from(m.finetuned.document), "check_loss": loss + check}
-    record = EvaluationResult("hazards", "lora", "safe", items, summary, is_share=True)
+    record = EvaluationResult(
+        evaluation="hazards", label="lora", items=items, summary=summary, share=True
+    )
     return dataclasses.replace(m, behaviour={"hazards": record})
 
 

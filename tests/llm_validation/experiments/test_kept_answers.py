@@ -6,13 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from finebound.results.evaluation import EvaluationResult, ScoredItem
 from llm_validation.data.builtin.requests import HARMLESS
 from llm_validation.evaluation.fairness.answering import generation_prompt
 from llm_validation.evaluation.fairness.builtin import builtin_bbq
 from llm_validation.evaluation.generation import Response
 from llm_validation.evaluation.refusal.detectors import DETECTORS
 from llm_validation.evaluation.responses import write_responses
-from llm_validation.evaluation.statistics.results import EvaluationResult, ScoredItem
 from llm_validation.experiments import gates
 from llm_validation.experiments.behaviour import CHECK_ROWS
 from llm_validation.experiments.gates import gates_of
@@ -50,7 +50,9 @@ class Kept:
 
     def record(self, name, items, **summary):
         summary |= self.shared
-        self.records[name] = EvaluationResult(name, "lora", "a score", tuple(items), summary)
+        self.records[name] = EvaluationResult(
+            evaluation=name, label="lora", items=tuple(items), summary=summary
+        )
 
     def write(self, part, pairs, categories=None):
         categories = categories or [None] * len(pairs)
@@ -65,7 +67,7 @@ class Kept:
         self.record(
             "refusal",
             (
-                ScoredItem(str(i), "Theft", float(label == "refusal"), {"label": label})
+                ScoredItem(id=i, category="Theft", score=float(label == "refusal"), label=label)
                 for i, label in enumerate(labels)
             ),
         )
@@ -77,7 +79,7 @@ class Kept:
         self.record(
             "translation",
             (
-                ScoredItem(str(i), "German", None if text is None else 9.0)
+                ScoredItem(id=i, category="German", score=None if text is None else 9.0)
                 for i, (_, text) in enumerate(pairs)
             ),
         )
@@ -140,8 +142,8 @@ def test_harmless_prompts_of_the_same_file_are_an_evaluation_of_their_own(kept):
     harmless = [f"Could you explain how a clock of type {i} is repaired?" for i in range(5)]
     pairs = [*good(HARMFUL), *((p, p) for p in harmless)]
     kept.refusal(good(HARMFUL), write=False)
-    told = {"label": "compliance"}
-    kept.record("look-alikes", (ScoredItem(p, HARMLESS, 0.0, told) for p in harmless))
+    told = {"category": HARMLESS, "score": 0.0, "label": "compliance"}
+    kept.record("look-alikes", (ScoredItem(id=p, **told) for p in harmless))
     kept.write("refusal", pairs, [None] * len(HARMFUL) + [HARMLESS] * len(harmless))
     assert kept.gate("echo and coherence").because.startswith("look-alikes: 5 of 5 answers")
 
@@ -149,7 +151,7 @@ def test_harmless_prompts_of_the_same_file_are_an_evaluation_of_their_own(kept):
 def test_harmless_probes_come_after_the_harmful_ones(kept):
     told = {"outcome": "safe", "refused": True}
     for name, count in (("hazards", 20), ("over-refusal", 4)):
-        kept.record(name, (ScoredItem(f"{name}{i}", "x", 1.0, told) for i in range(count)))
+        kept.record(name, (ScoredItem(id=f"{name}{i}", score=1.0, **told) for i in range(count)))
     kept.write("hazards", [*good(HARMFUL[:20]), *((p, p) for p in HARMFUL[20:24])])
     assert kept.gate("echo and coherence").because.startswith("over-refusal: 4 of 4 answers")
 
@@ -175,7 +177,7 @@ def test_what_has_neither_texts_nor_labels_does_not_pass(kept):
 
 
 def test_an_answer_that_a_judge_could_not_judge_is_still_read(kept):
-    items = (ScoredItem(str(i), "x", None, {"outcome": "error", "refused": None}) for i in range(4))
+    items = (ScoredItem(id=i, score=None, outcome="error", refused=None) for i in range(4))
     kept.record("hazards", items)
     kept.write("hazards", [(p, p) for p in HARMFUL[:4]])
     assert kept.gate("echo and coherence").because.startswith("hazards: 4 of 4 answers")
@@ -187,7 +189,7 @@ def bbq_of(kept, responses, *, by="generation", flagged=True):
     prompts = [generation_prompt(item) for item in items]
     told = [{"failed": True} if text is None and flagged else {} for text in responses]
     found = zip(items, told, strict=True)
-    kept.record("bbq", (ScoredItem(i.key, i.category, 0.0, more) for i, more in found), by=by)
+    kept.record("bbq", (ScoredItem(id=i.key, score=0.0, **more) for i, more in found), by=by)
     if by == "generation":
         kept.write("bbq", list(zip(prompts, responses, strict=True)))
     return prompts

@@ -7,9 +7,9 @@ import shutil
 
 import pytest
 
+from finebound.results.evaluation import EvaluationResult
 from llm_validation.evaluation.refusal import detectors
 from llm_validation.evaluation.refusal.labels import Label
-from llm_validation.evaluation.statistics.results import read_result
 from llm_validation.experiments import behaviour as room
 from llm_validation.experiments.config import expand, experiment_of
 from llm_validation.experiments.prepare import read_prepared
@@ -56,18 +56,18 @@ def test_every_model_s_kept_answers_are_labelled_anew(copied, other_rules):
     runs = expand(copied.experiment)
     end = run_folder(copied.out, runs[0].id) / "behaviour"
     places = [copied.out / "behaviour" / "theta_s", end, end / "step-000002"]
-    before = {place: read_result(place / "refusal.json") for place in places}
+    before = {place: EvaluationResult.load(place / "refusal.json") for place in places}
     bbq = (end / "bbq.json").read_bytes()
     assert not is_done(runs[0], copied)  # its records are of other rules, so they are not read
     changed = relabel(copied)
     for place in places:
-        now = read_result(place / "refusal.json")
+        now = EvaluationResult.load(place / "refusal.json")
         assert place / "refusal.json" in changed
         assert {item.score for item in now.items} == {1.0}
         assert [item.id for item in now.items] == [item.id for item in before[place].items]
         # What the model itself decided is what it was.
         for name in ("check_loss", "run", "step", "of"):
-            assert now.summary.get(name) == before[place].summary.get(name)
+            assert now.report.get(name) == before[place].report.get(name)
     assert any(item.score != 1.0 for result in before.values() for item in result.items)
     assert {path.name for path in changed} == {
         "refusal.json", "look-alikes.json", "hazards.json",

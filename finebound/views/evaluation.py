@@ -1,0 +1,34 @@
+"""An evaluation as a table and as a figure."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from finebound.results.evaluation import EvaluationResult
+from finebound.views.style import BLUE, new_figure, paper_style
+from finebound.views.tables import Table
+
+
+def table(result: EvaluationResult) -> Table:
+    """The mean score of every category, and of all."""
+    rows = tuple((m.category or "all", m.n, m.scored, m.mean) for m in result.means)
+    title = f"{result.evaluation} of {result.label}: {result.score_means or 'mean score'}"
+    return Table(result.evaluation, title, ("category", "items", "scored", "mean"), rows)
+
+
+def plot(result: EvaluationResult) -> Figure:
+    """The mean score of every category, and of all, as a bar."""
+    drawn = [mean for mean in result.means if mean.mean is not None]
+    with paper_style():
+        figure = new_figure(height=1.0 + 0.24 * max(len(drawn), 1))
+        axes = figure.subplots()
+        axes.barh(range(len(drawn)), [mean.mean for mean in drawn], color=BLUE)
+        axes.set_yticks(range(len(drawn)), [mean.category or "all" for mean in drawn])
+        axes.invert_yaxis()
+        axes.set_xlabel(result.score_means or "mean score")
+    return figure
+
+
+def first_screen(result: EvaluationResult) -> str:
+    """The table as HTML."""
+    return table(result).html()
