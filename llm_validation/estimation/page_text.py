@@ -1,0 +1,47 @@
+"""How the page writes numbers, texts and nested settings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from finebound.base.output import number
+
+_LONGEST_TEXT = 280
+
+
+def exactly(value: object) -> str:
+    """A number so that reading it gives the same number; short where it can be."""
+    if isinstance(value, float) and float(f"{value:g}") == value:
+        return f"{value:g}"
+    return str(value)
+
+
+def number_text(value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return "not defined"
+    return number(value).replace("-inf", "−∞").replace("inf", "∞").replace("-", "−")
+
+
+def short(text: str, limit: int = _LONGEST_TEXT) -> str:
+    """The text in one line, cut at ``limit`` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def status_words(status: str) -> str:
+    return str(status).replace("_", " ").lower()
+
+
+def flat(value: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Nested mappings as ``(dotted name, text)``; what is not set is left out."""
+    for name, item in value.items():
+        if isinstance(item, Mapping):
+            yield from flat(item, f"{before}{name}.")
+        elif isinstance(item, list | tuple):
+            yield f"{before}{name}", ", ".join(str(part) for part in item)
+        elif isinstance(item, bool):
+            yield f"{before}{name}", "yes" if item else "no"
+        elif item is not None:
+            yield f"{before}{name}", str(item)
