@@ -1,4 +1,4 @@
-"""Self-contained HTML pages: one way to load a template, every string escaped and printable."""
+"""Self-contained HTML pages: one base template, every string escaped and printable."""
 
 from __future__ import annotations
 
@@ -6,14 +6,30 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from finebound.base.text import printable
+from finebound.views.page_text import flat, number_text, short, status_words
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
+VIEWS = "finebound.views"
+_FILTERS: Mapping[str, Callable[..., Any]] = {
+    "number": number_text,
+    "short": short,
+    "words": status_words,
+    "flat": flat,
+}
 
-def page_template(package: str, name: str, filters: Mapping[str, Callable[..., Any]]) -> Template:
-    """The template ``name`` beside ``package``; an undefined name is an error, text is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+def page_template(
+    package: str, name: str, filters: Mapping[str, Callable[..., Any]] | None = None
+) -> Template:
+    """The template ``name`` beside ``package``; an undefined name is an error, text is escaped.
+
+    A template extends ``base.html.j2`` (blocks ``title``, ``content``, ``footer``; ``manifest`` and
+    ``command`` make its last section) and takes macros from ``parts.html.j2``. ``filters`` come on
+    top of number, short, words and flat.
+    """
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
     from jinja2 import Template as JinjaTemplate
 
     class Printable(JinjaTemplate):
@@ -22,12 +38,14 @@ def page_template(package: str, name: str, filters: Mapping[str, Callable[..., A
             return printable(super().render(*arguments, **values))
 
     environment = Environment(
-        loader=PackageLoader(package, "."),
+        loader=ChoiceLoader(
+            [PackageLoader(where, ".") for where in dict.fromkeys((package, VIEWS))]
+        ),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.template_class = Printable
-    environment.filters |= filters
+    environment.filters |= {**_FILTERS, **(filters or {})}
     return environment.get_template(name)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from finebound.views.template import page_template
-from llm_validation.audit.sentences import sentences
+from finebound.views.page_text import number_text
+from finebound.views.template import VIEWS, page_template
+from llm_validation.audit.sentences import audit_result
 from llm_validation.estimation.page_bounds import bound_groups, constant_lines, lacking
 from llm_validation.estimation.page_tables import forecast_lines, strategy_table
-from llm_validation.estimation.page_text import exactly, flat, number_text, short, status_words
 from llm_validation.estimation.pipeline import Estimate
 from llm_validation.estimation.plots import forecast_plot, front_plot, hybrid_map, lambda_plots
 from llm_validation.estimation.radius_plots import radius_plots
@@ -60,7 +60,7 @@ def page(estimate: Estimate, *, manifest: Mapping[str, Any]) -> str:
         names={role: dataset.name for role, dataset in estimate.datasets.items()},
         advice=advice(estimate),
         audit=estimate.audit,
-        audited=sentences(estimate.audit),
+        audited=audit_result(estimate.audit),
         audit_kinds=[(words, getattr(estimate.audit, kind)) for kind, words in _KINDS.items()],
         tiles=list(_tiles(estimate)),
         statuses=STATUSES,
@@ -90,14 +90,20 @@ def page(estimate: Estimate, *, manifest: Mapping[str, Any]) -> str:
         lacking=lacking(estimate),
         constants=constant_lines(estimate),
         command=command(estimate.request),
-        manifest=list(flat(manifest)),
+        manifest=dict(manifest),
     )
 
 
 @cache
 def _template() -> Template:
-    filters = {"number": number_text, "short": short, "words": status_words}
-    return page_template("llm_validation.estimation", "page.html.j2", filters)
+    return page_template(VIEWS, "estimate_page.html.j2")
+
+
+def exactly(value: object) -> str:
+    """A number so that reading it gives the same number; short where it can be."""
+    if isinstance(value, float) and float(f"{value:g}") == value:
+        return f"{value:g}"
+    return str(value)
 
 
 def command(request: Request) -> str:

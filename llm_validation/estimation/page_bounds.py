@@ -7,8 +7,8 @@ from typing import Any
 
 from finebound.base.output import strategy_words
 from finebound.results.bounds import QUANTITY_WORDS
+from finebound.views.page_text import number_text
 from llm_validation.estimation.model_side import constants_of
-from llm_validation.estimation.page_text import number_text
 from llm_validation.estimation.pipeline import Estimate
 from theory.bound import Bound, Direction, Quantity, Status
 from theory.problem import CONSTANTS

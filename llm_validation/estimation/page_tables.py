@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from finebound.base.output import strategy_words
-from llm_validation.estimation.page_text import number_text
+from finebound.views.page_text import number_text
 from llm_validation.estimation.pipeline import Estimate
 from llm_validation.estimation.summary import Row, Verdict, rows
 from theory.bound import Status

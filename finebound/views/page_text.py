@@ -1,4 +1,4 @@
-"""How the page writes numbers, texts and nested settings."""
+"""How a page writes numbers, texts and nested settings."""
 
 from __future__ import annotations
 
@@ -11,14 +11,8 @@ from finebound.base.output import number
 _LONGEST_TEXT = 280
 
 
-def exactly(value: object) -> str:
-    """A number so that reading it gives the same number; short where it can be."""
-    if isinstance(value, float) and float(f"{value:g}") == value:
-        return f"{value:g}"
-    return str(value)
-
-
 def number_text(value: float | None) -> str:
+    """A number in four digits with a true minus sign; "not defined" where there is none."""
     if value is None or math.isnan(value):
         return "not defined"
     return number(value).replace("-inf", "−∞").replace("inf", "∞").replace("-", "−")
@@ -31,6 +25,7 @@ def short(text: str, limit: int = _LONGEST_TEXT) -> str:
 
 
 def status_words(status: str) -> str:
+    """HIGH_PROBABILITY as "high probability"."""
     return str(status).replace("_", " ").lower()
 
 
