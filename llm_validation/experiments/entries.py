@@ -17,6 +17,13 @@ from pydantic import (
 )
 
 from llm_validation.experiments.behaviour_settings import Behaviour
+from llm_validation.training.strategies import (
+    BiState,
+    SoftParameterConstraint,
+    SubspacePenalty,
+    TokenConstraint,
+    strategy_as_dict,
+)
 
 Role = Literal["original", "same-teacher", "self-generated", "other-teacher", "given"]
 """Who answered a proxy's prompts; "given" where that is not known."""
@@ -134,28 +141,6 @@ class HybridPoint(_Strict):
     radius: Positive
 
 
-class SoftPoint(_Strict):
-    strength: Positive
-    fisher: bool = False
-
-
-class ConstrainedSftPoint(_Strict):
-    beta: Positive = 0.1
-    first: Positive = 5.0
-    early: Positive = 20.0
-
-
-class LisaPoint(_Strict):
-    alignment_steps: Count
-    task_steps: Count
-    rho: Positive = 1.0
-
-
-class AsftPoint(_Strict):
-    strength: Positive
-    projector: Literal["fast", "exact"] = "fast"
-
-
 class Block(_Strict):
     """One product of axes; a grid is the union of its blocks.
 
@@ -172,10 +157,10 @@ class Block(_Strict):
     epsilon: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = ()
     radius: tuple[Positive, ...] = ()
     hybrid: tuple[HybridPoint, ...] = ()
-    soft: tuple[SoftPoint, ...] = ()
-    constrained_sft: tuple[ConstrainedSftPoint, ...] = ()
-    lisa: tuple[LisaPoint, ...] = ()
-    asft: tuple[AsftPoint, ...] = ()
+    soft: tuple[SoftParameterConstraint, ...] = ()
+    constrained_sft: tuple[TokenConstraint, ...] = ()
+    lisa: tuple[BiState, ...] = ()
+    asft: tuple[SubspacePenalty, ...] = ()
 
     def strategies(self) -> Iterator[dict[str, Any]]:
         """Every strategy of the block, as ``make_strategy`` takes it."""
@@ -184,9 +169,10 @@ class Block(_Strict):
         for name, kind in (("lam", "loss"), ("epsilon", "loss"), ("radius", "parameter")):
             for value in getattr(self, name):
                 yield {"kind": kind, name: value}
-        for name in ("hybrid", "soft", "constrained_sft", "lisa", "asft"):
-            for point in getattr(self, name):
-                yield {"kind": name.replace("_", "-"), **point.model_dump()}
+        for point in self.hybrid:
+            yield {"kind": "hybrid", **point.model_dump()}
+        for strategy in (*self.soft, *self.constrained_sft, *self.lisa, *self.asft):
+            yield strategy_as_dict(strategy)
 
 
 class Landscape(_Strict):

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
@@ -18,8 +18,17 @@ EARLY_TOKENS = 5
 """How many of an answer's first tokens constrained SFT holds more tightly than the others."""
 
 
+class _Settings:
+    """Settings that are declared here alone: a grid, a plan and Python read them from the fields.
+
+    Pydantic, where a configuration is read with it, then rejects names that are no field.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+
 @dataclass(frozen=True)
-class SoftParameterConstraint:
+class SoftParameterConstraint(_Settings):
     """Case II as a penalty: ``min f_f + strength / 2 |theta - theta_s|^2``.
 
     With ``fisher`` every trained number is weighted by the diagonal of the empirical Fisher
@@ -35,7 +44,7 @@ class SoftParameterConstraint:
 
 
 @dataclass(frozen=True)
-class TokenConstraint:
+class TokenConstraint(_Settings):
     """Constrained SFT: ``-2/beta_t log sigmoid(beta_t (log p_t - log p_ref,t))`` of every token.
 
     The reference is theta_s; the gradient is the cross-entropy's times ``2 (1 - sigmoid)``, which
@@ -60,7 +69,7 @@ class TokenConstraint:
 
 
 @dataclass(frozen=True)
-class BiState:
+class BiState(_Settings):
     """Lisa: ``alignment_steps`` on the proxy's rows, ``task_steps`` on the task's, and so on.
 
     Every step adds ``rho / 2 |w - w_other|^2`` over the trained numbers, where w_other is where
@@ -98,7 +107,7 @@ class BiState:
 
 
 @dataclass(frozen=True)
-class SubspacePenalty:
+class SubspacePenalty(_Settings):
     """AsFT: ``strength sum |(I - C) s B A|_F^2`` over a LoRA's modules.
 
     C is the alignment projector of a pair of models, fast (``V V' / |V|``) or exact; ``strength``
