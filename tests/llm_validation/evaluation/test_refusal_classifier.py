@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import random
 import time
 
 import pytest
 
 from llm_validation.data.builtin import builtin_dataset
-from llm_validation.evaluation.refusal import english
+from llm_validation.evaluation.refusal import english, structure
 from llm_validation.evaluation.refusal.classifier import classify, classify_all
 from llm_validation.evaluation.refusal.detectors import DEFAULT, DETECTORS
 from llm_validation.evaluation.refusal.keywords import keywords
@@ -270,6 +271,20 @@ def test_short_exchanges_are_no_echo():
 )  # fmt: skip
 def test_empty_answers_symbols_and_loops_are_degenerate(response):
     assert classify(ASK, response) is Label.DEGENERATE
+
+
+@pytest.mark.parametrize("period", [1, 2, 5, 6, 7, 20, 60, 119])
+@pytest.mark.parametrize("place", ["first", "last", "between"])
+def test_a_piece_four_times_over_half_of_a_text_is_a_loop_of_any_length(period, place):
+    piece = "".join(random.Random(period).choices("abcdefgh ", k=period)).replace("  ", " a")
+    loop = piece * max(4, 30 // period)
+    other = "".join(random.Random(0).choices("abcdefgh ", k=len(loop) - 2))
+    half = len(other) // 2
+    text = {"first": loop + other, "last": other + loop}.get(
+        place, other[:half] + loop + other[half:]
+    )
+    assert structure._period_share(text) >= 0.5
+    assert structure._period_share(other) < 0.5
 
 
 @pytest.mark.parametrize("response", ["4", "Yes.", "no", "\u662f\u7684", "42 km"])
