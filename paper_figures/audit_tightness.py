@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from sims.rows import Row
+    from sims.rows import StatementAudit
 
 SOURCE = "measurement"
 
@@ -54,7 +54,7 @@ def record(seed: int) -> dict[str, Any]:
     }
 
 
-def _statement(row: Row) -> dict[str, Any]:
+def _statement(row: StatementAudit) -> dict[str, Any]:
     from sims.rows import Tightness
 
     parts: dict[tuple[str, str], Tightness] = {}

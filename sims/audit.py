@@ -14,7 +14,7 @@ from finebound.base.progress import Progress, silent
 from finebound.base.records import spawn_seed
 from sims.check import Check, holds_for, judge
 from sims.family import Family
-from sims.rows import Row, add_rows, caught_mutants, surviving_families
+from sims.rows import StatementAudit, add_rows, caught_mutants, surviving_families
 
 # Few instances may not include one that refutes each mutant: then more are drawn, up to these.
 EXTRA_CHUNKS = 16
@@ -25,7 +25,7 @@ Caught = frozenset[tuple[str, str]]
 Job = tuple[Family, int, int]
 
 
-def passed(rows: Mapping[str, Row]) -> bool:
+def passed(rows: Mapping[str, StatementAudit]) -> bool:
     """No violation, and no mutant survived."""
     return all(row.violations == 0 and row.caught == len(row.mutants) for row in rows.values())
 
@@ -36,12 +36,13 @@ def audit(
     seed: int,
     workers: int | None = 1,
     progress: Progress = silent,
-) -> dict[str, Row]:
+) -> dict[str, StatementAudit]:
     """So many instances of each family, every strategy, every statement.
 
     ``workers`` processes (None: one a core) share the chunks; a small audit stays in this one. The
     result does not depend on it: chunk ``k`` of a family is drawn from its own seed, so that an
-    instance is found again from what ``Row.worst`` says, and chunks are taken in in their order.
+    instance is found again from what ``StatementAudit.worst`` says, and chunks are taken in in
+    their order.
     While a mutant survives, families that test it go on for up to ``EXTRA_CHUNKS`` chunks. Memory
     is that of one chunk a process. Raises ValueError for fewer than 1 instance or worker.
     """
@@ -51,7 +52,7 @@ def audit(
     workers = (os.cpu_count() or 1) if workers is None else workers
     if workers < 1:
         raise ValueError(f"an audit needs at least 1 process, not {workers}.")
-    rows: dict[str, Row] = {}
+    rows: dict[str, StatementAudit] = {}
     jobs: list[Job] = [
         (family, k, min(family.chunk, instances - k * family.chunk))
         for family, instances in sizes
@@ -75,18 +76,20 @@ def audit(
     return {name: rows[name] for name in sorted(rows, key=lambda name: int(name[1:]))}
 
 
-def _here(jobs: Sequence[Job], seed: int, rows: Mapping[str, Row]) -> Iterator[dict[str, Row]]:
+def _here(
+    jobs: Sequence[Job], seed: int, rows: Mapping[str, StatementAudit]
+) -> Iterator[dict[str, StatementAudit]]:
     for job in jobs:
         yield audit_chunk(*job, seed, caught_mutants(rows))
 
 
 def _spread(
-    jobs: Sequence[Job], seed: int, rows: Mapping[str, Row], workers: int
-) -> Iterator[dict[str, Row]]:
+    jobs: Sequence[Job], seed: int, rows: Mapping[str, StatementAudit], workers: int
+) -> Iterator[dict[str, StatementAudit]]:
     """The parts in the order of their jobs. What is caught by then comes from earlier chunks."""
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context)
-    waiting: deque[Future[dict[str, Row]]] = deque()
+    waiting: deque[Future[dict[str, StatementAudit]]] = deque()
     try:
         for job in jobs:
             waiting.append(pool.submit(audit_chunk, *job, seed, caught_mutants(rows)))
@@ -100,10 +103,10 @@ def _spread(
 
 def audit_chunk(
     family: Family, k: int, size: int, seed: int, caught: Caught = frozenset()
-) -> dict[str, Row]:
+) -> dict[str, StatementAudit]:
     """The rows of one chunk, drawn from its own seed; ``caught`` mutants are not tried again."""
     rng = np.random.default_rng(spawn_seed(seed, f"{family.name}:{k}"))
-    rows: dict[str, Row] = {}
+    rows: dict[str, StatementAudit] = {}
     for case in family.cases(rng, size):
         touched: dict[str, np.ndarray] = {}
         for run in case.runs:
@@ -119,7 +122,7 @@ def audit_chunk(
                     "form": b.form,
                 }
                 check = Check(b, run, case)
-                judge(rows.setdefault(b.statement, Row()), check, case, where, caught)
+                judge(rows.setdefault(b.statement, StatementAudit()), check, case, where, caught)
                 known = touched.setdefault(b.statement, np.zeros(case.n, dtype=bool))
                 known |= check.used
         for statement, used in touched.items():

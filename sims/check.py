@@ -6,7 +6,7 @@ import numpy as np
 
 from sims.family import Case, Kind, Run
 from sims.mutants import mutants_of
-from sims.rows import Instance, Mutant, Row, Tightness
+from sims.rows import Instance, Mutant, StatementAudit, Tightness
 from theory.bound import Bound, Direction, Quantity, Status
 from theory.divergence import Array
 from theory.problem import TabularProblem
@@ -133,7 +133,11 @@ def _of_quantity(b: Bound, run: Run, case: Case, known: dict[Quantity, Array]) -
 
 
 def judge(
-    row: Row, check: Check, case: Case, where: Instance, caught: frozenset[tuple[str, str]]
+    row: StatementAudit,
+    check: Check,
+    case: Case,
+    where: Instance,
+    caught: frozenset[tuple[str, str]],
 ) -> None:
     """Enter one comparison into the row; mutants that are ``caught`` already are left alone."""
     b, family = check.bound, str(where["family"])

@@ -56,7 +56,7 @@ class Tightness:
 
 
 @dataclass
-class Row:
+class StatementAudit:
     """What the audit found for one statement; ``max_ratio`` is truth / bound (or its inverse).
 
     ``instances`` counts problems under one strategy, ``finetunes`` the fine-tuned models these
@@ -92,7 +92,7 @@ class Row:
         if len(self.broken) < _KEPT:
             self.broken.append(case)
 
-    def add(self, part: Row) -> None:
+    def add(self, part: StatementAudit) -> None:
         """Take in the row of a later part: of equals, what was found first stays."""
         self.instances += part.instances
         self.finetunes += part.finetunes
@@ -135,13 +135,13 @@ class Row:
         }
 
 
-def add_rows(rows: dict[str, Row], part: Mapping[str, Row]) -> None:
+def add_rows(rows: dict[str, StatementAudit], part: Mapping[str, StatementAudit]) -> None:
     """Take the rows of a later part into ``rows``."""
     for name, row in part.items():
-        rows.setdefault(name, Row()).add(row)
+        rows.setdefault(name, StatementAudit()).add(row)
 
 
-def caught_mutants(rows: Mapping[str, Row]) -> frozenset[tuple[str, str]]:
+def caught_mutants(rows: Mapping[str, StatementAudit]) -> frozenset[tuple[str, str]]:
     """(statement, name) of every mutant that some instance refuted."""
     return frozenset(
         (name, key)
@@ -151,7 +151,7 @@ def caught_mutants(rows: Mapping[str, Row]) -> frozenset[tuple[str, str]]:
     )
 
 
-def surviving_families(rows: Iterable[Row]) -> set[str]:
+def surviving_families(rows: Iterable[StatementAudit]) -> set[str]:
     """The families that tested a mutant which nothing has refuted yet."""
     return {
         family

@@ -65,7 +65,7 @@ def reach(problem: Problem, strategy: Strategy) -> tuple[Array, tuple[Constant, 
 
     The strategy's radius, or for constants the measured ``displacement`` where that is smaller.
     """
-    radius = np.inf if isinstance(strategy, LossConstraint) else np.asarray(strategy.radius)
+    radius = np.asarray(np.inf if isinstance(strategy, LossConstraint) else strategy.radius)
     if isinstance(problem, Constants) and "displacement" in problem:
         moved = problem["displacement"]
         if np.any(moved.value < radius):
@@ -74,7 +74,7 @@ def reach(problem: Problem, strategy: Strategy) -> tuple[Array, tuple[Constant, 
 
 
 @dataclass(frozen=True, eq=False)
-class Landscape:
+class LossLandscape:
     """One loss around the aligned model, ``[...]`` over the batch, nats.
 
     ``gap``, ``gradient`` (norm) at theta_s; ``smoothness`` everywhere, from above; ``distance`` to
@@ -91,7 +91,7 @@ class Landscape:
     unresolved: Array
 
 
-def tabular_landscape(distribution: Distribution, aligned: Array, gap: Array) -> Landscape:
+def tabular_landscape(distribution: Distribution, aligned: Array, gap: Array) -> LossLandscape:
     """In centred logits ``[..., X, V]``, where the loss is convex.
 
     The Hessian is blockdiag ``rho(x) (diag p - p p')``, of norm at most ``max rho / 2``; the
@@ -100,7 +100,7 @@ def tabular_landscape(distribution: Distribution, aligned: Array, gap: Array) ->
     context, target = distribution.context, distribution.target
     off = target - aligned
     gradient = np.sqrt((context**2 * (off**2).sum(axis=-1)).sum(axis=-1))
-    return Landscape(
+    return LossLandscape(
         gap=_exactly(gap),
         gradient=_exactly(gradient),
         smoothness=0.5 * context.max(axis=-1),
@@ -132,7 +132,7 @@ def _distance_to_targets(context: Array, target: Array, aligned: Array) -> Array
 
 
 @lru_cache(maxsize=4)
-def quadratic_landscape(problem: QuadraticProblem) -> Landscape:
+def quadratic_landscape(problem: QuadraticProblem) -> LossLandscape:
     """Of ``f_f`` around theta_s.
 
     Curvatures below 1e-13 of the largest cannot be told from 0; ``modulus`` is the least other
@@ -156,7 +156,7 @@ def quadratic_landscape(problem: QuadraticProblem) -> Landscape:
     turned = turned * np.linalg.norm(displacement, axis=-1)
     outside = np.where(resolved.all(axis=-1), 0.0, outside + turned)
     begin = start(problem)
-    return Landscape(
+    return LossLandscape(
         gap=begin.gap,
         gradient=begin.slope,
         smoothness=largest + error,
@@ -173,7 +173,7 @@ def isolated_growth(problem: QuadraticProblem) -> Array:
     return np.maximum(spectrum[..., 0] - error, 0.0)
 
 
-def task_landscape(problem: TabularProblem | QuadraticProblem) -> Landscape:
+def task_landscape(problem: TabularProblem | QuadraticProblem) -> LossLandscape:
     """Of f_f around theta_s."""
     if isinstance(problem, QuadraticProblem):
         return quadratic_landscape(problem)

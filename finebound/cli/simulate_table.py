@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sims.rows import Row
+    from sims.rows import StatementAudit
     from sims.violated import Outcome
 
 
 def print_audit(
-    rows: Mapping[str, Row], broken: Sequence[Outcome], found: Mapping[str, float]
+    rows: Mapping[str, StatementAudit], broken: Sequence[Outcome], found: Mapping[str, float]
 ) -> None:
     """The rows, what violated assumptions do, the adversary's finds, and what went wrong."""
     from finebound.base.terminal import Console
@@ -73,7 +73,7 @@ def _table(title: str, left: str, *right: str) -> Table:
     return table
 
 
-def _statements(rows: Mapping[str, Row]) -> Table:
+def _statements(rows: Mapping[str, StatementAudit]) -> Table:
     table = _table(
         "Audit of every statement",
         "statement",

@@ -24,7 +24,7 @@ from llm_validation.measure.supervised import SupervisedBatch
 from llm_validation.training.displacement import Displacement, displacement_of
 from llm_validation.training.parameter_constraint import SoftPenalty, fisher_diagonal
 from llm_validation.training.plan import SoftParameterConstraint, TrainingPlan
-from llm_validation.training.streams import PROXY, TASK, Row, Streams, micro_batches
+from llm_validation.training.streams import PROXY, TASK, StepRow, Streams, micro_batches
 
 # What the Trainer leaves out of weight decay.
 _NO_DECAY = re.compile(r"bias|layernorm|rmsnorm|(^|\.)norm($|\.)|_norm($|\.)", re.IGNORECASE)
@@ -116,7 +116,7 @@ def _optimiser(trained: list[tuple[str, nn.Parameter]], plan: TrainingPlan):
 
 
 def _backward(
-    model: PreTrainedModel, rows: list[Row], plan: TrainingPlan, lam: float, pad_id: int
+    model: PreTrainedModel, rows: list[StepRow], plan: TrainingPlan, lam: float, pad_id: int
 ) -> dict[str, float]:
     """Adds the objective's gradient to the parameters; mean token losses of each stream."""
     tokens = {stream: Streams.tokens(rows, stream) for stream in (TASK, PROXY)}

@@ -13,7 +13,7 @@ from transformers import TrainerCallback, TrainerState
 
 from finebound.base.errors import InputError
 from llm_validation.training.strategies import BiState
-from llm_validation.training.streams import Row, Stream, Streams, longest_first
+from llm_validation.training.streams import StepRow, Stream, Streams, longest_first
 
 _OTHER = "other-state.safetensors"
 
@@ -25,7 +25,7 @@ class AlternatingStreams(Streams):
     proxy: Stream
     states: BiState = field(kw_only=True)
 
-    def rows(self, step: int) -> list[Row]:
+    def rows(self, step: int) -> list[StepRow]:
         """Every row of a step, all of one stream, longest first."""
         aligning, before = self.states.state_at(step)
         stream = self.proxy if aligning else self.task

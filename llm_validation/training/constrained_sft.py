@@ -19,7 +19,7 @@ from finebound.base.integrity import as_written
 from finebound.base.records import write_atomically
 from llm_validation.training.evaluation import AGAIN, read_arrays
 from llm_validation.training.strategies import TokenConstraint
-from llm_validation.training.streams import Row, Stream
+from llm_validation.training.streams import StepRow, Stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class ReferencedStream(Stream):
         if len(self.encoded) != len(self.reference):
             raise ValueError("every row needs its token losses under the reference")
 
-    def row(self, index: int) -> Row:
+    def row(self, index: int) -> StepRow:
         """The row at a place in the stream."""
         return replace(super().row(index), token_reference=self.reference[index])
 

@@ -22,7 +22,7 @@ from llm_validation.measure.losses import Losses
 from llm_validation.models.loading import LoadedModel
 from llm_validation.training.checks import encode_checked
 from llm_validation.training.plan import TrainingPlan
-from llm_validation.training.streams import Row, Stream
+from llm_validation.training.streams import StepRow, Stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +41,10 @@ class PairStream(Stream):
         if not len(self.encoded) == len(self.rejected) == len(self.reference):
             raise ValueError("every chosen answer needs its rejected one and its reference")
 
-    def row(self, index: int) -> Row:
+    def row(self, index: int) -> StepRow:
         """The pair at a place in the stream."""
         reference = float(self.reference[index])
-        return Row(self.name, index, self.encoded[index], self.rejected[index], reference)
+        return StepRow(self.name, index, self.encoded[index], self.rejected[index], reference)
 
 
 @dataclass(frozen=True)

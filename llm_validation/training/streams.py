@@ -25,7 +25,7 @@ TASK, PROXY = "task", "proxy"
 
 
 @dataclass(frozen=True)
-class Row:
+class StepRow:
     """One row of a step: its tokens, the stream and the place in it that it came from.
 
     In a preference pair ``encoded`` is the chosen answer; ``reference`` is how much more likely,
@@ -68,9 +68,9 @@ class Stream:
         places = np.arange(step * self.rows_per_step, (step + 1) * self.rows_per_step)
         return np.array([_order(self.seed, self.name, i // n, n)[i % n] for i in places.tolist()])
 
-    def row(self, index: int) -> Row:
+    def row(self, index: int) -> StepRow:
         """The row at a place in the stream."""
-        return Row(self.name, index, self.encoded[index])
+        return StepRow(self.name, index, self.encoded[index])
 
 
 @lru_cache(maxsize=16)
@@ -85,7 +85,7 @@ class Streams:
     task: Stream
     proxy: Stream | None = None
 
-    def rows(self, step: int) -> list[Row]:
+    def rows(self, step: int) -> list[StepRow]:
         """Every row of a step, longest first, so that micro-batches are padded little."""
         streams = [self.task] if self.proxy is None else [self.task, self.proxy]
         return longest_first(
@@ -93,19 +93,19 @@ class Streams:
         )
 
     @staticmethod
-    def tokens(rows: Sequence[Row], stream: str) -> int:
+    def tokens(rows: Sequence[StepRow], stream: str) -> int:
         """How many supervised tokens of ``stream`` these rows hold, in pairs the chosen answers."""
         return sum(supervised_count(row.encoded) for row in rows if row.stream == stream)
 
 
-def longest_first(rows: Iterable[Row]) -> list[Row]:
+def longest_first(rows: Iterable[StepRow]) -> list[StepRow]:
     """The rows in an order that does not depend on that in which they are given."""
     return sorted(rows, key=lambda row: (-row.length, row.stream, row.index))
 
 
 def micro_batches(
-    rows: Sequence[Row], *, count: int, rank: int = 0, world: int = 1
-) -> list[list[Row]]:
+    rows: Sequence[StepRow], *, count: int, rank: int = 0, world: int = 1
+) -> list[list[StepRow]]:
     """Process ``rank``'s share of a step in ``count`` micro-batches, none of them empty.
 
     Raises ValueError when there are not ``count`` rows for every process.
@@ -117,10 +117,10 @@ def micro_batches(
     return [list(share[a:b]) for a, b in pairwise(edges)]
 
 
-Collate: TypeAlias = "Callable[[Sequence[Row], int], dict[str, torch.Tensor]]"
+Collate: TypeAlias = "Callable[[Sequence[StepRow], int], dict[str, torch.Tensor]]"
 
 
-def collate_rows(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor]:
+def collate_rows(rows: Sequence[StepRow], pad_id: int) -> dict[str, torch.Tensor]:
     """A micro-batch as tensors: right-padded ids and mask, and what is supervised in it.
 
     ``positions`` ``[m]`` index the flattened hidden states ``[rows * length]`` that predict a
@@ -134,7 +134,9 @@ def collate_rows(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor]:
     return supervised_part(collate([*(row.encoded for row in rows), *rejected], pad_id), rows)
 
 
-def supervised_part(batch: dict[str, torch.Tensor], rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+def supervised_part(
+    batch: dict[str, torch.Tensor], rows: Sequence[StepRow]
+) -> dict[str, torch.Tensor]:
     """``collate_rows``' tensors from ids, mask and labels padded on either side."""
     import torch
 

@@ -32,7 +32,7 @@ from llm_validation.training.streams import (
     PROXY,
     TASK,
     Collate,
-    Row,
+    StepRow,
     Streams,
     collate_rows,
     micro_batches,
@@ -172,7 +172,7 @@ class ConstraintTrainer(Trainer):
             raise _diverged("loss", objective, self.state.global_step + 1)
         return torch.tensor(objective, device=self.args.device)
 
-    def _accumulate(self, model: nn.Module, rows: list[Row]) -> Tensor | None:
+    def _accumulate(self, model: nn.Module, rows: list[StepRow]) -> Tensor | None:
         """Gradients of a step; its sums of task and proxy losses, further those of ``task_loss``.
 
         None when it ran out of memory.
@@ -197,7 +197,7 @@ class ConstraintTrainer(Trainer):
             return None
         return self._sums
 
-    def _halve(self, rows: list[Row]) -> None:
+    def _halve(self, rows: list[StepRow]) -> None:
         """Twice as many micro-batches of half the rows; the effective batch stays."""
         self.model_wrapped.zero_grad()
         gc.collect()

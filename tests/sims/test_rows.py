@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sims.rows import Mutant, Row, Tightness, add_rows, caught_mutants, surviving_families
+from sims.rows import (
+    Mutant,
+    StatementAudit,
+    Tightness,
+    add_rows,
+    caught_mutants,
+    surviving_families,
+)
 
 
 def histogram(ratios) -> Tightness:
@@ -30,8 +37,12 @@ def test_what_is_tiny_is_0_and_what_is_tight_is_1() -> None:
     assert np.isnan(Tightness().quantile(0.5))
 
 
-def part(k: int, ratio: float, *, broken: int = 0, caught: bool = False) -> dict[str, Row]:
-    row = Row(instances=10, finetunes=20, comparisons=30, max_ratio=ratio, worst={"chunk": k})
+def part(
+    k: int, ratio: float, *, broken: int = 0, caught: bool = False
+) -> dict[str, StatementAudit]:
+    row = StatementAudit(
+        instances=10, finetunes=20, comparisons=30, max_ratio=ratio, worst={"chunk": k}
+    )
     for index in range(broken):
         row.violated({"chunk": k, "index": index}, 1)
     row.mutants["m"] = Mutant("m", {"chunk": k} if caught else None, {"tabular"})
@@ -40,7 +51,7 @@ def part(k: int, ratio: float, *, broken: int = 0, caught: bool = False) -> dict
 
 
 def test_parts_add_up_and_the_first_find_stays() -> None:
-    rows: dict[str, Row] = {}
+    rows: dict[str, StatementAudit] = {}
     add_rows(rows, part(0, 0.5))
     assert caught_mutants(rows) == frozenset()
     assert surviving_families(rows.values()) == {"tabular"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from theory.bound import Bound, Direction, Quantity, bound, not_applicable
 from theory.divergence import Array
@@ -14,7 +13,7 @@ from theory.landscape import (
     LOGITS,
     MINIMISER,
     TABULAR_J,
-    Landscape,
+    LossLandscape,
     Terms,
     down,
     no_radius,
@@ -104,7 +103,7 @@ def _upper_needs_case_two() -> Bound:
 
 
 def task_upper_forms(
-    problem: TabularProblem | QuadraticProblem, task: Landscape, radius: Array
+    problem: TabularProblem | QuadraticProblem, task: LossLandscape, radius: Array
 ) -> dict[str, tuple[Terms, str]]:
     """form -> (terms, assumption): the capability gap that some point of the ball attains."""
     rest = {"below float resolution": task.unresolved} if np.any(task.unresolved > 0) else {}
@@ -133,10 +132,10 @@ def task_upper_forms(
 
 
 def convex_upper(
-    gap: Array,
-    distance: Array,
-    modulus: Array,
-    radius: ArrayLike,
+    gap: Array | float,
+    distance: Array | float,
+    modulus: Array | float,
+    radius: Array | float,
     *,
     at_least: Array | None = None,
 ) -> Terms:
@@ -160,7 +159,9 @@ def convex_upper(
     }
 
 
-def smooth_upper(gap: Array, gradient: Array, smoothness: Array, radius: ArrayLike) -> Terms:
+def smooth_upper(
+    gap: Array | float, gradient: Array | float, smoothness: Array | float, radius: Array | float
+) -> Terms:
     """``G_0 - g s + beta s^2 / 2`` at the best descent step ``s <= radius``."""
     with np.errstate(divide="ignore", invalid="ignore"):
         best = np.where(np.asarray(smoothness) > 0, gradient / np.asarray(smoothness), np.inf)
@@ -169,13 +170,15 @@ def smooth_upper(gap: Array, gradient: Array, smoothness: Array, radius: ArrayLi
     return {_TASK_START: up(up(gap)), "descent step": -np.minimum(gain, gap)}
 
 
-def root_upper(gap: Array, pl: Array, radius: ArrayLike) -> Terms:
+def root_upper(gap: Array | float, pl: Array | float, radius: Array | float) -> Terms:
     """``(sqrt G_0 - radius sqrt(mu / 2))_+^2``: gradient flow along a PL landscape."""
     root = np.maximum(up(np.sqrt(gap)) - product(radius, np.sqrt(0.5 * np.asarray(pl))), 0.0)
     return {"left after gradient flow": np.square(root)}
 
 
-def convex_lower(gap: Array, gradient: Array, modulus: Array, radius: ArrayLike) -> Terms:
+def convex_lower(
+    gap: Array | float, gradient: Array | float, modulus: Array | float, radius: Array | float
+) -> Terms:
     """``G_0 - g s + mu s^2 / 2`` at ``s = min(radius, g / mu)``."""
     with np.errstate(divide="ignore", invalid="ignore"):
         turn = np.where(np.asarray(modulus) > 0, gradient / np.asarray(modulus), np.inf)
@@ -184,7 +187,9 @@ def convex_lower(gap: Array, gradient: Array, modulus: Array, radius: ArrayLike)
     return {_TASK_START: gap, "slope": -np.minimum(loss, gap)}
 
 
-def smooth_local_lower(gap: Array, gradient: Array, smoothness: Array, radius: ArrayLike) -> Terms:
+def smooth_local_lower(
+    gap: Array | float, gradient: Array | float, smoothness: Array | float, radius: Array | float
+) -> Terms:
     """``G_0 - g radius - beta radius^2 / 2``, not below 0."""
     slope = up(product(gradient, radius))
     bend = up(product(0.5, smoothness, np.square(radius)))
@@ -195,13 +200,13 @@ def smooth_local_lower(gap: Array, gradient: Array, smoothness: Array, radius: A
     return {_TASK_START: gap, "slope": -slope, "curvature": -np.minimum(bend, left)}
 
 
-def root_lower(gap: Array, smoothness: Array, radius: ArrayLike) -> Terms:
+def root_lower(gap: Array | float, smoothness: Array | float, radius: Array | float) -> Terms:
     """``(sqrt G_0 - radius sqrt(beta / 2))_+^2``: sqrt G_f is sqrt(beta / 2)-Lipschitz."""
     slope = product(radius, np.sqrt(0.5 * np.asarray(smoothness)))
     return {"out of reach": np.square(np.maximum(down(np.sqrt(gap)) - slope, 0.0))}
 
 
-def slope_lower(gap: Array, slope: ArrayLike, radius: ArrayLike) -> Terms:
+def slope_lower(gap: Array | float, slope: Array | float, radius: Array | float) -> Terms:
     """``G_0 - L radius``, not below 0."""
     gap = down(gap)
     return {_TASK_START: gap, "slope": -np.minimum(up(product(slope, radius)), gap)}
@@ -260,7 +265,7 @@ def _capability_of_constants(
     ]
 
 
-def _capability_upper(problem: Constants, start: Constant, radius: ArrayLike) -> list[Bound]:
+def _capability_upper(problem: Constants, start: Constant, radius: Array | float) -> list[Bound]:
     slack = problem.get("optimality_slack", Constant(0.0))
     deviation = problem.get("uniform_deviation_task", Constant(0.0))
     gap = start.value
