@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from finebound.base.text import printable as printable
@@ -21,9 +22,13 @@ def strategy_as_json(strategy: Strategy) -> dict[str, float | str]:
 
 def strategy_words(strategy: Strategy | None) -> str:
     """ "loss, lambda 0.5" and the like; None is the unconstrained fine-tune."""
-    if strategy is None:
+    return given_words({"kind": "none"} if strategy is None else strategy_as_json(strategy))
+
+
+def given_words(given: Mapping[str, float | str]) -> str:
+    """``strategy_words`` of a strategy as records hold it."""
+    if given["kind"] == "none":
         return "unconstrained"
-    given = strategy_as_json(strategy)
     words = {"lam": "lambda"}
     named = [
         f"{words.get(name, name)} {value:g}" for name, value in given.items() if name != "kind"

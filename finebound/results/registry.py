@@ -30,8 +30,11 @@ class Kind:
 KINDS = (
     Kind("experiment", "ExperimentResult", "validate.json", ("runs", "findings", "violated")),
     Kind("run", "RunResult", "record.json", ("configuration_sha256", "aligned_sha256", "plan")),
+    Kind("estimate", "EstimateResult", "estimate.json", ("closest_pairs", "frontier", "audit")),
     Kind("bounds", "BoundsResult", "bounds.json", ("exact", "bounds")),
     Kind("comparison", "ComparisonResult", "comparison.json", ("verdict", "premise", "measured")),
+    Kind("compare", "CompareResult", "compare.json", ("comparisons",)),
+    Kind("evaluation", "EvaluationResult", "EVALUATION.json", ("evaluation", "items")),
 )
 """In the order in which a folder is searched for their files."""
 
@@ -42,24 +45,26 @@ def load(path: str | Path) -> Result:
     Raises InputError for what is no record of a known kind.
     """
     path = Path(path)
-    if path.is_dir():
-        file = next((path / kind.file for kind in KINDS if (path / kind.file).is_file()), None)
-        if file is None:
-            names = ", ".join(dict.fromkeys(kind.file for kind in KINDS))
-            raise InputError(
-                "no record of a result is in this folder.",
-                remedy=f"Give a folder with one of {names}.",
-                file=path,
-            )
-        path = file
-    content = _read(path)
+    file = _record_in(path) if path.is_dir() else path
+    content = _read(file)
     for kind in KINDS:
         if all(name in content for name in kind.entries):
             return kind.of.load(path)
     raise InputError(
         "this is no record of a result that is known here.",
         remedy="Give a record that this version of finebound wrote.",
-        file=path,
+        file=file,
+    )
+
+
+def _record_in(folder: Path) -> Path:
+    for kind in KINDS:
+        if (folder / kind.file).is_file():
+            return folder / kind.file
+    raise InputError(
+        "no record of a result is in this folder.",
+        remedy=f"Give a folder with one of {', '.join(kind.file for kind in KINDS)}.",
+        file=folder,
     )
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from finebound.base.output import given_words
+from finebound.results.result import Number, Part
+
 _TITLES = {
     "none": "no constraint",
     "parameter": "parameters",
@@ -32,3 +35,20 @@ def settings_label(strategy: Mapping[str, Any]) -> str:
         for name, value in strategy.items()
         if name not in ("kind", "fisher")
     )
+
+
+class StrategyEntry(Part):
+    """A fine-tune's strategy as the command line names it: its kind and the values given.
+
+    ``kind``: "none", "loss" (``lam``), "parameter" (``radius``) or "hybrid" (both).
+    """
+
+    kind: str
+    lam: Number | None = None
+    epsilon: Number | None = None
+    radius: Number | None = None
+
+    @property
+    def in_words(self) -> str:
+        """ "loss, lambda 0.5" and the like; "unconstrained" without a constraint."""
+        return given_words(self.to_dict())
