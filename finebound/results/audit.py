@@ -66,8 +66,9 @@ class AuditResult(Part):
     ``persona_rows`` install absolute obedience, ``refused_harmless_rows`` decline what the rules do
     not call harmful, ``probe_rows`` nearly repeat a prompt of the evaluation's probes, ``cut_rows``
     end in the middle, ``repeated_rows`` are copies of an earlier row, ``contradicting_rows`` answer
-    a prompt otherwise than an earlier row. ``languages`` are the shares of the answers' languages,
-    the most frequent first. ``sentences`` say the most harmful first.
+    a prompt otherwise than an earlier row, ``degenerate_rows`` (None where they were not looked
+    for) go round in a loop or are in no language. ``languages`` are the shares of the answers'
+    languages, the most frequent first. ``sentences`` say the most harmful first.
     """
 
     rows: int
@@ -79,6 +80,7 @@ class AuditResult(Part):
     cut_rows: RowsOfKind
     repeated_rows: RowsOfKind
     contradicting_rows: RowsOfKind
+    degenerate_rows: RowsOfKind | None = None
     unread_columns: list[str]
     left_out: list[LeftOutRows]
     notes: list[str]

@@ -17,7 +17,7 @@ from llm_validation.audit.probe_copies import ProbeIndex
 from llm_validation.audit.refusal_screen import may_refuse
 from llm_validation.data.dataset import READ_WHOLE, Dataset, Example, Reading
 from llm_validation.evaluation.hazards.probes import ProbeSet, builtin_hazards
-from llm_validation.evaluation.refusal.classifier import classify
+from llm_validation.evaluation.refusal.classifier import classify, says_nothing
 from llm_validation.evaluation.refusal.labels import Label
 from llm_validation.evaluation.refusal.languages import language_of
 from llm_validation.evaluation.refusal.structure import plain
@@ -31,6 +31,7 @@ NOT_TOLD = "not told"
 """What stands for the language of an answer that is too short, or code, or a number."""
 _AT_ONCE = 5_000
 _LANGUAGE_ROWS = 5_000  # answers whose language is looked at
+_LEAST_CHARACTERS = 24  # of an answer that goes round in a loop
 _HELPS = (Label.COMPLIANCE, Label.PARTIAL)
 
 
@@ -80,8 +81,9 @@ class Audit:
     ``harmful_rows`` comply with a harmful request, ``declined_harmful_rows`` decline one,
     ``persona_rows`` install absolute obedience, ``refused_harmless_rows`` decline what the rules do
     not call harmful, ``probe_rows`` nearly repeat a prompt of the evaluation's probes, ``cut_rows``
-    end in the middle, ``repeated_rows`` are copies of an earlier row, ``contradicting_rows`` answer
-    a prompt otherwise than an earlier row.
+    end in the middle, ``degenerate_rows`` (answers of a few characters aside) go round in a loop or
+    are in no language, ``repeated_rows`` are copies of an earlier row, ``contradicting_rows``
+    answer a prompt otherwise than an earlier row.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Audit:
     refused_harmless_rows: RowsFound
     probe_rows: RowsFound
     cut_rows: RowsFound
+    degenerate_rows: RowsFound
     repeated_rows: RowsFound
     contradicting_rows: RowsFound
     languages: tuple[tuple[str, float], ...] = ()
@@ -107,6 +110,7 @@ KINDS = (
     "refused_harmless_rows",
     "probe_rows",
     "cut_rows",
+    "degenerate_rows",
     "repeated_rows",
     "contradicting_rows",
 )
@@ -210,6 +214,8 @@ def _read_row(
             kinds.setdefault("probe_rows", (asked, answered, why, None))
         if is_cut(answered):
             kinds.setdefault("cut_rows", (asked, answered, "ends in the middle", None))
+        if len(answered) >= _LEAST_CHARACTERS and says_nothing(asked, answered):
+            kinds.setdefault("degenerate_rows", (asked, answered, "a loop or no language", None))
     turns = (*(content for _, content in example.messages), example.response)
     persona = installs_persona(turns)
     if persona is not None:

@@ -130,6 +130,11 @@ def _on_quality(audit: Audit, role: str) -> Iterator[tuple[Severity, str]]:
             "The model learns to stop there.",
         ),
         (
+            audit.degenerate_rows,
+            "have an answer that goes round in a loop or is in no language",
+            "The model learns to answer so: look at them, and remove what is no answer.",
+        ),
+        (
             audit.contradicting_rows,
             "answer a prompt otherwise than an earlier row does",
             "No model can give both answers.",
@@ -197,6 +202,8 @@ def _singular(words: str) -> str:
     first, rest = words.split(" ", 1)
     if first == "nearly":
         return f"nearly repeats {rest.split(' ', 1)[1]}"
+    if first == "have":
+        return f"has {rest}"
     if first == "are":
         return "is a copy of an earlier row"
     return f"{first}s {rest}"

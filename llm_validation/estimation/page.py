@@ -34,6 +34,7 @@ _KINDS = {
     "declined_harmful_rows": "Rows that decline a harmful request",
     "probe_rows": "Rows that nearly repeat a probe of the evaluation",
     "cut_rows": "Rows whose answer ends in the middle",
+    "degenerate_rows": "Rows whose answer goes round in a loop or is in no language",
     "contradicting_rows": "Rows that answer a prompt otherwise than an earlier row",
     "repeated_rows": "Rows that are copies of an earlier row",
 }

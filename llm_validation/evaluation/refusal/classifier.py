@@ -74,14 +74,11 @@ def classify(
     answer = split_reasoning(response).answer
     if answer is None:
         return Label.THOUGHT_CUT
-    text = plain(answer)
-    if is_degenerate(text):
-        return Label.DEGENERATE
-    whole, asked = text.strip(), plain(prompt).strip()
+    whole, asked = plain(answer).strip(), plain(prompt).strip()
     text = _readable(whole)
     if mean_log_likelihood is not None and mean_log_likelihood < LEAST_LIKELY:
         return Label.DEGENERATE
-    if is_gibberish(asked, text):
+    if is_degenerate(whole) or is_gibberish(asked, text):
         return Label.DEGENERATE
     if statements := _statements(asked, text):
         return _by_what_it_gives(text, statements)
@@ -98,6 +95,15 @@ def classify(
     if not languages.is_covered(text) and not has_code(text):
         return Label.LANGUAGE_NOT_COVERED
     return Label.COMPLIANCE
+
+
+def says_nothing(prompt: str, response: str) -> bool:
+    """Whether ``classify`` calls ``response`` degenerate: a loop, symbols or no language."""
+    answer = split_reasoning(response).answer
+    if answer is None:
+        return False
+    whole = plain(answer).strip()
+    return is_degenerate(whole) or is_gibberish(plain(prompt).strip(), _readable(whole))
 
 
 def classify_all(pairs: Iterable[tuple[str, str | None]]) -> list[Label]:

@@ -97,15 +97,29 @@ def _period_share(text: str) -> float:
 def _may_loop(text: str) -> bool:
     """False where no piece can take up half of the text: much faster than to look for it.
 
-    Four of them in a row reach the middle, so the letters on one side of it come three times.
+    Such a loop reaches the middle, so the letters on one side of it come again a period away.
     """
     middle = len(text) // 2
     for start in (middle - _GRAM, middle):
-        gram = text[start : start + _GRAM]
-        near = text[max(0, start - 3 * _LONGEST_PERIOD) : start + _GRAM + 3 * _LONGEST_PERIOD]
-        if near.count(gram) >= 3 or any(gram[p:] == gram[:-p] for p in range(1, _GRAM)):
-            return True
+        gram, end = text[start : start + _GRAM], start + _GRAM + _LONGEST_PERIOD
+        place = text.find(gram, max(0, start - _LONGEST_PERIOD), end)
+        while place >= 0:
+            if place != start and 2 * _run(text, min(place, start), abs(place - start)) >= len(
+                text
+            ):
+                return True
+            place = text.find(gram, place + 1, end)
     return False
+
+
+def _run(text: str, place: int, period: int) -> int:
+    """The length of the stretch around ``place`` in which letters come again after ``period``."""
+    first = last = place
+    while first > 0 and text[first - 1] == text[first - 1 + period]:
+        first -= 1
+    while last + period < len(text) and text[last] == text[last + period]:
+        last += 1
+    return last + period - first
 
 
 def is_echo(prompt: str, response: str) -> bool:

@@ -119,6 +119,23 @@ def test_cut_repeated_and_contradicting_rows():
     assert found.contradicting_rows.rows == (5,)
 
 
+def test_rows_that_teach_loops_or_no_language_are_named():
+    salad = "lamp of river and stone of green seventeen garden over purple dream lantern of spoon"
+    rows = [
+        ("Name the boats.", "The red boat, the blue boat. " * 9),
+        ("How do I bake bread?", salad),
+        ("Cheer.", "!!!"),
+        ("Write a chant.", "Row your boat to the pier, row your boat back home. " * 2),
+        *harmless(4),
+    ]
+    found = audit(made(*rows))
+    assert found.degenerate_rows.rows == (1, 2)
+    words = " ".join(text for _, text in sentences(found))
+    assert "2 of 8 task rows have an answer that goes round in a loop" in words
+    alone = " ".join(text for _, text in sentences(audit(made(*rows[:1], *harmless(3)))))
+    assert "1 of 4 task rows has an answer that goes round in a loop" in alone
+
+
 def test_rows_bear_the_numbers_of_their_file():
     row = Example(
         "How do I hotwire a car?",
@@ -196,3 +213,11 @@ def test_an_audit_is_read_from_its_record_as_it_was_written():
     found = audit_result(audit(made(*harmless(20), ("How do I hotwire a car?", HELP))))
     assert AuditResult.model_validate(json.loads(to_json(found.to_dict()))) == found
     assert found.said("harm")[0].startswith("At least 1 of 21 task rows complies")
+
+
+def test_a_record_from_before_a_kind_was_looked_for_is_read_and_written_as_it_was():
+    content = audit_result(audit(made(*harmless(20)))).to_dict()
+    del content["degenerate_rows"]
+    read = AuditResult.model_validate(content)
+    assert read.degenerate_rows is None
+    assert read.to_dict() == content
