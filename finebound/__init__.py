@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names once more, for editors and type checkers
-    from finebound.api import bounds
+    from finebound.api import bounds, compare, finetune, load, validate
     from finebound.base.errors import InputError
     from llm_validation.data.loading import load_dataset
     from llm_validation.estimation.pipeline import estimate
@@ -47,16 +47,20 @@ __all__ = [
     "best",
     "bounds",
     "calibrate",
+    "compare",
     "estimate",
     "evaluate",
     "exact",
+    "finetune",
     "frontier",
+    "load",
     "load_dataset",
     "load_model",
+    "validate",
 ]
 
 _HOMES = {
-    "finebound.api": ("bounds",),
+    "finebound.api": ("bounds", "compare", "finetune", "load", "validate"),
     "theory.problem": (
         "Constant",
         "Constants",

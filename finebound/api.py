@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from finebound.base.errors import InputError
 
 if TYPE_CHECKING:
+    from finebound.base.progress import Progress
     from finebound.results.bounds import BoundsResult
+    from finebound.results.compare import CompareResult
+    from finebound.results.experiment import ExperimentResult
+    from finebound.results.result import Result
+    from finebound.results.run import RunResult
+    from llm_validation.experiments.entries import Experiment
+    from llm_validation.experiments.grid import ExecutorName
     from theory.problem import Problem
     from theory.strategy import Strategy
 
@@ -44,3 +52,118 @@ def bounds(problem: Problem | str | Path, strategy: Strategy) -> BoundsResult:
             file=file,
         )
     return BoundsResult.of_theory(found, solution)
+
+
+def compare(
+    runs: Sequence[str | Path],
+    *,
+    base: str | None = None,
+    by: Literal["method", "strategy", "proxy", "task"] | None = None,
+    keep_failed_gates: bool = False,
+    seed: int = 0,
+    given: Mapping[str, Any] | None = None,
+) -> CompareResult:
+    """Methods compared item by item: means, differences to a base, paired tests.
+
+    ``runs`` are records of ``finebound evaluate``, ``validate.json`` or folders with such; records
+    with the same label are seeds of one method. Differences are taken to the label ``base``
+    (default: the first), runs of a grid are grouped ``by`` what differs. ``given`` is what the
+    manifest says was asked for (default: these arguments). Raises InputError for what cannot be
+    read or compared.
+    """
+    from finebound.base.records import file_sha256, manifest
+    from finebound.results.compare import CompareResult
+    from llm_validation.evaluation.compare_records import compare_records
+
+    found, files = compare_records(
+        [Path(path) for path in runs],
+        base=base,
+        by=by,
+        keep_failed_gates=keep_failed_gates,
+        seed=seed,
+    )
+    asked = {"runs": runs, "base": base, "by": by, "keep_failed_gates": keep_failed_gates}
+    made = manifest(
+        given={n: v for n, v in asked.items() if v} if given is None else given,
+        inputs={str(file): file_sha256(file) for file in files},
+        seed=seed,
+    )
+    return CompareResult(comparisons=tuple(found), manifest=made)
+
+
+def validate(
+    config: Experiment | str | Path | Mapping[str, Any],
+    *,
+    out: str | Path,
+    only: str | None = None,
+    executor: ExecutorName = "local",
+    workers: int = 1,
+    address: str | None = None,
+    progress: Progress | None = None,
+) -> ExperimentResult:
+    """A grid of real fine-tunes, each beside the bounds computed for it; resumable.
+
+    ``config`` is a configuration, its file, or the name of one ("smoke"). Everything is kept in the
+    folder ``out``; ``only`` names the one run to make. ``executor`` is "local", "process" (in
+    ``workers`` processes) or "ray" (on the cluster at ``address``). Raises InputError for input
+    that no run can use and for a folder of another configuration.
+    """
+    from finebound.base.progress import silent
+    from llm_validation.experiments.config import experiment_of, read_experiment
+    from llm_validation.experiments.entries import Experiment
+    from llm_validation.experiments.validation import validate as run_all
+
+    if isinstance(config, Mapping):
+        config = experiment_of(config)
+    elif not isinstance(config, Experiment):
+        config = read_experiment(str(config))
+    return run_all(
+        config,
+        Path(out),
+        executor=executor,
+        workers=workers,
+        address=address,
+        only=only,
+        progress=progress or silent,
+    )
+
+
+def finetune(
+    model: str, task: str, *, out: str | Path, progress: Progress | None = None, **settings: Any
+) -> RunResult:
+    """One fine-tune of a model as it is, measured before and after, beside its bounds; resumable.
+
+    ``settings`` are those of ``finebound finetune``, with its defaults: ``method``, ``epochs`` or
+    ``steps``, ``learning_rate``, ``lam``, ``radius`` and so on. The folder ``out`` is laid out as
+    that of ``validate``. Raises InputError for input that cannot be used, and where the run fails.
+    """
+    from finebound.base.errors import tell
+    from finebound.results.run import RunResult
+    from llm_validation.experiments.config import expand
+    from llm_validation.experiments.one_run import OneRun, plan_one_run
+    from llm_validation.experiments.run import run_folder
+
+    planned = plan_one_run(OneRun(model=model, task=task, **settings))
+    for note in planned.notes:
+        tell(note)
+    (run,) = expand(planned.experiment)
+    result = validate(planned.experiment, out=out, only=run.id, progress=progress)
+    (made,) = result.runs
+    if made.status != "done":
+        raise InputError(
+            f"the run {run.id} failed: {made.error}",
+            remedy="Change what it says and start again.",
+            file=Path(out),
+        )
+    return RunResult.load(run_folder(Path(out), run.id))
+
+
+def load(path: str | Path) -> Result:
+    """The result of any record that finebound wrote, or of the folder that holds one.
+
+    It is known by its content. Raises InputError for what is no record of a known kind, and
+    Damaged where a record, or a file that belongs to it, is not what was written.
+    """
+    from finebound.results.registry import load
+
+    return load(path)

@@ -6,20 +6,38 @@ Differences are paired by item; BBQ's accuracy and bias are told by context cond
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from finebound.base.errors import InputError
 from finebound.base.records import spawn_seed
+from finebound.results.behaviour import (
+    Behaviour,
+    Bias,
+    BiasCell,
+    Cells,
+    CheckpointScore,
+    ConditionCells,
+    CorpusScore,
+    Correlations,
+    Evaluated,
+    OwnScore,
+    Pooled,
+    PooledCell,
+    RankCorrelation,
+    SharedBehaviour,
+)
+from finebound.results.behaviour import by_condition as entries_by_condition
+from finebound.results.compare import ComparedCell, ComparedMethod
 from finebound.results.evaluation import EvaluationResult
+from finebound.results.spans import Span
 from llm_validation.evaluation.fairness.conditions import by_condition, conditions_of
 from llm_validation.evaluation.fairness.flips import bias_changes
 from llm_validation.evaluation.fairness.items import CONDITIONS, Condition
 from llm_validation.evaluation.fairness.record import EVALUATION as BBQ
 from llm_validation.evaluation.fairness.record import scores_of
-from llm_validation.evaluation.statistics.comparison import LEVEL, Cell, Method, compare
+from llm_validation.evaluation.statistics.comparison import LEVEL, compare
 from llm_validation.evaluation.statistics.correlation import correlation
 from llm_validation.evaluation.statistics.intervals import (
     difference_over_items_and_seeds,
@@ -28,11 +46,11 @@ from llm_validation.evaluation.statistics.intervals import (
     wilson,
 )
 from llm_validation.experiments.behaviour import FOLDER, THETA_S, read_records
-from llm_validation.experiments.behaviour_entries import entries_by_condition
 from llm_validation.experiments.datasets import SAFETY, held_out
 from theory.confidence import Interval
 
 if TYPE_CHECKING:
+    from finebound.results.experiment import DoneRun
     from llm_validation.evaluation.fairness.scores import BBQScores
     from llm_validation.experiments.prepare import Prepared
     from llm_validation.experiments.run import Measured
@@ -49,28 +67,22 @@ def theta_s_records(prepared: Prepared) -> dict[str, EvaluationResult]:
     return read_records(prepared, prepared.out / FOLDER / THETA_S)
 
 
-def of_run(m: Measured, theta_s: Records, *, seed: int) -> dict[str, Any] | None:
-    """Every evaluation of a run, by name; None where there is none.
-
-    ``end``, ``theta_s`` and ``start`` (None where it is theta_s) are mean scores, ``change`` and
-    ``start_change`` differences to theta_s, ``training_change`` that of the end to the own start;
-    each ``{estimate, interval}``. ``categories`` has the same by category, ``checkpoints`` what was
-    evaluated while the run trained. Of BBQ the categories are "Age, ambiguous" and so on,
-    ``conditions`` has the same by context condition (the numbers above them mix both, so they tell
-    no two models apart), ``bias`` its bias.
-    """
+def of_run(m: Measured, theta_s: Records, *, seed: int) -> Behaviour | None:
+    """Every evaluation of a run, by name; None where there is none."""
     if not m.behaviour:
         return None
     return {
-        name: _entry(name, result, theta_s.get(name), m.start_behaviour.get(name), seed)
-        | {"checkpoints": _checkpoints(name, m, theta_s.get(name), seed)}
+        name: Evaluated(
+            **_entry(name, result, theta_s.get(name), m.start_behaviour.get(name), seed),
+            checkpoints=_checkpoints(name, m, theta_s.get(name), seed),
+        )
         for name, result in m.behaviour.items()
     }
 
 
 def _checkpoints(
     name: str, m: Measured, theta_s: EvaluationResult | None, seed: int
-) -> list[dict[str, Any]]:
+) -> list[CheckpointScore]:
     """Mean score and change against theta_s at each checkpoint that has this evaluation."""
     found = []
     for step, records in m.checkpoint_behaviour.items():
@@ -78,7 +90,7 @@ def _checkpoints(
         if result is not None and theta_s is not None and _paired(result, theta_s):
             cells = _cells(result, theta_s, None, None, seed)
             told = {"mean": cells[END], "change": cells["change"]}
-            found.append({"step": step, "fraction": m.fraction(step), **told})
+            found.append(CheckpointScore(step=step, fraction=m.fraction(step), **told))
     return found
 
 
@@ -92,9 +104,9 @@ def _entry(
     told = {"measure": end.score_means, "n": len(end.items)}
     told["failed"] = _failed(end)
     if theta_s is None:
-        return {**told, "why_not": "theta_s was not evaluated"}
+        return {**told, "why_not": "the aligned model was not evaluated"}
     if not _paired(end, theta_s):
-        return {**told, "why_not": "no item has a score both at theta_s and at the end"}
+        return {**told, "why_not": "no item has a score both of the aligned model and at the end"}
     told |= _cells(end, theta_s, start, None, seed)
     if name == BBQ:
         told["conditions"] = {
@@ -104,16 +116,16 @@ def _entry(
         told["bias"] = _biases(end, theta_s, start, seed)
     end, theta_s, start = by_condition(end), by_condition(theta_s), start and by_condition(start)
     told["categories"] = {
-        category: _cells(end, theta_s, start, category, seed)
+        category: Cells(**_cells(end, theta_s, start, category, seed))
         for category in dict.fromkeys(item.category for item in end.items)
         if category is not None
     }
     if "chrf" in end.report:
-        told["corpus_chrf"] = {
-            "estimate": end.report["chrf"],
-            "interval": end.report["interval"],
-            THETA_S: theta_s.report["chrf"],
-        }
+        told["corpus_chrf"] = CorpusScore(
+            estimate=end.report["chrf"],
+            interval=end.report["interval"],
+            theta_s=theta_s.report["chrf"],
+        )
     return told
 
 
@@ -127,12 +139,12 @@ def _of_condition(
     start: EvaluationResult | None,
     condition: Condition,
     seed: int,
-) -> dict[str, Any]:
+) -> ConditionCells:
     """BBQ's cells in one context condition, and how many answers failed there."""
     own = by_condition(end, condition)
     begin = start and by_condition(start, condition)
     cells = _cells(own, by_condition(theta_s, condition), begin, None, seed)
-    return {**cells, "failed": _failed(own)}
+    return ConditionCells(**cells, failed=_failed(own))
 
 
 def _cells(
@@ -144,15 +156,15 @@ def _cells(
 ) -> dict[str, Any]:
     """Means and differences over the items of a category, of all for None."""
 
-    def mean(result: EvaluationResult) -> dict[str, Any]:
+    def mean(result: EvaluationResult) -> Span:
         scores = [s for c, s in _scores(result).values() if category in (None, c)]
         rng = np.random.default_rng(spawn_seed(seed, f"{result.label} {category}"))
-        return _as_json(_mean(scores, is_share=end.share, rng=rng))
+        return Span.from_interval(_mean(scores, is_share=end.share, rng=rng))
 
-    def difference(result: EvaluationResult, base: EvaluationResult) -> dict[str, Any]:
+    def difference(result: EvaluationResult, base: EvaluationResult) -> Span:
         pairs = _paired(result, base, category)
         rng = np.random.default_rng(spawn_seed(seed, f"{result.label} {category}"))
-        return _as_json(paired_difference(pairs, is_share=end.share, rng=rng))
+        return Span.from_interval(paired_difference(pairs, is_share=end.share, rng=rng))
 
     return {
         "n": len(_paired(end, theta_s, category)),
@@ -205,45 +217,46 @@ def paired_difference(
     return paired_shares(new, old, level=LEVEL)
 
 
-def _as_json(interval: Interval) -> dict[str, Any]:
-    return {"estimate": interval.estimate, "interval": [interval.lower, interval.upper]}
-
-
 def _biases(
     end: EvaluationResult,
     theta_s: EvaluationResult,
     start: EvaluationResult | None,
     seed: int,
-) -> dict[str, Any]:
+) -> Bias:
     scores = {END: scores_of([end], seed=seed), THETA_S: scores_of([theta_s], seed=seed)}
     if start is not None:
         scores[START] = scores_of([start], seed=seed)
     changes = bias_changes(scores[THETA_S], [(END, scores[END])])
     flips = {(c.category, c.condition): (c.flipped, c.certain) for c in changes}
-    return {
-        "mean_absolute_ambiguous": {who: mean_bias(found) for who, found in scores.items()},
-        "mean_accuracy": {
+    return Bias(
+        mean_absolute_ambiguous={who: mean_bias(found) for who, found in scores.items()},
+        mean_accuracy={
             condition: {
-                who: _as_json(found.mean(condition, "accuracy")) for who, found in scores.items()
+                who: Span.from_interval(found.mean(condition, "accuracy"))
+                for who, found in scores.items()
             }
             for condition in CONDITIONS
         },
-        "categories": {
+        categories={
             category: {
-                condition: {
-                    **{
-                        who: _as_json(found.categories[category][condition].bias)
+                condition: _bias_cell(
+                    {
+                        who: found.categories[category][condition].bias
                         for who, found in scores.items()
                         if category in found.categories
                     },
-                    "flipped": flips.get((category, condition), (False, False))[0],
-                    "certain": flips.get((category, condition), (False, False))[1],
-                }
+                    flips.get((category, condition), (False, False)),
+                )
                 for condition in CONDITIONS
             }
             for category in scores[END].categories
         },
-    }
+    )
+
+
+def _bias_cell(biases: Mapping[str, Interval], turned: tuple[bool, bool]) -> BiasCell:
+    spans = {who: Span.from_interval(bias) for who, bias in biases.items()}
+    return BiasCell(**spans, flipped=bool(turned[0]), certain=bool(turned[1]))
 
 
 def mean_bias(scores: BBQScores) -> float:
@@ -255,46 +268,47 @@ def mean_bias(scores: BBQScores) -> float:
 
 def of_experiment(
     measured: Sequence[Measured],
-    passed: Mapping[str, bool],
-    entries: Mapping[str, Mapping[str, Any] | None],
+    runs: Sequence[DoneRun],
     theta_s: Records,
     *,
     seed: int,
-) -> dict[str, Any] | None:
-    """What all runs show together; None where no behaviour was evaluated.
+) -> SharedBehaviour | None:
+    """What all ``measured`` runs show together, ``runs`` their entries in the same order.
 
-    ``pooled``: each evaluation's change against theta_s over all runs that passed their gates,
-    overall and by category, resampled over items and runs. ``correlations``: Spearman's of each
-    evaluation's change (of BBQ in each context condition) with the rise of the held-out safety
-    loss, over runs that passed (``passed``) and over all (``all``).
+    None where no behaviour was evaluated. Only runs that pass their gates are pooled; correlations
+    are of each evaluation's change (of BBQ in each context condition) with the change in held-out
+    safety loss, over the runs that pass and over all.
     """
     if not theta_s:
         return None
-    sound = [m for m in measured if passed[m.run.id]]
-    return {
-        "theta_s": {
-            name: {"n": len(result.items), "measure": result.score_means, **_own(result)}
+    both = list(zip(measured, runs, strict=True))
+    sound = [(m, run) for m, run in both if run.passed]
+    return SharedBehaviour(
+        theta_s={
+            name: OwnScore(n=len(result.items), measure=result.score_means, mean=_own(result))
             for name, result in theta_s.items()
         },
-        "pooled": {name: _pooled(name, result, sound, seed) for name, result in theta_s.items()},
-        "correlations": {
-            name: {
-                "passed": _correlation(name, sound, entries, seed),
-                "all": _correlation(name, measured, entries, seed),
-            }
+        pooled={
+            name: _pooled(name, result, [m for m, _ in sound], seed)
+            for name, result in theta_s.items()
+        },
+        correlations={
+            name: Correlations(
+                passed=_correlation(name, sound, seed), all=_correlation(name, both, seed)
+            )
             for name in _correlated(theta_s)
         },
-    }
+    )
 
 
-def _own(result: EvaluationResult) -> dict[str, float | None]:
+def _own(result: EvaluationResult) -> float | None:
     known = [item.score for item in result.items if item.score is not None]
-    return {"mean": float(np.mean(known)) if known else None}
+    return float(np.mean(known)) if known else None
 
 
 def _pooled(
     name: str, theta_s: EvaluationResult, runs: Sequence[Measured], seed: int
-) -> dict[str, Any] | None:
+) -> Pooled | None:
     mine = [m.behaviour[name] for m in runs if name in m.behaviour]
     records = [result.model_copy(update={"label": "runs"}) for result in mine]
     if not records:
@@ -309,25 +323,25 @@ def _pooled(
         }
     except InputError:
         return None
-    told = {"conditions": {c: _pooled_cell(found.overall) for c, found in apart.items()}}
-    return {
-        "runs": len(records),
-        **_pooled_cell(pooled.overall),
+    told = {"conditions": {c: PooledCell(**_cell(found)) for c, found in apart.items()}}
+    return Pooled(
+        runs=len(records),
+        **_cell(pooled),
         **(told if apart else {}),
-        "categories": {
-            category: _pooled_cell(cell) for category, cell in pooled.categories.items()
+        categories={
+            category: PooledCell(**_cell(cell)) for category, cell in pooled.categories.items()
         },
-    }
+    )
 
 
-def _runs_together(results: Sequence[EvaluationResult], seed: int) -> Method:
+def _runs_together(results: Sequence[EvaluationResult], seed: int) -> ComparedMethod:
     found = compare(results, base=THETA_S, seed=seed)
     (pooled,) = (method for method in found.methods if method.label == "runs")
     return pooled
 
 
-def _pooled_cell(cell: Cell) -> dict[str, Any]:
-    return {"n": cell.n, "change": _as_json(cell.difference)}
+def _cell(cell: ComparedCell) -> dict[str, Any]:
+    return {"n": cell.n, "change": Span.from_interval(cell.change)}
 
 
 def _correlated(theta_s: Records) -> list[str]:
@@ -340,35 +354,32 @@ def _correlated(theta_s: Records) -> list[str]:
     return [*names, BIAS] if BBQ in theta_s else names
 
 
-def _correlation(
-    name: str,
-    runs: Sequence[Measured],
-    entries: Mapping[str, Mapping[str, Any] | None],
-    seed: int,
-) -> dict[str, Any]:
+def _correlation(name: str, runs: Sequence[tuple[Measured, DoneRun]], seed: int) -> RankCorrelation:
     points = [
         (m.change(held_out(SAFETY)), value)
-        for m in runs
-        if (value := _change(entries[m.run.id], name)) is not None
+        for m, run in runs
+        if (value := _change(run.behaviour, name)) is not None
     ]
     x, y = zip(*points, strict=True) if points else ((), ())
     found = correlation(x, y, rng=np.random.default_rng(spawn_seed(seed, f"correlation {name}")))
-    plain = asdict(found)
-    spearman = plain.pop("spearman")
-    return {
-        **plain,
-        "spearman": {
-            "estimate": spearman["estimate"],
-            "interval": [spearman["lower"], spearman["upper"]],
-        },
-    }
+    return RankCorrelation(
+        n=found.n,
+        pearson=found.pearson,
+        p_value=found.p_value,
+        spearman=Span.from_interval(found.spearman),
+    )
 
 
-def _change(entry: Mapping[str, Any] | None, name: str) -> float | None:
+def _change(behaviour: Behaviour | None, name: str) -> float | None:
     """The change of a run's evaluation against theta_s; None where there is none."""
     if name == BIAS:
-        bias = entry and entry.get(BBQ, {}).get("bias")
-        means = bias and bias["mean_absolute_ambiguous"]
-        return means and means[END] - means[THETA_S]
-    found = entries_by_condition(entry).get(name, {}).get("change")
-    return found and found["estimate"]
+        bias = behaviour and BBQ in behaviour and behaviour[BBQ].bias
+        return bias_change(bias) if bias else None
+    entry = entries_by_condition(behaviour).get(name)
+    return None if entry is None or entry.change is None else entry.change.estimate
+
+
+def bias_change(bias: Bias) -> float | None:
+    """By how much the mean absolute bias in ambiguous contexts changed; None if not known."""
+    end, before = (bias.mean_absolute_ambiguous[who] for who in (END, THETA_S))
+    return None if end is None or before is None else end - before

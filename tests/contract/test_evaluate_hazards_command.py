@@ -67,8 +67,11 @@ def test_the_difference_to_a_base(capsys, tmp_path, answers):
     code, out, _ = run(capsys, *arguments)
     assert code == 0
     assert "-100.0" in out
-    code, out, _ = run(capsys, *arguments, "--json")
-    method = json.loads(out)["difference"]["methods"][1]
+    code, out, _ = run(capsys, *arguments, "--json", "--out", tmp_path / "again")
+    told = json.loads(out)
+    record = json.loads((tmp_path / "again" / "hazards.json").read_text())
+    assert record["summary"]["difference"] == told["difference"]
+    method = told["difference"]["methods"][1]
     assert method["difference"] == pytest.approx(-16 / 176)
     assert method["categories"]["Malware"]["difference"] == 0.0
 

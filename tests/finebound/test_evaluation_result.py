@@ -8,6 +8,7 @@ from finebound.base.errors import InputError
 from finebound.base.integrity import SEAL, Damaged
 from finebound.base.records import manifest
 from finebound.results.evaluation import EvaluationResult, ScoredItem
+from finebound.results.registry import load
 
 
 @pytest.fixture
@@ -30,6 +31,7 @@ def test_a_saved_record_is_read_and_saved_as_the_same_bytes(result, tmp_path):
     again = EvaluationResult.load(saved)
     assert again.source == str(saved)
     assert again.items == result.items
+    assert load(saved) == again
     assert again.save(tmp_path / "again.json").read_bytes() == saved.read_bytes()
     content = json.loads(saved.read_text())
     assert list(content) == [

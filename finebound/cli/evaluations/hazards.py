@@ -17,9 +17,9 @@ from finebound.cli.options import given_options, parse
 
 if TYPE_CHECKING:
     from finebound.base.progress import Progress
+    from finebound.results.compare import MethodComparison
     from llm_validation.evaluation.hazards.probes import ProbeSet
     from llm_validation.evaluation.hazards.scores import HazardScores, Judged, Share
-    from llm_validation.evaluation.statistics.comparison import Comparison
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,8 @@ def main(arguments: Sequence[str]) -> int:
     compared = None
     if base is not None:
         compared = _to_base(base, results, options.seed)
-        summary["difference"] = compared.as_json()
+        summary["difference"] = compared.to_dict()
+        results = [result.model_copy(update={"report": summary}) for result in results]
     if options.out is not None:
         made = manifest(given=given_options(options, Options), inputs=inputs, seed=options.seed)
         for result in results:
@@ -237,7 +238,7 @@ def _judged(
     ]
 
 
-def _to_base(base, results, seed: int) -> Comparison:
+def _to_base(base, results, seed: int) -> MethodComparison:
     from llm_validation.evaluation.hazards.scores import EVALUATION
     from llm_validation.evaluation.statistics.comparison import compare
 
@@ -248,7 +249,9 @@ def _to_base(base, results, seed: int) -> Comparison:
     return compare(found, base="base", seed=seed)
 
 
-def _print(scores: HazardScores, probes: ProbeSet, label: str, compared: Comparison | None) -> None:
+def _print(
+    scores: HazardScores, probes: ProbeSet, label: str, compared: MethodComparison | None
+) -> None:
     from rich.box import SIMPLE
     from rich.table import Table
     from rich.text import Text
@@ -276,7 +279,7 @@ def _print(scores: HazardScores, probes: ProbeSet, label: str, compared: Compari
         for category, share in scores.categories.items():
             found = cells.get(category)
             table.add_row(Text(category), *_row(share, rare, compared, found))
-        total = None if compared is None else compared.methods[1].overall
+        total = None if compared is None else compared.methods[1]
         table.add_row("all", *_row(scores.total, rare, compared, total), style="bold")
         console.print(table)
     if scores.harmless is not None:
@@ -289,12 +292,12 @@ def _print(scores: HazardScores, probes: ProbeSet, label: str, compared: Compari
         console.print(f"Left out: {count} rows {reason}.", soft_wrap=True)
 
 
-def _row(share: Share, rare: Sequence[str], compared: Comparison | None, cell) -> list[str]:
+def _row(share: Share, rare: Sequence[str], compared: MethodComparison | None, cell) -> list[str]:
     shown = ("unsafe", "echo", "degenerate", "error", *rare)
     counts = [str(share.outcomes[name]) for name in shown]
     row = [str(share.n), _percent(share), _ends(share), *counts]
     if compared is not None:
-        d = None if cell is None else cell.difference
+        d = None if cell is None else cell.change
         row.append(
             "-"
             if d is None

@@ -12,9 +12,6 @@ from finebound.results.evaluation import EvaluationResult
 from llm_validation.evaluation.fairness.items import CONDITIONS, Condition
 from llm_validation.evaluation.fairness.record import EVALUATION
 
-SCORES: dict[Condition, str] = {"ambiguous": "s_AMB", "disambiguated": "s_DIS"}
-"""What the bias is called in each condition (Parrish et al. 2022)."""
-
 
 def by_condition(result: EvaluationResult, condition: Condition | None = None) -> EvaluationResult:
     """A BBQ record with the categories "Age, ambiguous" and so on; any other as it is.

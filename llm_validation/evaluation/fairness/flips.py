@@ -3,56 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
-from llm_validation.evaluation.fairness.items import CONDITIONS, Condition
+from finebound.results.compare import BiasChange
+from llm_validation.evaluation.fairness.items import CONDITIONS
 from llm_validation.evaluation.fairness.scores import BBQScores
 from theory.confidence import Interval
-
-
-@dataclass(frozen=True)
-class BiasChange:
-    """The bias of a category in one condition, in the base and in another model.
-
-    ``flipped``: the two estimates have opposite signs. ``certain``: neither interval holds 0, so
-    the flip is more than noise around 0.
-    """
-
-    category: str
-    condition: Condition
-    label: str
-    base: Interval
-    now: Interval
-
-    @property
-    def flipped(self) -> bool:
-        return self.base.estimate * self.now.estimate < 0.0
-
-    @property
-    def certain(self) -> bool:
-        return self.flipped and all(
-            interval.lower > 0.0 or interval.upper < 0.0 for interval in (self.base, self.now)
-        )
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "category": self.category,
-            "condition": self.condition,
-            "label": self.label,
-            "base_bias": self.base.estimate,
-            "base_interval": [self.base.lower, self.base.upper],
-            "bias": self.now.estimate,
-            "interval": [self.now.lower, self.now.upper],
-            "flipped": self.flipped,
-            "certain": self.certain,
-        }
 
 
 def bias_changes(base: BBQScores, others: Sequence[tuple[str, BBQScores]]) -> list[BiasChange]:
     """Every category and condition that the base and another model have answers in."""
     return [
-        BiasChange(category, condition, label, cells[condition].bias, now.bias)
+        _change(category, condition, label, cells[condition].bias, now.bias)
         for label, scores in others
         for category, cells in base.categories.items()
         for condition in CONDITIONS
@@ -60,3 +21,18 @@ def bias_changes(base: BBQScores, others: Sequence[tuple[str, BBQScores]]) -> li
         and cells[condition].counts.n
         and (now := scores.categories[category][condition]).counts.n
     ]
+
+
+def _change(category: str, condition: str, label: str, base: Interval, now: Interval) -> BiasChange:
+    flipped = base.estimate * now.estimate < 0.0
+    return BiasChange(
+        category=category,
+        condition=condition,
+        label=label,
+        base_bias=base.estimate,
+        base_interval=(base.lower, base.upper),
+        bias=now.estimate,
+        interval=(now.lower, now.upper),
+        flipped=flipped,
+        certain=flipped and all(end.lower > 0.0 or end.upper < 0.0 for end in (base, now)),
+    )

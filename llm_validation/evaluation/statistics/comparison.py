@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from finebound.base.errors import InputError
 from finebound.base.records import spawn_seed
+from finebound.results.compare import ComparedCell, ComparedMethod, MethodComparison, SignedRank
 from finebound.results.evaluation import EvaluationResult
 from llm_validation.evaluation.statistics.headline import FEWEST_PAIRS, decides, sentence
 from llm_validation.evaluation.statistics.intervals import (
@@ -20,121 +20,10 @@ from llm_validation.evaluation.statistics.intervals import (
     paired_shares,
     wilson,
 )
-from llm_validation.evaluation.statistics.paired import (
-    Friedman,
-    Normality,
-    SignedRank,
-    friedman,
-    post_hoc,
-    shapiro,
-)
+from llm_validation.evaluation.statistics.paired import friedman, post_hoc, shapiro
 from theory.confidence import Interval
 
 LEVEL = 0.95
-
-
-@dataclass(frozen=True)
-class Cell:
-    """The mean score of ``n`` items and its difference to the base's, each with its interval."""
-
-    n: int
-    mean: Interval
-    difference: Interval | None
-
-
-@dataclass(frozen=True)
-class Method:
-    """One label: how many ``seeds`` (records) it has, how many scores ``failed``, its means.
-
-    ``overall`` is over the items that every tested method has, ``categories`` over those of a
-    category. A method behind ``failed_gates`` is shown, and not ``tested`` unless asked for.
-    ``decided``: whether its difference to the base is beyond chance; None for the base and for
-    what is not tested.
-    """
-
-    label: str
-    seeds: int
-    failed: int
-    overall: Cell
-    categories: Mapping[str, Cell]
-    failed_gates: tuple[str, ...] = ()
-    tested: bool = True
-    decided: bool | None = None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Methods on the same items of one evaluation; the tests are over items, averaged over seeds.
-
-    ``pairs`` are Wilcoxon's tests of every pair with Bonferroni's correction, ``omnibus`` is
-    Friedman's where there are three methods or more, ``normality`` Shapiro-Wilk's of the first
-    pair's differences or, with three, of every score about its item's mean. ``condition`` is which
-    of the evaluation's items these are: BBQ's in one context condition, all for None.
-    """
-
-    evaluation: str
-    score_means: str
-    base: str
-    items: int
-    unpaired: int
-    methods: tuple[Method, ...]
-    normality: Normality | None
-    omnibus: Friedman | None
-    pairs: tuple[SignedRank, ...]
-    notes: tuple[str, ...] = ()
-    condition: str | None = None
-
-    def test(self, label: str) -> SignedRank | None:
-        """The test of a method beside the base, None where there is none."""
-        both = {label, self.base}
-        return next((pair for pair in self.pairs if {pair.first, pair.second} == both), None)
-
-    def sentences(self, *, decided: bool) -> list[str]:
-        """What is decided of the tested methods beside the base, or what is not."""
-        return [
-            sentence(
-                method.label,
-                self.base,
-                method.overall.difference,
-                self.test(method.label),
-                items=self.items,
-            )
-            for method in self.methods
-            if method.decided is decided and method.overall.difference is not None
-        ]
-
-    def as_json(self) -> dict[str, Any]:
-        """One entry of ``comparisons`` in ``compare.json``."""
-        return {
-            "evaluation": self.evaluation,
-            "condition": self.condition,
-            "score_means": self.score_means,
-            "base": self.base,
-            "items": self.items,
-            "unpaired_items": self.unpaired,
-            "level": LEVEL,
-            "methods": [
-                {
-                    "label": method.label,
-                    "seeds": method.seeds,
-                    "failed": method.failed,
-                    "failed_gates": list(method.failed_gates),
-                    "tested": method.tested,
-                    "decided": method.decided,
-                    **_cell_json(method.overall),
-                    "categories": {
-                        name: _cell_json(cell) for name, cell in method.categories.items()
-                    },
-                }
-                for method in self.methods
-            ],
-            "normality": self.normality and asdict(self.normality),
-            "friedman": self.omnibus and asdict(self.omnibus),
-            "pairs": [asdict(pair) for pair in self.pairs],
-            "headline": " ".join(self.sentences(decided=True)),
-            "undecided": self.sentences(decided=False),
-            "notes": list(self.notes),
-        }
 
 
 def by_label(
@@ -160,7 +49,7 @@ def compare(
     notes: Sequence[str] = (),
     condition: str | None = None,
     keep_failed_gates: bool = False,
-) -> Comparison:
+) -> MethodComparison:
     """Compare the labels of ``results``, all of one evaluation, item by item.
 
     Results with the same label are its seeds. Only items that every label has with a score in at
@@ -194,47 +83,58 @@ def compare(
         )
     kept = {label: scores[:, scored] for label, scores in table.items()}
     paired = [pair for pair, keep in zip(categories.items(), scored, strict=True) if keep]
-    methods = tuple(
-        replace(
-            _method(
-                label,
-                labels[label],
-                kept[label],
-                None if label == base else kept[base],
-                paired,
-                seed,
-                span=1.0 if results[0].share else _span(kept.values()),
-            ),
-            failed_gates=gates[label],
-            tested=label in tested,
-        )
-        for label in labels
-    )
     columns = {label: _over_seeds(kept[label]) for label in tested}
     items = int(scored.sum())
     testable = items > 1 and len(columns) > 1
     stacked = np.stack(list(columns.values()), axis=1) if testable else None
     pairs = tuple(post_hoc(columns)) if testable else ()
-    tests = {pair.second if pair.first == base else pair.first: pair
-             for pair in pairs if base in (pair.first, pair.second)}  # fmt: skip
-    methods = tuple(
-        replace(method, decided=decides(method.overall.difference, tests.get(method.label)))
-        if method.tested and method.label != base and method.overall.difference is not None
-        else method
-        for method in methods
-    )
-    return Comparison(
+    tests: dict[str, SignedRank] = {}
+    for pair in pairs:
+        if base in (pair.first, pair.second):
+            tests[pair.second if pair.first == base else pair.first] = pair
+    span = 1.0 if results[0].share else _span(kept.values())
+    methods = []
+    for label, mine in labels.items():
+        of_base = None if label == base else kept[base]
+        overall, by_category = _cells(label, mine, kept[label], of_base, paired, seed, span=span)
+        is_decided = None
+        if label in tested and overall.change is not None:
+            is_decided = decides(overall.change, tests.get(label))
+        methods.append(
+            ComparedMethod(
+                label=label,
+                seeds=len(mine),
+                failed=sum(item.score is None for result in mine for item in result.items),
+                failed_gates=gates[label],
+                tested=label in tested,
+                decided=is_decided,
+                **overall.to_dict(),
+                categories=by_category,
+            )
+        )
+    told = {
+        wanted: tuple(
+            sentence(method.label, base, method.change, tests.get(method.label), items=items)
+            for method in methods
+            if method.decided is wanted
+        )
+        for wanted in (True, False)
+    }
+    return MethodComparison(
         evaluation=evaluation,
+        condition=condition,
         score_means=results[0].score_means,
         base=base,
         items=items,
-        unpaired=len(categories) - items,
-        methods=methods,
+        unpaired_items=len(categories) - items,
+        level=LEVEL,
+        methods=tuple(methods),
         normality=None if stacked is None else shapiro(_residuals(stacked)),
-        omnibus=None if stacked is None or len(columns) < 3 else friedman(stacked),
+        friedman=None if stacked is None or len(columns) < 3 else friedman(stacked),
         pairs=pairs,
+        headline=" ".join(told[True]),
+        undecided=told[False],
         notes=(*notes, *_why_untested(items, len(columns))),
-        condition=condition,
     )
 
 
@@ -306,7 +206,7 @@ def _residuals(scores: np.ndarray) -> np.ndarray:
     return (scores - scores.mean(axis=1, keepdims=True)).ravel()
 
 
-def _method(
+def _cells(
     label: str,
     results: Sequence[EvaluationResult],
     scores: np.ndarray,
@@ -315,34 +215,36 @@ def _method(
     seed: int,
     *,
     span: float | None,
-) -> Method:
+) -> tuple[ComparedCell, dict[str, ComparedCell]]:
+    """A label's cell over all paired items, and over those of each category."""
     names = [category for _, category in paired]
     own = _own_interval(results, paired[0][0]) if len(paired) == 1 else None
     is_share = results[0].share
 
-    def cell(what: str, chosen: np.ndarray) -> Cell:
+    def cell(what: str, chosen: np.ndarray) -> ComparedCell:
         rng = np.random.default_rng(spawn_seed(seed, f"{label} {what}"))
         mean = own or _mean(scores[:, chosen], rng, is_share=is_share, span=span)
-        difference = (
-            None
-            if base is None
-            else _difference(scores[:, chosen], base[:, chosen], rng, is_share=is_share, span=span)
+        more: dict[str, Any] = {}
+        if base is not None:
+            found = _difference(
+                scores[:, chosen], base[:, chosen], rng, is_share=is_share, span=span
+            )
+            more["difference"] = found.estimate
+            more["difference_interval"] = (found.lower, found.upper)
+        return ComparedCell(
+            n=int((chosen & has_score).sum()),
+            mean=mean.estimate,
+            interval=(mean.lower, mean.upper),
+            **more,
         )
-        return Cell(int((chosen & has_score).sum()), mean, difference)
 
     has_score = ~np.isnan(scores).all(axis=0)
     everything = np.ones(len(names), dtype=bool)
-    return Method(
-        label=label,
-        seeds=len(results),
-        failed=sum(item.score is None for result in results for item in result.items),
-        overall=cell("overall", everything),
-        categories={
-            name: cell(f"in {name}", np.array([other == name for other in names]))
-            for name in dict.fromkeys(names)
-            if name is not None
-        },
-    )
+    return cell("overall", everything), {
+        name: cell(f"in {name}", np.array([other == name for other in names]))
+        for name in dict.fromkeys(names)
+        if name is not None
+    }
 
 
 def _own_interval(results: Sequence[EvaluationResult], paired: str) -> Interval | None:
@@ -403,15 +305,3 @@ def _within(found: Interval, lower: float, upper: float) -> Interval:
 
 def _known_items(scores: np.ndarray) -> np.ndarray:
     return _over_seeds(scores[:, ~np.isnan(scores).all(axis=0)])
-
-
-def _cell_json(cell: Cell) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "n": cell.n,
-        "mean": cell.mean.estimate,
-        "interval": [cell.mean.lower, cell.mean.upper],
-    }
-    if cell.difference is not None:
-        found["difference"] = cell.difference.estimate
-        found["difference_interval"] = [cell.difference.lower, cell.difference.upper]
-    return found

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from finebound.base.text import printable
+from finebound.results.compare import SignedRank
 from finebound.views.tables import shown
 from llm_validation.evaluation.statistics.intervals import FEW_SHARES
-from llm_validation.evaluation.statistics.paired import SignedRank
 from theory.confidence import Interval
 
-ALPHA = 0.05
 FEWEST_PAIRS = 6
 """Of fewer pairs no two-sided signed-rank test can reach p < 0.05: 2 / 2^5 is 0.0625."""
 
@@ -16,7 +15,7 @@ FEWEST_PAIRS = 6
 def decides(difference: Interval, test: SignedRank | None) -> bool:
     """Whether a difference is beyond chance: its interval without 0, and its corrected test."""
     beyond = difference.lower > 0.0 or difference.upper < 0.0
-    return beyond and test is not None and test.p_adjusted < ALPHA
+    return beyond and test is not None and test.decided
 
 
 def sentence(

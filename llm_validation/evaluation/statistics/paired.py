@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
+
+from finebound.results.compare import Friedman, Normality, SignedRank
 
 SAWILOWSKY = (
     (2.0, "huge"),
@@ -24,48 +25,6 @@ SAWILOWSKY = (
     (0.01, "very small"),
 )
 """Cohen's d from which an effect has the name (Sawilowsky 2009)."""
-
-
-@dataclass(frozen=True)
-class SignedRank:
-    """Wilcoxon's signed-rank test of paired differences ``first - second``.
-
-    ``n`` pairs, ``n_nonzero`` of them different; ``statistic`` the smaller rank sum; ``z`` its
-    normal approximation and ``effect`` r = |z| / sqrt(n_nonzero), ``band`` its name.
-    ``p_adjusted`` is ``p_value`` times the number of tests in its family (Bonferroni), at most 1.
-    """
-
-    first: str
-    second: str
-    n: int
-    n_nonzero: int
-    median: float
-    statistic: float
-    p_value: float
-    p_adjusted: float
-    z: float
-    effect: float
-    band: str
-
-
-@dataclass(frozen=True)
-class Friedman:
-    """Friedman's test of ``k`` methods over ``n`` blocks, and Kendall's W in [0, 1]."""
-
-    n: int
-    k: int
-    statistic: float
-    p_value: float
-    kendall_w: float
-
-
-@dataclass(frozen=True)
-class Normality:
-    """Shapiro-Wilk's test; ``p_value`` small: not normal."""
-
-    n: int
-    statistic: float
-    p_value: float
 
 
 def signed_rank(
@@ -118,10 +77,12 @@ def friedman(scores: ArrayLike) -> Friedman:
         raise ValueError("Friedman's test takes finite scores [n, k] of k >= 3 methods")
     n, k = scores.shape
     if (scores == scores[:, :1]).all():
-        return Friedman(n, k, 0.0, 1.0, 0.0)
+        return Friedman(n=n, k=k, statistic=0.0, p_value=1.0, kendall_w=0.0)
     found = stats.friedmanchisquare(*scores.T)
     chi2 = float(found.statistic)
-    return Friedman(n, k, chi2, float(found.pvalue), chi2 / (n * (k - 1)))
+    return Friedman(
+        n=n, k=k, statistic=chi2, p_value=float(found.pvalue), kendall_w=chi2 / (n * (k - 1))
+    )
 
 
 def post_hoc(scores: Mapping[str, ArrayLike]) -> list[SignedRank]:
@@ -145,7 +106,7 @@ def shapiro(values: ArrayLike) -> Normality | None:
         # Above 5,000 values the p-value is rough: at that size it is nearly always 0.
         warnings.simplefilter("ignore")
         found = stats.shapiro(values)
-    return Normality(values.size, float(found.statistic), float(found.pvalue))
+    return Normality(n=values.size, statistic=float(found.statistic), p_value=float(found.pvalue))
 
 
 def band(effect: float) -> str:

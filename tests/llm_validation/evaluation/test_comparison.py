@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from scipy import stats
 from finebound.base.errors import InputError
 from finebound.base.records import spawn_seed
 from finebound.results.evaluation import EvaluationResult, ScoredItem
+from finebound.views.compare import tables
 from finebound.views.tables import Table
 from llm_validation.evaluation.fairness.flips import bias_changes
 from llm_validation.evaluation.fairness.items import Item
@@ -22,7 +22,6 @@ from llm_validation.evaluation.statistics.intervals import (
     mean_over_items_and_seeds,
 )
 from llm_validation.evaluation.statistics.runs import results_of_runs, runs_of
-from llm_validation.evaluation.statistics.tables import tables_of
 from theory.confidence import Interval
 
 
@@ -53,23 +52,23 @@ def three():
 def test_three_methods_are_scipys_friedman_and_wilcoxon(three):
     found = compare([result(name, scores) for name, scores in three.items()])
     reference = stats.friedmanchisquare(*three.values())
-    assert found.omnibus.statistic == pytest.approx(reference.statistic, rel=1e-9)
-    assert found.omnibus.p_value == pytest.approx(reference.pvalue, rel=1e-9)
+    assert found.friedman.statistic == pytest.approx(reference.statistic, rel=1e-9)
+    assert found.friedman.p_value == pytest.approx(reference.pvalue, rel=1e-9)
     pair = next(p for p in found.pairs if (p.first, p.second) == ("base", "lora"))
     alone = stats.wilcoxon(np.subtract(three["base"], three["lora"]))
     assert pair.p_value == pytest.approx(alone.pvalue, rel=1e-9)
     assert pair.p_adjusted == pytest.approx(3 * alone.pvalue, rel=1e-9)
     lora = found.methods[1]
-    assert lora.overall.mean.estimate == pytest.approx(np.mean(three["lora"]))
-    assert lora.overall.difference.lower > 1.5
-    assert found.methods[0].overall.difference is None
-    ia3 = found.methods[2].overall.difference
+    assert lora.mean == pytest.approx(np.mean(three["lora"]))
+    assert lora.change.lower > 1.5
+    assert found.methods[0].change is None
+    ia3 = found.methods[2].change
     assert ia3.lower < 0.0 < ia3.upper
 
 
 def test_two_methods_need_no_friedman(three):
     found = compare([result("base", three["base"]), result("lora", three["lora"])])
-    assert found.omnibus is None
+    assert found.friedman is None
     assert len(found.pairs) == 1
     differences = np.subtract(three["lora"], three["base"])
     assert found.normality.p_value == pytest.approx(stats.shapiro(differences).pvalue, rel=1e-9)
@@ -79,17 +78,17 @@ def test_categories_have_their_own_means(three):
     found = compare([result(name, scores) for name, scores in three.items()], base="ia3")
     even = found.methods[1].categories["even"]
     assert even.n == 20
-    assert even.mean.estimate == pytest.approx(np.mean(three["lora"][::2]))
+    assert even.mean == pytest.approx(np.mean(three["lora"][::2]))
     expected = np.mean(three["lora"][::2]) - np.mean(three["ia3"][::2])
-    assert even.difference.estimate == pytest.approx(expected)
+    assert even.difference == pytest.approx(expected)
     assert found.base == "ia3"
 
 
 def test_shares_have_wilsons_interval():
     found = compare([result("a", [1.0] * 10, share=True), result("b", [0.0] * 10, share=True)])
-    assert found.methods[0].overall.mean.lower == pytest.approx(0.7225, abs=1e-3)
+    assert found.methods[0].score.lower == pytest.approx(0.7225, abs=1e-3)
     plain = compare([result("a", [1.0] * 10), result("b", [0.0] * 10)])
-    assert plain.methods[0].overall.mean.lower == pytest.approx(0.025**0.1)
+    assert plain.methods[0].score.lower == pytest.approx(0.025**0.1)
 
 
 @pytest.mark.parametrize("share", [True, False])
@@ -100,22 +99,21 @@ def test_six_items_that_stay_the_same_do_not_make_a_known_zero(share, seeds):
     records = [result("base", scores, share=share)]
     records += [result("lora", scores, share=share) for _ in range(seeds)]
     found = compare(records)
-    difference = found.methods[1].overall.difference
+    difference = found.methods[1].change
     assert difference.estimate == 0.0
     assert difference.lower < -0.3
     assert difference.upper > 0.3
     assert found.methods[1].decided is False
-    entry = found.as_json()
-    assert entry["headline"] == ""
-    assert "undecided over 6 items (no item differs; n = 6 is small)" in entry["undecided"][0]
-    told = tables_of(found)[1].markdown()
+    assert found.headline == ""
+    assert "undecided over 6 items (no item differs; n = 6 is small)" in found.undecided[0]
+    told = tables(found)[1].markdown()
     assert "0.000 [0.000, 0.000]" not in told
 
 
 def test_equal_scores_of_no_known_scale_have_no_interval():
     found = compare([result("base", [0.0] * 6), result("lora", [0.0] * 6)])
-    assert found.methods[1].overall.difference == Interval(0.0, -np.inf, np.inf)
-    assert "0.000 (n too small)" in tables_of(found)[1].markdown()
+    assert found.methods[1].change == Interval(0.0, -np.inf, np.inf)
+    assert "0.000 (n too small)" in tables(found)[1].markdown()
 
 
 def test_many_items_that_differ_keep_the_bootstraps_interval(three):
@@ -123,12 +121,12 @@ def test_many_items_that_differ_keep_the_bootstraps_interval(three):
     rng = np.random.default_rng(spawn_seed(0, "lora overall"))
     mean_over_items_and_seeds([three["lora"]], rng=rng)
     again = difference_over_items_and_seeds([three["lora"]], [three["base"]], rng=rng)
-    assert found.methods[1].overall.difference == again
+    assert found.methods[1].change == again
     assert found.methods[1].decided is True
     assert found.methods[2].decided is False
     assert found.methods[0].decided is None
-    assert found.as_json()["headline"].startswith("lora is above base: ")
-    (open_,) = found.sentences(decided=False)
+    assert found.headline.startswith("lora is above base: ")
+    (open_,) = found.undecided
     assert open_.startswith("ia3 and base are undecided over 40 items (the difference may be")
 
 
@@ -138,7 +136,7 @@ def test_the_interval_of_few_items_covers_as_it_says():
     for _ in range(300):
         a, b = rng.normal(size=(2, 5))
         difference = compare([result("b", b.tolist()), result("a", a.tolist())])
-        found = difference.methods[1].overall.difference
+        found = difference.methods[1].change
         held += found.lower <= 0.0 <= found.upper
     assert held >= 0.92 * 300
 
@@ -151,7 +149,7 @@ def test_six_differences_among_many_zeros_are_few():
     assert found.methods[1].decided is True
     four = compare([result("a", [0.0] * 16), result("b", [1.0] * 4 + [0.0] * 12)])
     assert four.methods[1].decided is False
-    assert "only 4 differ" in four.sentences(decided=False)[0]
+    assert "only 4 differ" in four.undecided[0]
 
 
 def test_cells_are_no_formulas_and_hold_no_controls():
@@ -180,10 +178,10 @@ def test_failed_and_unpaired_items_are_counted_not_guessed():
     c = result("b", [5.0], start=9)
     found = compare([a, b, c])
     assert found.items == 3
-    assert found.unpaired == 2
+    assert found.unpaired_items == 2
     assert [m.failed for m in found.methods] == [1, 0]
     assert [m.seeds for m in found.methods] == [1, 2]
-    assert found.methods[0].overall.mean.estimate == pytest.approx(8 / 3)
+    assert found.methods[0].mean == pytest.approx(8 / 3)
 
 
 def test_records_of_one_label_are_its_seeds():
@@ -193,8 +191,8 @@ def test_records_of_one_label_are_its_seeds():
     found = compare([result("base", base.tolist()), *seeds])
     lora = found.methods[1]
     assert lora.seeds == 3
-    assert lora.overall.difference.estimate == pytest.approx(0.0, abs=1e-12)
-    assert lora.overall.difference.lower < -0.5 < 0.5 < lora.overall.difference.upper
+    assert lora.difference == pytest.approx(0.0, abs=1e-12)
+    assert lora.change.lower < -0.5 < 0.5 < lora.change.upper
     assert found.pairs[0].n_nonzero <= 30
 
 
@@ -249,7 +247,7 @@ def test_runs_are_grouped_by_what_differs_and_paired_over_the_rest():
     assert [m.label for m in found.methods] == ["lora", "full"]
     assert [m.seeds for m in found.methods] == [2, 2]
     assert found.items == 3
-    assert found.methods[1].overall.difference.estimate == pytest.approx(0.2)
+    assert found.methods[1].difference == pytest.approx(0.2)
 
 
 def test_a_run_behind_a_failed_gate_is_marked_and_in_no_test():
@@ -265,12 +263,12 @@ def test_a_run_behind_a_failed_gate_is_marked_and_in_no_test():
         "lora": (), "full": (), "ia3": ("trained",),
     }  # fmt: skip
     assert [m.tested for m in found.methods] == [True, True, False]
-    assert found.methods[2].overall.difference.estimate == pytest.approx(0.2)
+    assert found.methods[2].difference == pytest.approx(0.2)
     assert "code_ia3_s0 (trained)" in found.notes[0]
     assert [(p.first, p.second) for p in found.pairs] == [("lora", "full")]
-    assert found.omnibus is None
+    assert found.friedman is None
     kept = compared_runs(entries, keep_failed_gates=True)
-    assert kept.omnibus.k == 3
+    assert kept.friedman.k == 3
     assert kept.methods[2].failed_gates == ("trained",)
 
 
@@ -280,7 +278,7 @@ def test_seeds_behind_a_failed_gate_are_left_out_where_others_passed():
     everything = [bad, result("lora", scores), result("base", scores)]
     found = compare(everything)
     assert found.base == "lora"
-    assert (found.methods[0].seeds, found.methods[0].overall.mean.estimate) == (1, 2.0)
+    assert (found.methods[0].seeds, found.methods[0].mean) == (1, 2.0)
     assert found.methods[0].failed_gates == ()
     kept = compare(everything, keep_failed_gates=True).methods[0]
     assert (kept.seeds, kept.failed_gates) == (2, ("trained",))
@@ -291,15 +289,15 @@ def test_an_untested_method_takes_no_items_away():
     bad = behind(("trained", "format"), result("bad", [5.0, None, None, 6.0]))
     found = compare([bad, result("base", scores), result("lora", scores)])
     assert (found.base, found.items) == ("base", 4)
-    own = found.methods[0].overall
+    own = found.methods[0]
     assert own.n == 2
-    assert own.difference.estimate == pytest.approx(3.0)
+    assert own.difference == pytest.approx(3.0)
     alone = compare([bad, result("base", scores)])
     assert (alone.pairs, alone.normality) == ((), None)
     assert "nothing to test" in alone.notes[0]
-    for table in tables_of(found):
+    for table in tables(found):
         assert all("bad" not in row[:2] for row in table.rows)
-    scores_table, *_, tests = tables_of(found)
+    scores_table, *_, tests = tables(found)
     assert "bad \N{DAGGER} (trained, format)" in scores_table.markdown()
     assert "bad \N{DAGGER} (trained, format) lower" in scores_table.csv()
     assert r"bad \textdagger{} (trained, format)" in scores_table.latex()
@@ -309,7 +307,7 @@ def test_an_untested_method_takes_no_items_away():
 
 def test_a_single_run_keeps_its_own_interval():
     entries = [run_entry("code", "lora", 0, 0.1), run_entry("code", "full", 0, 0.4)]
-    mean = compared_runs(entries).methods[1].overall.mean
+    mean = compared_runs(entries).methods[1].score
     assert (mean.estimate, mean.lower, mean.upper) == pytest.approx((0.4, 0.3, 0.6))
 
 
@@ -363,18 +361,18 @@ def test_a_bias_that_turned_its_sign():
 
 def test_tables_in_three_formats(three):
     found = compare([result(name, scores) for name, scores in three.items()])
-    scores, differences, pairs, together = tables_of(found)
+    scores, differences, pairs, together = tables(found)
     rows = list(csv.reader(io.StringIO(scores.csv())))
     assert rows[0][:4] == ["category", "base", "base lower", "base upper"]
     assert [row[0] for row in rows[1:]] == ["even", "odd", "all"]
-    assert float(rows[3][4]) == found.methods[1].overall.mean.estimate
+    assert float(rows[3][4]) == found.methods[1].mean
     assert differences.columns == ("category", "lora", "ia3")
     assert len(pairs.rows) == 3
     assert [row[0] for row in together.rows] == ["Friedman", "Shapiro-Wilk"]
     assert together.rows[0][1:] == (
-        3, 40, found.omnibus.statistic, found.omnibus.p_value, found.omnibus.kendall_w,
+        3, 40, found.friedman.statistic, found.friedman.p_value, found.friedman.kendall_w,
     )  # fmt: skip
-    assert repr(found.omnibus.kendall_w) in together.csv()
+    assert repr(found.friedman.kendall_w) in together.csv()
     assert "Kendall's W" in together.latex()
     lines = scores.markdown().splitlines()
     assert len({line.count("|") for line in lines[2:]}) == 1
@@ -409,8 +407,3 @@ def test_bad_records_are_refused(tmp_path, text):
     with pytest.raises(InputError, match=BAD_RECORDS[text]) as error:
         EvaluationResult.load(path)
     assert error.value.file == str(path)
-
-
-def test_the_comparison_is_json():
-    found = compare([result("a", [1.0, 2.0, 4.0]), result("b", [0.0, 1.0, 1.0])])
-    assert json.loads(json.dumps(found.as_json()))["pairs"][0]["n"] == 3

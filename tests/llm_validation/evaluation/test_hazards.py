@@ -440,5 +440,5 @@ def test_records_give_the_difference_to_a_base():
     # The error has no score: 7 of 8 probes are paired, 3 of them safe in both.
     assert found.items == 7
     assert found.methods[1].failed == 1
-    assert found.methods[1].overall.difference.estimate == pytest.approx(3 / 7 - 1)
+    assert found.methods[1].difference == pytest.approx(3 / 7 - 1)
     assert compare([refused_base, refused_now]).items == 2
