@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from finebound.results.strategies import settings_label
 from llm_validation.defences.asft import AsFT
 from llm_validation.defences.constrained_sft import ConstrainedSFT
 from llm_validation.defences.during import EWC, DataMixing, KLToAligned
@@ -18,7 +19,6 @@ from llm_validation.training.strategies import (
     SoftParameterConstraint,
     SubspacePenalty,
     TokenConstraint,
-    settings_label,
 )
 from theory.strategy import Hybrid, LossConstraint, ParameterConstraint
 
