@@ -13,7 +13,7 @@ project = "finebound"
 author = copyright = "The finebound developers"
 extensions = ["myst_parser"]
 exclude_patterns = ["Thumbs.db"]
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["deflist", "dollarmath"]
 myst_fence_as_directive = ["math"]
 myst_heading_anchors = 4
 html_math_renderer = "mathml"
