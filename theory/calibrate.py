@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import OptimizeResult, minimize_scalar
 
 from theory.bound import Bound, Direction, Quantity
 from theory.evaluation import Best, best
@@ -71,11 +71,10 @@ def calibrate(
     grid = np.geomspace(low, high, _SCAN)
     if strategy_kind == "parameter":
         grid = grid[::-1]
-    tried: list[tuple[float, float]] = []
-    reached = None
+    tried: list[tuple[float, Best]] = []
     for value in map(float, grid):
         reached = bound_at(value)
-        tried.append((value, reached.value))
+        tried.append((value, reached))
         kept = value if reached.value <= budget else _dip(bound_at, budget, tried[-3:])
         if kept is None:
             continue
@@ -84,7 +83,7 @@ def calibrate(
         broken = tried[-2][0] if kept == value else tried[-3][0]
         kept = _refine(bound_at, budget, broken=broken, kept=kept)
         return Calibration(make(kept), bound_at(kept), budget, quantity, False)
-    return Calibration(None, reached, budget, quantity, False)
+    return Calibration(None, tried[-1][1], budget, quantity, False)
 
 
 def _useful(
@@ -109,20 +108,22 @@ def _maker(strategy_kind: str, radius: float | None) -> Callable[[float], Strate
             return lambda lam: Hybrid(lam=lam, radius=radius)
         case "hybrid":
             raise ValueError("a hybrid is calibrated in lambda at a given radius.")
-    raise ValueError(f"unknown strategy {strategy_kind!r}: loss, parameter or hybrid.")
+        case _:
+            raise ValueError(f"unknown strategy {strategy_kind!r}: loss, parameter or hybrid.")
 
 
 def _dip(
-    bound_at: Callable[[float], Best], budget: float, tried: list[tuple[float, float]]
+    bound_at: Callable[[float], Best], budget: float, tried: list[tuple[float, Best]]
 ) -> float | None:
     """A value that keeps the budget near the middle of three, where the bound turns (T5)."""
     if len(tried) < 3:
         return None
-    (start, before), (_, lowest), (end, after) = tried
+    start, end = tried[0][0], tried[2][0]
+    before, lowest, after = (reached.value for _, reached in tried)
     # A parabola through three such points falls below the middle by less than the others rise.
     if not (lowest < before and lowest <= after and lowest - budget <= max(before, after) - lowest):
         return None
-    found = minimize_scalar(
+    found: OptimizeResult = minimize_scalar(
         lambda log: bound_at(float(np.exp(log))).value,
         bounds=sorted((np.log(start), np.log(end))),
         method="bounded",
@@ -131,7 +132,9 @@ def _dip(
     return float(np.exp(found.x)) if found.fun <= budget else None
 
 
-def _refine(bound_at: Callable[[float], Best], budget: float, *, broken: float, kept: float):
+def _refine(
+    bound_at: Callable[[float], Best], budget: float, *, broken: float, kept: float
+) -> float:
     while abs(np.log(kept / broken)) > _RESOLUTION:
         middle = float(np.sqrt(kept * broken))
         if bound_at(middle).value <= budget:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -136,24 +136,24 @@ class Constants(Mapping[str, Constant]):
     in ``CONSTANTS``, another unit, and two given numbers that contradict each other.
     """
 
-    values: Mapping[str, Constant | float]
+    numbers: Mapping[str, Constant | float]
     batch_shape: tuple[int, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
-        known = {name: _checked(name, value) for name, value in self.values.items()}
+        known = {name: _checked(name, value) for name, value in self.numbers.items()}
         for name, factor, limit in _ORDERED:
             if name in known and limit in known:
                 _in_order(name, known[name], factor, limit, known[limit])
-        object.__setattr__(self, "values", known)
+        object.__setattr__(self, "numbers", known)
 
     def __getitem__(self, name: str) -> Constant:
-        return self.values[name]
+        return cast(Constant, self.numbers[name])  # since __post_init__
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.values)
+        return iter(self.numbers)
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.numbers)
 
 
 def _checked(name: str, value: Constant | float) -> Constant:

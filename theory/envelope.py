@@ -108,32 +108,32 @@ def bracket(runs: Sequence[Run], lam: ArrayLike, slack: ArrayLike = 0.0) -> Brac
     ``envelope`` does, and for ``lam <= 0`` or a negative slack.
     """
     run_lam, proxy, task, run_slack = _consistent(runs)
-    lam, slack = np.broadcast_arrays(
+    at, room = np.broadcast_arrays(
         np.asarray(lam, dtype=np.float64), np.asarray(slack, dtype=np.float64)
     )
-    if not (np.isfinite(lam) & (lam > 0)).all():
+    if not (np.isfinite(at) & (at > 0)).all():
         raise ValueError("lam must be finite numbers greater than 0.")
-    if not (np.isfinite(slack) & (slack >= 0)).all():
+    if not (np.isfinite(room) & (room >= 0)).all():
         raise ValueError("slack must be finite numbers of at least 0.")
     # s <= (U - h_i) / (lam - lam_i) with U - h_i = min_j (c_j + lam s_j) + slack - h_i, written as
     # s_i + (...) / (lam - lam_i) so that near-equal objectives are not subtracted.
-    objective = task + lam[..., None] * proxy  # [..., j]
+    objective = task + at[..., None] * proxy  # [..., j]
     reached = objective.min(axis=-1, keepdims=True)
-    rounding = _ROUNDING * (np.abs(task) + lam[..., None] * np.abs(proxy)).max(axis=-1)
-    slack = slack + rounding
-    excess = (reached - objective) + slack[..., None] + run_slack  # [..., i]
-    distance = lam[..., None] - run_lam
+    rounding = _ROUNDING * (np.abs(task) + at[..., None] * np.abs(proxy)).max(axis=-1)
+    room = room + rounding
+    excess = (reached - objective) + room[..., None] + run_slack  # [..., i]
+    distance = at[..., None] - run_lam
     with np.errstate(divide="ignore", invalid="ignore"):
         limit = proxy + excess / distance
     upper = np.where(distance > 0, limit, np.inf).min(axis=-1)
     lower = np.where(distance < 0, limit, -np.inf).max(axis=-1)
-    highest = reached[..., 0] + slack
+    highest = reached[..., 0] + room
     return Bracket(
-        lam=lam,
+        lam=at,
         proxy_loss_lower=lower,
         proxy_loss_upper=upper,
-        task_loss_lower=highest - lam * upper,
-        task_loss_upper=highest - lam * lower,
+        task_loss_lower=highest - at * upper,
+        task_loss_upper=highest - at * lower,
     )
 
 

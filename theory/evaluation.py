@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -62,7 +62,9 @@ def evaluate(
     return [b for statement in chosen for b in statement(problem, strategy)]
 
 
-def _chunks(problem: TabularProblem, strategy: Strategy):
+def _chunks(
+    problem: TabularProblem, strategy: Strategy
+) -> Iterator[tuple[TabularProblem, Strategy]]:
     size = problem.batch_shape[0]
     for start in range(0, size, _CHUNK):
         rows = slice(start, start + _CHUNK)
@@ -101,14 +103,18 @@ def _joined(bounds: Iterable[Bound]) -> Bound:
         value=np.concatenate([b.value for b in bounds]),
         status=np.concatenate([b.status for b in bounds]),
         terms={
-            name: np.concatenate([np.broadcast_to(b.terms[name], b.value.shape) for b in bounds])
+            name: np.concatenate([np.broadcast_to(b.terms[name], _shape(b)) for b in bounds])
             for name in first.terms
         },
         error=0.0
         if np.ndim(first.error) == 0
-        else np.concatenate([np.broadcast_to(b.error, b.value.shape) for b in bounds]),
+        else np.concatenate([np.broadcast_to(b.error, _shape(b)) for b in bounds]),
         failed=next((b.failed for b in bounds if b.failed), ""),
     )
+
+
+def _shape(b: Bound) -> tuple[int, ...]:
+    return np.shape(b.value)
 
 
 @dataclass(frozen=True)
@@ -158,7 +164,7 @@ def best(
     sign = 1.0 if direction is Direction.UPPER else -1.0
 
     def reached(b: Bound) -> float:
-        return b.value + sign * b.error
+        return float(b.value + sign * b.error)
 
     # Of equal values the best known wins: EXACT before CERTIFIED, and so on.
     winner = min(candidates, key=lambda b: (sign * reached(b), accepted.index(b.status)))
@@ -166,4 +172,4 @@ def best(
     status = winner.status
     if status in (Status.EXACT, Status.CERTIFIED) and total > 0:
         total = 0.0  # a certified winner stands whatever the others do
-    return Best(float(reached(winner)), winner, Status(status), total)
+    return Best(reached(winner), winner, Status(status), total)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -38,6 +39,12 @@ class Exact:
     gaps: Gaps | None = None
 
 
+@overload
+def exact(problem: QuadraticProblem, strategy: Strategy) -> Exact: ...
+@overload
+def exact(problem: TabularProblem | QuadraticProblem, strategy: LossConstraint) -> Exact: ...
+@overload
+def exact(problem: Problem, strategy: Strategy) -> Exact | None: ...
 def exact(problem: Problem, strategy: Strategy) -> Exact | None:
     """Policy and gaps where a closed form exists, else None.
 
@@ -146,7 +153,7 @@ def _tabular_multiplier(problem: TabularProblem, strategy: LossConstraint) -> Ar
         )
         return _contested_proxy_gap(problem, toward_task, policy)
 
-    return _multiplier(strategy.epsilon, unconstrained, gap)
+    return _multiplier(strategy.strength, unconstrained, gap)
 
 
 def _multiplier(epsilon: ArrayLike, unconstrained: Array, gap: Callable[[Array], Array]) -> Array:
@@ -175,15 +182,15 @@ class Frontier:
     capability_gap: Array
 
 
-def frontier(problem: TabularProblem | QuadraticProblem, lams: ArrayLike) -> Frontier:
+def frontier(problem: Problem, lams: ArrayLike) -> Frontier:
     """The front of ``(G_s, G_f)`` for the *true* safety data, at each ``lam`` of ``lams [L]``.
 
     Raises ValueError for a constants problem, which has no closed form, and for ``lam <= 0``.
     """
+    if isinstance(problem, Constants):
+        raise ValueError("a frontier needs a tabular or quadratic problem.")
     if isinstance(problem, TabularProblem):
         problem = TabularProblem(problem.safety, problem.task, aligned=problem.aligned)
-    elif not isinstance(problem, QuadraticProblem):
-        raise ValueError("a frontier needs a tabular or quadratic problem.")
     lams = np.atleast_1d(np.asarray(lams, dtype=np.float64))
     points = [exact(problem, LossConstraint(lam=float(lam))) for lam in lams]
     return Frontier(
@@ -197,5 +204,5 @@ def capability_floor(problem: TabularProblem | QuadraticProblem, safety_gap: Arr
     """``v(s)``: the least capability gap of any policy whose safety gap is at most ``s``, nats."""
     if isinstance(problem, TabularProblem):
         problem = TabularProblem(problem.safety, problem.task, aligned=problem.aligned)
-    solution = exact(problem, LossConstraint(epsilon=safety_gap))
-    return solution.capability_gap
+    allowed = np.asarray(safety_gap, dtype=np.float64)
+    return exact(problem, LossConstraint(epsilon=allowed)).capability_gap

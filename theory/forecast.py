@@ -68,7 +68,7 @@ class Population:
         return (self.slope * u).sum(axis=-1) + 0.5 * (self.weight * u**2).sum(axis=-1)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Kernel:
     """``gram = J J' [n, n]`` of the rows of task, safety and proxy, and the three losses on them.
 
@@ -80,10 +80,16 @@ class Kernel:
     gram: Array
     task: Population
     safety: Population
-    proxy: Population = None  # type: ignore[assignment]
+    proxy: Population
 
-    def __post_init__(self) -> None:
-        gram = np.asarray(self.gram, dtype=np.float64)
+    def __init__(
+        self,
+        gram: ArrayLike,
+        task: Population,
+        safety: Population,
+        proxy: Population | None = None,
+    ) -> None:
+        gram = np.asarray(gram, dtype=np.float64)
         if gram.ndim != 2 or gram.shape[0] != gram.shape[1] or gram.size == 0:
             raise ValueError(f"gram has shape {gram.shape}: it needs [n, n] with n >= 1.")
         if not np.isfinite(gram).all():
@@ -91,10 +97,9 @@ class Kernel:
         if np.abs(gram - gram.T).max() > 1e-6 * np.abs(gram).max():
             raise ValueError("gram is not symmetric.")
         object.__setattr__(self, "gram", 0.5 * (gram + gram.T))
-        if self.proxy is None:
-            object.__setattr__(self, "proxy", self.safety)
-        for name in ("task", "safety", "proxy"):
-            rows = getattr(self, name).rows
+        for name, population in (("task", task), ("safety", safety), ("proxy", proxy or safety)):
+            object.__setattr__(self, name, population)
+            rows = population.rows
             if rows.size and rows.max() >= gram.shape[0]:
                 raise ValueError(f"{name} names row {rows.max()} of a kernel of {gram.shape[0]}.")
         size = self._spectrum[0]

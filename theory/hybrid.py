@@ -19,7 +19,7 @@ from theory.landscape import (
 )
 from theory.loss_constraint.common import trivial_gap
 from theory.problem import Constant, Constants, Problem, QuadraticProblem, TabularProblem
-from theory.strategy import Hybrid, LossConstraint, Strategy
+from theory.strategy import LossConstraint, ParameterConstraint, Strategy
 
 UPPER = Direction.UPPER
 _MINIMISER = "theta minimises f_f + lambda f_hat_s within the radius, to within delta"
@@ -41,21 +41,19 @@ def hybrid_safety(problem: Problem, strategy: Strategy) -> list[Bound]:
     theta_s plus ``lambda G_hat_s(theta_s)``. For constants, a loss constraint with a measured
     ``displacement`` is such a hybrid. Source: T9 of docs/theorems.md.
     """
-    penalised = isinstance(strategy, Hybrid) or (
-        isinstance(strategy, LossConstraint)
-        and strategy.lam is not None
-        and isinstance(problem, Constants)
-    )
-    within = reach(problem, strategy) if penalised else None
-    if within is None:
+    lam = None if isinstance(strategy, ParameterConstraint) else strategy.lam
+    if isinstance(strategy, LossConstraint) and not isinstance(problem, Constants):
+        lam = None
+    within = None if lam is None else reach(problem, strategy)
+    if lam is None or within is None:
         failed = "needs a hybrid: a penalty lambda together with a radius"
         return [not_applicable("T9", Quantity.SAFETY_GAP, failed)]
     radius, used = within
     if isinstance(problem, Constants):
-        return _of_constants(problem, np.asarray(strategy.lam), radius, used)
+        return _of_constants(problem, np.asarray(lam), radius, used)
     if isinstance(problem, QuadraticProblem):
-        return _of_quadratic(problem, np.asarray(strategy.lam), radius)
-    return _of_table(problem, np.asarray(strategy.lam), radius)
+        return _of_quadratic(problem, np.asarray(lam), radius)
+    return _of_table(problem, np.asarray(lam), radius)
 
 
 def _of_table(problem: TabularProblem, lam: np.ndarray, radius: np.ndarray) -> list[Bound]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -42,7 +43,9 @@ def no_free_lunch(problem: Problem, strategy: Strategy) -> list[Bound]:
     ]
 
 
-def _true_proxy(problem: TabularProblem | QuadraticProblem):
+def _true_proxy(
+    problem: TabularProblem | QuadraticProblem,
+) -> TabularProblem | QuadraticProblem:
     """The same problem with the safety data as its own proxy."""
     if isinstance(problem, QuadraticProblem) or problem.proxy is problem.safety:
         return problem
@@ -190,7 +193,12 @@ def capability_floor_given_safety(problem: Problem, safety_gap: ArrayLike) -> li
     return bounds
 
 
-def _floor(terms, form: str, assumptions, used) -> Bound:
+def _floor(
+    terms: Mapping[str, Array],
+    form: str,
+    assumptions: tuple[str, ...],
+    used: tuple[Constant, ...],
+) -> Bound:
     return bound(
         "T10",
         Quantity.CAPABILITY_GAP,
@@ -222,7 +230,7 @@ def front_floor(problem: TabularProblem | QuadraticProblem, safety_gap: ArrayLik
     return np.where(np.isfinite(s), value, 0.0)
 
 
-def _quadratic_front(problem: QuadraticProblem, safety_gap: ArrayLike) -> Array:
+def _quadratic_front(problem: QuadraticProblem, safety_gap: Array | float) -> Array:
     """``max V(lam) - lam s`` over multipliers near the one that bisection finds, from below."""
     gaps = solve(problem, LossConstraint(epsilon=safety_gap))
     known = gaps.capability.lower

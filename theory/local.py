@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from theory.loss_constraint.common import (
     trivial_gap,
 )
 from theory.problem import Constant, Constants, Problem, QuadraticProblem, TabularProblem
-from theory.quadratic import start
+from theory.quadratic import solve, start
 from theory.strategy import Hybrid, LossConstraint, Strategy
 
 _EPS = np.finfo(float).eps
@@ -62,7 +62,7 @@ def _mismatch_of_constants(problem: Constants, strategy: LossConstraint | Hybrid
         missing.append("displacement")
     if not values:
         missing.append("capability_gap_at_aligned or task_loss_at_aligned")
-    if missing:
+    if missing or within is None:
         return [not_applicable("T12", _INCREASE, f"needs {', '.join(missing)}")]
     gradient, smoothness = problem["gradient_mismatch"], problem["smoothness_mismatch"]
     radius, moved = within
@@ -81,25 +81,28 @@ def _mismatch_of_constants(problem: Constants, strategy: LossConstraint | Hybrid
     ]
 
 
-def _value_gaps(problem: Constants, strategy: LossConstraint | Hybrid):
+def _value_gaps(
+    problem: Constants, strategy: LossConstraint | Hybrid
+) -> dict[str, tuple[Mapping[str, float | np.ndarray], str, tuple[Constant, ...]]]:
     """form -> (term, assumption, constants): how far the proxy loss can have risen."""
     if isinstance(strategy, LossConstraint) and strategy.lam is None:
-        return {"constrained": ({"proxy constraint": strategy.epsilon}, _KEPT, ())}
+        return {"constrained": ({"proxy constraint": strategy.strength}, _KEPT, ())}
+    lam = strategy.strength
     slack = problem.get("optimality_slack", Constant(0.0))
-    samples, deviations = finite_samples(problem, strategy.lam)
-    extra = {}
+    samples, deviations = finite_samples(problem, lam)
+    extra: dict[str, Array] = {}
     if np.any(samples > 0):
-        extra["finite samples"] = per_lambda(samples, strategy.lam)
-    values = {}
+        extra["finite samples"] = per_lambda(samples, lam)
+    values: dict[str, tuple[Mapping[str, float | np.ndarray], str, tuple[Constant, ...]]] = {}
     if "capability_gap_at_aligned" in problem:
         gap = problem["capability_gap_at_aligned"]
-        term = {"value gap / lambda": per_lambda(gap.value + slack.value, strategy.lam), **extra}
+        term = {"value gap / lambda": per_lambda(gap.value + slack.value, lam), **extra}
         values["capability gap"] = (term, _NO_WORSE, (gap, slack, *deviations))
     if "task_loss_at_aligned" in problem:
         start = problem["task_loss_at_aligned"]
         floor = problem.get("task_loss_floor", Constant(0.0))
         gained = start.value - floor.value + slack.value
-        term = {"value gap / lambda": per_lambda(gained, strategy.lam), **extra}
+        term = {"value gap / lambda": per_lambda(gained, lam), **extra}
         values["task loss"] = (term, _NO_WORSE, (start, floor, slack, *deviations))
     return values
 
@@ -125,7 +128,7 @@ def _mismatch_of_table(problem: TabularProblem, strategy: LossConstraint | Hybri
     proxy_gap = problem.proxy_gap_at_aligned
     finite = np.isfinite(proxy_gap) & np.isfinite(problem.safety_gap_at_aligned)
     if isinstance(strategy, LossConstraint) and strategy.lam is None:
-        value = {"proxy constraint": strategy.epsilon - down(np.where(finite, proxy_gap, 0.0))}
+        value = {"proxy constraint": strategy.strength - down(np.where(finite, proxy_gap, 0.0))}
         form, assumption = "constrained", _KEPT
     else:
         value = {"value gap / lambda": per_lambda(gained, lam)}
@@ -169,11 +172,10 @@ def _logit_distance(policy: Array, other: Array) -> Array:
 
 
 def _mismatch_of_quadratic(problem: QuadraticProblem, strategy: LossConstraint | Hybrid) -> Bound:
-    solution = exact(problem, strategy)
-    gaps = solution.gaps
+    gaps = solve(problem, strategy)
     gained = np.maximum(_drop(start(problem).gap.upper, gaps.capability.lower), 0.0)
     if isinstance(strategy, LossConstraint) and strategy.lam is None:
-        value, assumption = {"proxy constraint": strategy.epsilon}, _KEPT
+        value, assumption = {"proxy constraint": strategy.strength}, _KEPT
     else:
         value = {"value gap / lambda": up(per_lambda(gained, gaps.lam.lower))}
         assumption = _NO_WORSE
@@ -337,7 +339,7 @@ def _group_radius(budget: Budget) -> dict[str, Array]:
     later = np.concatenate([kept[..., 1:], np.ones_like(kept[..., :1])], axis=-1)
     return {
         "optimiser steps": upward * product(later, steps).sum(axis=-1),
-        "weight decay": upward * budget.start_norm * (later * decay).sum(axis=-1),
+        "weight decay": upward * (budget.start_norm or 0.0) * (later * decay).sum(axis=-1),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -67,6 +68,10 @@ class Descent:
 
 
 Path = Flow | Descent
+
+
+def _path(path: Path | ArrayLike) -> Path:
+    return path if isinstance(path, Flow | Descent) else Flow(np.asarray(path, dtype=np.float64))
 
 
 def _non_negative(name: str, values: ArrayLike) -> Array:
@@ -190,7 +195,7 @@ def onset(problem: QuadraticProblem, path: Path | ArrayLike) -> Onset:
     ``problem``'s batch and the path's broadcast. Directions of curvature below 1e-13 of the
     largest count as flat. Source: T19 of docs/theorems.md.
     """
-    path = path if isinstance(path, Flow | Descent) else Flow(path)
+    path = _path(path)
     curvature, basis = np.linalg.eigh(problem.H_f)
     curvature = np.where(curvature > _FLAT * curvature[..., -1:], curvature, 0.0)
     along = np.einsum("...ji,...j->...i", basis, problem.displacement)
@@ -241,7 +246,7 @@ def expansion(scalars: OnsetScalars, path: Path | ArrayLike) -> Expansion:
     equal rates ``t^2`` is ``eta^2 T^2``, ``t^3/2`` is ``eta^3 T^2 (T-1)/2`` and ``t^4/8`` is
     ``eta^4 T^2 (T-1)^2/8``. Source: T19 of docs/theorems.md.
     """
-    first, second, _ = moments(path if isinstance(path, Flow | Descent) else Flow(path))
+    first, second, _ = moments(_path(path))
     with np.errstate(over="ignore"):
         return Expansion(
             linear=-product(first, scalars.slope),
@@ -272,7 +277,7 @@ def onset_bounds(source: QuadraticProblem | OnsetScalars, path: Path | ArrayLike
     problem gives CERTIFIED bounds, scalars those of their ``known``. Gradient descent needs rates
     of at most ``2 / |H_f|``. Source: T19 of docs/theorems.md.
     """
-    path = path if isinstance(path, Flow | Descent) else Flow(path)
+    path = _path(path)
     scalars = source if isinstance(source, OnsetScalars) else onset_scalars(source)
     with np.errstate(over="ignore", invalid="ignore"):  # of long times; bound() says VACUOUS
         if isinstance(source, OnsetScalars):
@@ -280,43 +285,27 @@ def onset_bounds(source: QuadraticProblem | OnsetScalars, path: Path | ArrayLike
         else:
             norms = _norms_of_problem(source, scalars, path)
     steepness = _largest_rate(path) * up(scalars.smoothness_task)
-    common = {
-        "assumptions": (_STATIONARY, _QUADRATIC),
-        "constants": (Constant(1.0, scalars.known),),
-        "applies": (steepness <= 2.0) & (scalars.slope == 0) & (scalars.slope_turn == 0),
-        "failed": f"{_UNSTABLE}, or the safety loss has a slope at theta_s",
-    }
-    bounds = []
+    side = partial(
+        bound,
+        "T19",
+        Quantity.SAFETY_GAP,
+        assumptions=(_STATIONARY, _QUADRATIC),
+        constants=(Constant(1.0, scalars.known),),
+        applies=(steepness <= 2.0) & (scalars.slope == 0) & (scalars.slope_turn == 0),
+        failed=f"{_UNSTABLE}, or the safety loss has a slope at theta_s",
+    )
+    bounds: list[Bound] = []
     for form, leading, rest in (
         ("first order", norms.first, norms.beyond_first),
         ("second order", norms.second, norms.beyond_second),
     ):
         for direction, norm in ((Direction.UPPER, leading[1]), (Direction.LOWER, leading[0])):
-            bounds.append(
-                bound(
-                    "T19",
-                    Quantity.SAFETY_GAP,
-                    direction,
-                    _terms(norm, rest, direction),
-                    form=form,
-                    **common,
-                )
-            )
+            bounds.append(side(direction, _terms(norm, rest, direction), form=form))
     # Steps beyond 1 / h overshoot the minimiser, by at most as much as they had to go.
     overshoot = np.where(steepness <= 1.0, 1.0, 2.0)
     far = up(product(np.sqrt(scalars.smoothness_safety), overshoot, scalars.distance))
     whole = np.minimum(norms.whole, far)
-    bounds.append(
-        bound(
-            "T19",
-            Quantity.SAFETY_GAP,
-            Direction.UPPER,
-            {"whole path": up(0.5 * whole**2)},
-            form="any time",
-            **common,
-        )
-    )
-    return bounds
+    return [*bounds, side(Direction.UPPER, {"whole path": up(0.5 * whole**2)}, form="any time")]
 
 
 def _terms(norm: Array, rest: Array, direction: Direction) -> dict[str, Array]:

@@ -59,7 +59,7 @@ def _first(mask: np.ndarray) -> list[int]:
     return [int(i) for i in np.argwhere(mask)[0]] if mask.ndim else []
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Distribution:
     """``D(x, y) = context(x) target(y | x)``: ``context [..., X]``, ``target [..., X, V]``.
 
@@ -70,9 +70,9 @@ class Distribution:
     context: Array
     target: Array
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "context", _probabilities("context", self.context))
-        object.__setattr__(self, "target", _probabilities("target", self.target))
+    def __init__(self, context: ArrayLike, target: ArrayLike) -> None:
+        object.__setattr__(self, "context", _probabilities("context", context))
+        object.__setattr__(self, "target", _probabilities("target", target))
         if self.target.shape[:-1] != self.context.shape:
             raise ValueError(
                 f"target has shape {self.target.shape}: it needs one row for each of the "
@@ -88,7 +88,7 @@ class Distribution:
         return made
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class TabularProblem:
     """Safety, proxy and task distributions over the same finite contexts and responses.
 
@@ -99,17 +99,19 @@ class TabularProblem:
 
     safety: Distribution
     task: Distribution
-    proxy: Distribution = None  # type: ignore[assignment]
-    aligned: Array = None  # type: ignore[assignment]
+    proxy: Distribution
+    aligned: Array
 
-    def __post_init__(self) -> None:
-        if self.proxy is None:
-            object.__setattr__(self, "proxy", self.safety)
-        aligned = (
-            self.safety.target if self.aligned is None else _probabilities("aligned", self.aligned)
-        )
-        object.__setattr__(self, "aligned", aligned)
-        shape = self.safety.target.shape
+    def __init__(
+        self,
+        safety: Distribution,
+        task: Distribution,
+        proxy: Distribution | None = None,
+        aligned: ArrayLike | None = None,
+    ) -> None:
+        policy = safety.target if aligned is None else _probabilities("aligned", aligned)
+        self._set(safety=safety, task=task, proxy=proxy or safety, aligned=policy)
+        shape = safety.target.shape
         for name, other in (
             ("proxy", self.proxy.target),
             ("task", self.task.target),
@@ -127,14 +129,12 @@ class TabularProblem:
     ) -> TabularProblem:
         """A problem from parts already checked: a slice of a batch, say."""
         made = object.__new__(cls)
-        for name, part in (
-            ("safety", safety),
-            ("task", task),
-            ("proxy", proxy),
-            ("aligned", aligned),
-        ):
-            object.__setattr__(made, name, part)
+        made._set(safety=safety, task=task, proxy=proxy, aligned=aligned)
         return made
+
+    def _set(self, **parts: Distribution | Array) -> None:
+        for name, part in parts.items():
+            object.__setattr__(self, name, part)
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -192,7 +192,7 @@ class TabularProblem:
         return (equal | (self.proxy.context == 0)).all(axis=-1)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class QuadraticProblem:
     """``f_s = 1/2 |theta - theta_s|^2_{H_s}``, ``f_f = 1/2 |theta - theta_f|^2_{H_f}``, nats.
 
@@ -206,9 +206,12 @@ class QuadraticProblem:
     theta_s: Array
     theta_f: Array
 
-    def __post_init__(self) -> None:
-        for name in ("H_s", "H_f", "theta_s", "theta_f"):
-            array = np.array(getattr(self, name), dtype=np.float64)
+    def __init__(
+        self, H_s: ArrayLike, H_f: ArrayLike, theta_s: ArrayLike, theta_f: ArrayLike
+    ) -> None:
+        given = {"H_s": H_s, "H_f": H_f, "theta_s": theta_s, "theta_f": theta_f}
+        for name, values in given.items():
+            array = np.array(values, dtype=np.float64)
             if not np.isfinite(array).all():
                 raise ValueError(
                     f"{name} holds a NaN or an infinity at {_first(~np.isfinite(array))}."
@@ -269,7 +272,8 @@ class QuadraticProblem:
             np.maximum(spectrum[..., -1], np.finfo(float).tiny)[..., None, None]
             for spectrum in (self.spectrum_f, self.spectrum_s)
         ]
-        return scales, *np.linalg.eigh(self.H_f / scales[0] + self.H_s / scales[1])
+        sizes, vectors = np.linalg.eigh(self.H_f / scales[0] + self.H_s / scales[1])
+        return scales, sizes, vectors
 
     @cached_property
     def common_basis_below(self) -> tuple[Array, Array, Array, Array]:
@@ -323,7 +327,7 @@ class QuadraticProblem:
         return 0.5 * quadratic_form(self.H_f, self.displacement)
 
 
-def _clean_spectrum(eigenvalues: Array) -> Array:
+def _clean_spectrum(eigenvalues: np.ndarray) -> Array:
     noise = _FLAT * np.abs(eigenvalues).max(axis=-1, keepdims=True)
     return np.where(eigenvalues <= noise, 0.0, eigenvalues)
 

@@ -84,7 +84,7 @@ def _checked(
     return rule, policy
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class PairedLosses:
     """Losses of the same ``n`` examples under both models, and the rule's choice for each.
 
@@ -96,16 +96,25 @@ class PairedLosses:
     aligned: Array
     task: Array
     to_task: np.ndarray
-    tokens: Array | None = None
+    tokens: Array
 
-    def __post_init__(self) -> None:
-        for name in ("aligned", "task"):
-            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
-        object.__setattr__(self, "to_task", np.asarray(self.to_task))
-        tokens = np.ones_like(self.aligned) if self.tokens is None else self.tokens
-        object.__setattr__(self, "tokens", np.asarray(tokens, dtype=np.float64))
-        columns = (self.aligned, self.task, self.to_task, self.tokens)
-        if self.aligned.ndim != 1 or len({column.shape for column in columns}) != 1:
+    def __init__(
+        self,
+        aligned: ArrayLike,
+        task: ArrayLike,
+        to_task: ArrayLike,
+        tokens: ArrayLike | None = None,
+    ) -> None:
+        own = np.asarray(aligned, dtype=np.float64)
+        columns = {
+            "aligned": own,
+            "task": np.asarray(task, dtype=np.float64),
+            "to_task": np.asarray(to_task),
+            "tokens": np.ones_like(own) if tokens is None else np.asarray(tokens, dtype=np.float64),
+        }
+        for name, column in columns.items():
+            object.__setattr__(self, name, column)
+        if self.aligned.ndim != 1 or len({column.shape for column in columns.values()}) != 1:
             raise ValueError("aligned, task, to_task and tokens need one entry an example.")
         if self.aligned.size == 0:
             raise ValueError("there is no example.")

@@ -30,14 +30,21 @@ class LossConstraint:
     epsilon: float | np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        if (self.lam is None) == (self.epsilon is None):
-            raise ValueError("a loss constraint takes exactly one of lam and epsilon.")
-        if self.lam is not None:
+        if self.lam is not None and self.epsilon is None:
             object.__setattr__(self, "lam", _positive("lam", self.lam))
-        else:
+        elif self.epsilon is not None and self.lam is None:
             object.__setattr__(
                 self, "epsilon", _positive("epsilon", self.epsilon, zero_allowed=True)
             )
+        else:
+            raise ValueError("a loss constraint takes exactly one of lam and epsilon.")
+
+    @property
+    def strength(self) -> float | np.ndarray:
+        """``lam`` or ``epsilon``, whichever is given."""
+        given = self.epsilon if self.lam is None else self.lam
+        assert given is not None
+        return given
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +71,11 @@ class Hybrid:
     def __post_init__(self) -> None:
         object.__setattr__(self, "lam", _positive("lam", self.lam))
         object.__setattr__(self, "radius", _positive("radius", self.radius))
+
+    @property
+    def strength(self) -> float | np.ndarray:
+        """``lam``."""
+        return self.lam
 
 
 Strategy = LossConstraint | ParameterConstraint | Hybrid

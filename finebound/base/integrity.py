@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -130,7 +130,7 @@ def require_of_its_run(path: Path) -> None:
 
 
 @contextmanager
-def as_written(content: Mapping[str, Any], file: Path, *, remedy: str) -> Iterator[None]:
+def as_written(content: Mapping[str, Any], file: Path, *, remedy: str) -> Generator[None]:
     """A record without a hash of itself may lack anything: what fails in reading it is its fault.
 
     Raises Damaged for it. With a hash that holds, a failure is a fault of the program.

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
@@ -17,7 +17,7 @@ INTERRUPTED = 130
 
 
 @contextmanager
-def obeyed_interrupts(*, patience: float = PATIENCE) -> Iterator[None]:
+def obeyed_interrupts(*, patience: float = PATIENCE) -> Generator[None]:
     """Within it an interrupt ends the process after ``patience`` seconds at the latest.
 
     Python tells the main thread of a signal only between two of its own instructions, which a

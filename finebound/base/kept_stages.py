@@ -128,7 +128,8 @@ def _decoded(value: Any) -> Any:
             flat = np.frombuffer(base64.b64decode(data), dtype=np.dtype(dtype))
             array = flat.reshape(shape).copy()
             return array if shape else array[()]
-    raise ValueError("unknown value of a stage")
+        case _:
+            raise ValueError("unknown value of a stage")
 
 
 def _name(kind: type) -> str:

@@ -208,7 +208,7 @@ def _table(entry: Any, name: str) -> list[list[float]]:
 def _constants(content: dict[str, Any]) -> Constants:
     values = {}
     for name, entry in content.items():
-        told = entry if isinstance(entry, dict) else {"value": entry}
+        told: dict[str, Any] = entry if isinstance(entry, dict) else {"value": entry}
         try:
             _only(told, ("value",), ("known", "failure_probability", "unit"))
             if not isinstance(told.get("unit", ""), str):
@@ -218,7 +218,8 @@ def _constants(content: dict[str, Any]) -> Constants:
             if not isinstance(told.get("known", ""), str):
                 raise ValueError(f"known is {_told(told['known'])}, not a text.")
             value = math.inf if told["value"] == "inf" else _number(told["value"], "its value")
-            values[name] = Constant(**{**told, "value": value})
+            fields: dict[str, Any] = {**told, "value": value}
+            values[name] = Constant(**fields)
         except ValueError as error:
             raise ValueError(f"{_shown(name)}: {error}") from None
     if not values:

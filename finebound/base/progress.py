@@ -7,13 +7,16 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TextIO, TypeVar
+from typing import TYPE_CHECKING, Protocol, TextIO, TypeVar
 
 from finebound.base.text import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 T = TypeVar("T")
 
@@ -34,7 +37,7 @@ def silent(items: Sequence[T], doing: str) -> Iterable[T]:
 
 
 @contextmanager
-def bar() -> Iterator[Progress]:
+def bar() -> Generator[Progress]:
     """Stages on stderr: their number, what is being done, how much of it, and the time left.
 
     On a terminal they are bars. Elsewhere (a file, a pipe) a line is printed every ``EVERY``
@@ -49,7 +52,7 @@ def bar() -> Iterator[Progress]:
 
 
 @contextmanager
-def _bars(console) -> Iterator[Progress]:
+def _bars(console: Console) -> Generator[Progress]:
     from rich.markup import escape
     from rich.progress import (
         BarColumn,
@@ -81,7 +84,7 @@ def _bars(console) -> Iterator[Progress]:
 
 
 @contextmanager
-def lines(stream: TextIO, *, every: float = EVERY) -> Iterator[Progress]:
+def lines(stream: TextIO, *, every: float = EVERY) -> Generator[Progress]:
     """The ``Progress`` that prints a line every ``every`` seconds, however long one item takes."""
     stages = _Stages()
     over = threading.Event()
@@ -156,13 +159,20 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def _warnings_kept() -> Iterator[None]:
+def _warnings_kept() -> Generator[None]:
     """Prints our own warnings as notes; counts those of libraries and keeps them back."""
     kept: Counter[str] = Counter()
     root = Path(__file__).resolve().parents[2]
     homes = tuple(str(root / name) for name in _OURS)
 
-    def show(message, category, filename, lineno, file=None, line=None) -> None:
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         if filename.startswith(homes):
             print(f"finebound: note: {printable(str(message))}", file=sys.stderr)
         else:

@@ -18,7 +18,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -30,6 +30,8 @@ _COMMIT, _GONE = ".finebound-commit", ".gone"
 _TEMPORARY = re.compile(
     r"\.(?P<name>.+)\.(?P<machine>[0-9a-f]{8})-(?P<pid>\d+)-(?P<begun>\d+)-[0-9a-f]{8}\.tmp"
 )
+LOCK = ".lock"
+"""The file of a folder by which one process alone works in it."""
 _ABANDONED_AFTER = 24 * 3600.0
 """Seconds after which what another machine began to write counts as left."""
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
@@ -86,6 +88,7 @@ def require_folder(out: str | Path) -> None:
         raise InputError(
             "cannot be written to.", remedy="Give another folder with --out.", file=there
         )
+    _require_no_link(out / LOCK)
     place = out.resolve()
     remove_abandoned(place.parent, of=place.name)
     if out.is_dir():
@@ -99,7 +102,7 @@ def require_folder(out: str | Path) -> None:
 
 
 @contextmanager
-def staged_folder(out: str | Path, *, gone: Collection[str] = ()) -> Iterator[Path]:
+def staged_folder(out: str | Path, *, gone: Collection[str] = ()) -> Generator[Path]:
     """A temporary folder whose files take the place of those in ``out``, all of them or none.
 
     Other files in ``out`` stay, but for the names in ``gone``: what an older result had and this
@@ -158,13 +161,17 @@ def open_lock(path: Path) -> BinaryIO:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.fdopen(os.open(path, flags, 0o644), "r+b", buffering=0)
     except OSError as error:
-        if path.is_symlink():
-            raise InputError(
-                "is a symbolic link, and the lock has to be a file of this folder.",
-                remedy="Remove the link.",
-                file=path,
-            ) from error
+        _require_no_link(path)
         raise cannot_write(path.parent, error) from error
+
+
+def _require_no_link(lock: Path) -> None:
+    if lock.is_symlink():
+        raise InputError(
+            "is a symbolic link, and the lock has to be a file of this folder.",
+            remedy="Remove the link.",
+            file=lock,
+        )
 
 
 def open_to_append(path: Path) -> BinaryIO:
@@ -322,7 +329,7 @@ def _finish(out: Path) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path) -> Generator[None]:
     """Only one process at a time commits in a folder; where folders cannot be locked, unlocked."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

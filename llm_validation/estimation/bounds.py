@@ -154,7 +154,7 @@ def _descent(
     if "T7" not in statements:
         return []
     slope = Constant(descent_slope(side), "estimated")
-    own = Constants({**constants.values, "gradient_norm_task": slope})
+    own = Constants({**constants, "gradient_norm_task": slope})
     return [b for b in evaluate(own, strategy, statements=("T7",)) if not _is_no_descent(b)]
 
 

@@ -139,7 +139,7 @@ def test_each_term_is_attained_by_a_one_parameter_model(
         b for b in hybrid_safety(constants, Hybrid(lam=1.0, radius=radius)) if b.form == "(A-J)"
     )
     if part == "mismatch":
-        known = Constants({**constants.values, "capability_gap_at_aligned": capability})
+        known = Constants({**constants, "capability_gap_at_aligned": capability})
         b = hybrid_safety(known, Hybrid(lam=1.0, radius=radius))[0]
     assert_valid(b, truth)
     assert_tight(b, truth)
@@ -279,7 +279,7 @@ def test_what_does_not_apply_names_what_is_missing() -> None:
     for problem, strategy, words in cases:
         missing = [b for b in hybrid_safety(problem, strategy) if not b.applies]
         assert any(words in b.failed for b in missing)
-    measured = Constants({**constants.values, "displacement": 0.5})
+    measured = Constants({**constants, "displacement": 0.5})
     b = hybrid_safety(measured, LossConstraint(lam=1.0))[0]
     same = hybrid_safety(constants, Hybrid(lam=1.0, radius=0.5))[0]
     assert (b.value, b.terms) == (same.value, same.terms)

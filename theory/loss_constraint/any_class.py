@@ -18,11 +18,21 @@ from theory.loss_constraint.common import (
     times,
     trivial_gap,
 )
-from theory.problem import Constant, Constants, Problem, QuadraticProblem, TabularProblem
-from theory.quadratic import comparators, start
+from theory.problem import (
+    Constant,
+    Constants,
+    Distribution,
+    Problem,
+    QuadraticProblem,
+    TabularProblem,
+)
+from theory.quadratic import comparators, solve, start
 from theory.strategy import Hybrid, LossConstraint, Strategy
 
 UPPER = Direction.UPPER
+
+# "task" or "proxy" -> the gap of that comparator, nats, and the constant that gives it.
+_Found = dict[str, tuple[Array | float, Constant]]
 
 
 def value_gap(problem: Problem, strategy: Strategy) -> list[Bound]:
@@ -43,7 +53,7 @@ def value_gap(problem: Problem, strategy: Strategy) -> list[Bound]:
         failed = "the minimiser of a tabular hybrid has no closed form, so osc(h) is not known"
         return [not_applicable("T1", Quantity.SAFETY_GAP, failed)]
     if isinstance(problem, QuadraticProblem):
-        return _value_gap_quadratic(problem, strategy, solution)
+        return _value_gap_quadratic(problem, strategy)
     return _value_gap_tabular(problem, solution)
 
 
@@ -97,7 +107,7 @@ def _value_gap_tabular(problem: TabularProblem, solution: Exact) -> list[Bound]:
     ]
 
 
-def _joint_kl(first, second) -> Array:
+def _joint_kl(first: Distribution, second: Distribution) -> Array:
     """``KL`` of joint distributions by the chain rule (T1 iii), nats."""
     return kl(first.context, second.context) + mass_sum(
         first.context, kl(first.target, second.target)
@@ -105,9 +115,9 @@ def _joint_kl(first, second) -> Array:
 
 
 def _value_gap_quadratic(
-    problem: QuadraticProblem, strategy: LossConstraint | Hybrid, solution: Exact
+    problem: QuadraticProblem, strategy: LossConstraint | Hybrid
 ) -> list[Bound]:
-    begin, gaps = start(problem).gap.upper, solution.gaps
+    begin, gaps = start(problem).gap.upper, solve(problem, strategy)
     gained = np.maximum(begin - gaps.capability.lower, 0.0)
     # Any multiplier below the true one serves: the front is convex.
     lam = gaps.lam.lower
@@ -209,9 +219,11 @@ def _value_gap_constants(problem: Constants, strategy: LossConstraint | Hybrid) 
     return bounds
 
 
-def mismatch_of_constants(problem: Constants):
+def mismatch_of_constants(
+    problem: Constants,
+) -> dict[str, tuple[dict[str, Array], tuple[Constant, ...], str]]:
     """form -> (terms, the constants it used, its assumption), for those that are known."""
-    forms = {}
+    forms: dict[str, tuple[dict[str, Array], tuple[Constant, ...], str]] = {}
     size = problem.get("loss_oscillation")
     bounded = "osc(h) is known"
     if size is None and "loss_range" in problem:
@@ -257,11 +269,11 @@ def comparator(problem: Problem, strategy: Strategy) -> list[Bound]:
     if isinstance(problem, TabularProblem):
         of_task = mass_sum(problem.proxy.context, problem.kl_proxy_task, where=problem.overlap)
         of_proxy = mass_sum(problem.task.context, problem.kl_task_proxy, where=problem.overlap)
-        found = {"task": (of_task, Constant(0.0)), "proxy": (of_proxy, Constant(0.0))}
+        found: _Found = {"task": (of_task, Constant(0.0)), "proxy": (of_proxy, Constant(0.0))}
         assumptions, trivial = (TABULAR, MINIMISER), np.log(problem.responses)
     elif isinstance(problem, QuadraticProblem):
         if strategy.lam is None:
-            return _constrained_quadratic(problem, strategy.epsilon)
+            return _constrained_quadratic(problem, strategy.strength)
         return _penalised_quadratic(problem, np.asarray(strategy.lam))
     else:
         slack = problem.get("optimality_slack", slack)
@@ -276,24 +288,26 @@ def comparator(problem: Problem, strategy: Strategy) -> list[Bound]:
             failed = "needs proxy_gap_at_task or capability_gap_at_proxy"
             return [not_applicable("T2", Quantity.CAPABILITY_GAP, failed)]
     if strategy.lam is None:
-        mismatch = mismatch_of_constants(problem) if isinstance(problem, Constants) else {}
-        start = problem.get("safety_gap_at_aligned", Constant(0.0)) if mismatch else None
-        bounds = _constrained(strategy.epsilon, found, slack, assumptions, trivial)
+        epsilon = strategy.strength
+        bounds = _constrained(epsilon, found, slack, assumptions, trivial)
+        if not isinstance(problem, Constants):
+            return bounds
+        start = problem.get("safety_gap_at_aligned", Constant(0.0))
         return bounds + [
             bound(
                 "T2",
                 Quantity.SAFETY_GAP,
                 UPPER,
-                {SAFETY_START: start.value, "epsilon": strategy.epsilon} | terms,
+                {SAFETY_START: start.value, "epsilon": epsilon} | terms,
                 form=f"constrained, {form}",
                 assumptions=("the loss constraint holds", assumption),
                 trivial=trivial,
                 constants=(start, *constants),
             )
-            for form, (terms, constants, assumption) in mismatch.items()
+            for form, (terms, constants, assumption) in mismatch_of_constants(problem).items()
         ]
     lam = np.asarray(strategy.lam)
-    samples = finite_samples(problem, lam) if isinstance(problem, Constants) else (0.0, ())
+    samples = finite_samples(problem, lam) if isinstance(problem, Constants) else (np.zeros(()), ())
     return _penalised(lam, found, slack, samples, assumptions, trivial)
 
 
@@ -352,8 +366,15 @@ def _constrained_quadratic(problem: QuadraticProblem, epsilon: Array | float) ->
     ]
 
 
-def _penalised(lam: Array, found, slack: Constant, samples, assumptions, trivial) -> list[Bound]:
-    bounds = []
+def _penalised(
+    lam: Array,
+    found: _Found,
+    slack: Constant,
+    samples: tuple[Array, tuple[Constant, ...]],
+    assumptions: tuple[str, ...],
+    trivial: float,
+) -> list[Bound]:
+    bounds: list[Bound] = []
     extra, deviations = samples
     for side, (gap, constant) in found.items():
         objective = times(lam, gap) if side == "task" else np.asarray(gap)
@@ -386,7 +407,13 @@ def _penalised(lam: Array, found, slack: Constant, samples, assumptions, trivial
     return bounds
 
 
-def _constrained(epsilon, found, slack: Constant, assumptions, trivial) -> list[Bound]:
+def _constrained(
+    epsilon: Array | float,
+    found: _Found,
+    slack: Constant,
+    assumptions: tuple[str, ...],
+    trivial: float,
+) -> list[Bound]:
     bounds = [
         bound(
             "T2",

@@ -18,14 +18,14 @@ def per_lambda(amount: Array | float, lam: Array | float) -> Array:
         return np.where(np.isinf(lam), 0.0, np.asarray(amount) / lam)
 
 
-def times(mismatch: Array, size: Array) -> Array:
+def times(mismatch: Array | float, size: Array | float) -> Array:
     """``size * mismatch`` where a zero of either costs nothing, however large the other is."""
     mismatch, size = np.asarray(mismatch), np.asarray(size)
     with np.errstate(invalid="ignore", over="ignore"):
         return np.where((mismatch == 0) | (size == 0), 0.0, size * mismatch)
 
 
-def ratio(numerator: float, denominator: Array) -> Array:
+def ratio(numerator: float, denominator: Array | float) -> Array:
     """``numerator / denominator`` where 0 over anything is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(numerator == 0, 0.0, numerator / denominator)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial, reduce
+
 import numpy as np
 
 from theory.bound import Bound, Direction, Quantity, bound, not_applicable
@@ -16,7 +18,8 @@ from theory.loss_constraint.common import (
     times,
     trivial_gap,
 )
-from theory.problem import Constants, Problem, QuadraticProblem, TabularProblem
+from theory.problem import Constant, Constants, Problem, QuadraticProblem, TabularProblem
+from theory.quadratic import solve
 from theory.strategy import Hybrid, LossConstraint, Strategy
 
 UPPER, LOWER, EQUALITY = Direction.UPPER, Direction.LOWER, Direction.EQUALITY
@@ -38,7 +41,9 @@ def mixture(problem: Problem, strategy: Strategy) -> list[Bound]:
     if not isinstance(strategy, LossConstraint | Hybrid):
         return [not_applicable("T3", Quantity.WEIGHTED_SUM, NO_LAMBDA)]
     hybrid = isinstance(strategy, Hybrid)
-    solution = exact(problem, LossConstraint(lam=strategy.lam) if hybrid else strategy)
+    solution = exact(
+        problem, LossConstraint(lam=strategy.lam) if isinstance(strategy, Hybrid) else strategy
+    )
     lam = np.asarray(solution.lam)
     multiplied = (lam > 0) & np.isfinite(lam)
     failed = "epsilon is slack or zero: no finite lambda stands for it"
@@ -82,31 +87,23 @@ def mixture(problem: Problem, strategy: Strategy) -> list[Bound]:
             joint, _stable_entropy(toward_proxy, toward_task) * tau, where=problem.overlap
         )
     limit = (1.0 + lam) * np.log(problem.responses)
-    shared = {"assumptions": (TABULAR,), "applies": multiplied, "failed": failed}
-    bounds += [
-        bound(
-            "T3",
-            Quantity.WEIGHTED_SUM,
-            LOWER,
-            {"contested": pinsker},
-            form=f"{total}, Pinsker",
-            **shared,
-        ),
-        bound(
-            "T3",
-            Quantity.WEIGHTED_SUM,
-            UPPER,
-            {"contested": entropy},
-            form=f"{total}, entropy",
-            trivial=limit,
-            **shared,
-        ),
+    side = partial(
+        bound,
+        "T3",
+        Quantity.WEIGHTED_SUM,
+        assumptions=(TABULAR,),
+        applies=multiplied,
+        failed=failed,
+    )
+    return [
+        *bounds,
+        side(LOWER, {"contested": pinsker}, form=f"{total}, Pinsker"),
+        side(UPPER, {"contested": entropy}, form=f"{total}, entropy", trivial=limit),
     ]
-    return bounds
 
 
 def _quadratic_model(problem: QuadraticProblem, strategy: Strategy) -> list[Bound]:
-    gaps = exact(problem, strategy).gaps
+    gaps = solve(problem, strategy)
     found = {
         Quantity.SAFETY_GAP: gaps.safety,
         Quantity.PROXY_SAFETY_GAP: gaps.safety,
@@ -253,10 +250,6 @@ def safety_floor(problem: Problem, strategy: Strategy) -> list[Bound]:
         coverage = np.where(rho_s > 0, rho_s / proxy, 0.0).max(axis=-1)
         same = coverage * mass_sum(task, problem.disagreement, where=contested) / lam
     trivial = np.log(problem.responses)
-    positive = {
-        "applies": lam > 0,
-        "failed": "epsilon leaves the loss constraint slack: lambda is 0",
-    }
     covered = problem.same_teacher & np.isfinite(coverage)
     return [
         bound("T5", Quantity.SAFETY_GAP, EQUALITY, shares, assumptions=(TABULAR, MINIMISER)),
@@ -269,7 +262,8 @@ def safety_floor(problem: Problem, strategy: Strategy) -> list[Bound]:
                 form=form,
                 assumptions=(TABULAR, MINIMISER),
                 trivial=trivial,
-                **positive,
+                applies=lam > 0,
+                failed="epsilon leaves the loss constraint slack: lambda is 0",
             )
             for form, contested_term in (("logarithm", log_term), ("linear", linear))
         ),
@@ -338,7 +332,7 @@ def _safety_floor_constants(problem: Constants, strategy: Strategy) -> list[Boun
     if failed := not_exactly_minimised(problem):
         return [not_applicable("T5", Quantity.SAFETY_GAP, failed)]
     floor, coverage, mass = (problem[name] for name in needed)
-    forms = {
+    forms: dict[str, tuple[Array, tuple[Constant, ...]]] = {
         "linear": (
             times(coverage.value, mass.value) / np.asarray(strategy.lam),
             (floor, coverage, mass),
@@ -384,5 +378,5 @@ def safety_gap_expansion(problem: TabularProblem) -> tuple[Array, Array, Array]:
         odds**2 * chi_square(problem.task.target, problem.safety.target),
         where=contested,
     )
-    floor = sum(floor_terms(problem).values())
+    floor = reduce(np.add, floor_terms(problem).values())
     return floor, np.where(same, 0.0, first), np.where(same, second, np.nan)

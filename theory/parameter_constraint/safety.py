@@ -221,7 +221,7 @@ def _growth_of_constants(problem: Constants, strategy: Strategy) -> list[Bound]:
             "nothing says that the constraint is active: needs distance_to_task_optimum with "
             "strong_convexity_task, or gradient_norm_task with smoothness_task"
         )
-    if failed:
+    if failed or growth is None:
         return [
             not_applicable(
                 "T6", Quantity.SAFETY_GAP, failed, direction=LOWER, form="quadratic growth"

@@ -28,7 +28,7 @@ from theory.loss_constraint.common import TABULAR
 from theory.parameter_constraint.capability import slope_lower
 from theory.parameter_constraint.safety import safety_within_radius
 from theory.problem import Constant, Constants, Problem, QuadraticProblem, TabularProblem
-from theory.quadratic import orthogonal, start
+from theory.quadratic import orthogonal, solve, start
 from theory.strategy import LossConstraint, Strategy
 
 LOWER, EQUALITY = Direction.LOWER, Direction.EQUALITY
@@ -90,7 +90,7 @@ def _zero_gaps(problem: Problem, strategy: Strategy) -> list[Bound]:
             "or epsilon > 0 leaves the safety contexts free"
         )
         assumptions = (TABULAR, "task and proxy targets agree on shared contexts")
-    zero = np.zeros(np.broadcast_shapes(problem.batch_shape, np.shape(_strength(strategy))))
+    zero = np.zeros(np.broadcast_shapes(problem.batch_shape, np.shape(strategy.strength)))
     return [
         bound(
             "T8",
@@ -107,10 +107,6 @@ def _zero_gaps(problem: Problem, strategy: Strategy) -> list[Bound]:
             (Quantity.SAFETY_GAP, safety_free),
         )
     ]
-
-
-def _strength(strategy: LossConstraint) -> float | np.ndarray:
-    return strategy.epsilon if strategy.lam is None else strategy.lam
 
 
 def _pins_safety(strategy: LossConstraint) -> np.ndarray | bool:
@@ -152,7 +148,7 @@ def _zero_gaps_of_constants(problem: Constants, strategy: LossConstraint) -> lis
             "T8",
             quantity,
             EQUALITY,
-            {"zero": np.zeros(np.shape(strategy.lam))},
+            {"zero": np.zeros(np.shape(strategy.strength))},
             form=_ZERO,
             assumptions=("(A-R) task and proxy targets are realisable together", PENALISED),
             constants=(*used, slack),
@@ -202,7 +198,7 @@ def _domination(problem: Problem, strategy: Strategy) -> Bound:
         if b.direction is Direction.UPPER
     ]
     if isinstance(problem, QuadraticProblem):
-        uppers.append(exact(problem, strategy).gaps.safety_range.upper)
+        uppers.append(solve(problem, strategy).safety_range.upper)
     return bound(
         "T8",
         Quantity.CAPABILITY_GAP,
@@ -229,7 +225,7 @@ def _forced_radius(problem: Problem, strategy: Strategy) -> list[Bound]:
         ]
     forced = _strides(
         start(problem).gap.lower,
-        solution.gaps.capability.upper,
+        solve(problem, strategy).capability.upper,
         task_landscape(problem).smoothness,
     )
     growth = isolated_growth(problem)
@@ -249,14 +245,14 @@ def _forced_radius(problem: Problem, strategy: Strategy) -> list[Bound]:
     ]
 
 
-def _steps(start, target, logit_lipschitz) -> Array:
+def _steps(start: Array | float, target: Array | float, logit_lipschitz: float) -> Array:
     """``(G_0 - g)_+ / 2J``; an infinite target forces nothing."""
     with np.errstate(invalid="ignore", divide="ignore"):
         forced = (down(start) - target) / (2.0 * np.asarray(logit_lipschitz))
     return np.where(np.isfinite(target), np.maximum(np.nan_to_num(forced, posinf=np.inf), 0.0), 0.0)
 
 
-def _strides(start, target, smoothness) -> Array:
+def _strides(start: Array | float, target: Array | float, smoothness: Array | float) -> Array:
     """``(sqrt G_0 - sqrt g)_+ sqrt(2 / beta)``: sqrt G_f is sqrt(beta / 2)-Lipschitz."""
     with np.errstate(invalid="ignore", divide="ignore"):
         drop = np.maximum(down(np.sqrt(start)) - up(np.sqrt(target)), 0.0)
@@ -265,7 +261,14 @@ def _strides(start, target, smoothness) -> Array:
 
 
 def _forced(
-    quantity: Quantity, value, form: str, assumptions, constants, *, applies=True, failed=""
+    quantity: Quantity,
+    value: Array,
+    form: str,
+    assumptions: tuple[str, ...],
+    constants: tuple[Constant, ...],
+    *,
+    applies: bool | np.ndarray = True,
+    failed: str = "",
 ) -> Bound:
     return bound(
         "T8",
@@ -283,15 +286,17 @@ def _forced(
 
 def _forced_of_constants(problem: Constants) -> list[Bound]:
     start, target = problem.get("capability_gap_at_aligned"), problem.get("capability_gap_target")
-    ways: dict[str, tuple[Array, Constant, str]] = {}
+    ways: dict[str, tuple[Array, tuple[Constant, ...], str]] = {}
     if start is not None and target is not None:
         if "logit_lipschitz" in problem:
             logits = problem["logit_lipschitz"]
-            ways["logits"] = (_steps(start.value, target.value, logits.value), logits, LOGITS)
+            forced = _steps(start.value, target.value, logits.value)
+            ways["logits"] = (forced, (start, target, logits), LOGITS)
         if "smoothness_task" in problem:
             bend = problem["smoothness_task"]
             smooth = "f_f is beta_f-smooth everywhere"
-            ways["smooth"] = (_strides(start.value, target.value, bend.value), bend, smooth)
+            forced = _strides(start.value, target.value, bend.value)
+            ways["smooth"] = (forced, (start, target, bend), smooth)
     if not ways:
         failed = (
             "needs capability_gap_at_aligned and capability_gap_target, with logit_lipschitz or "
@@ -300,8 +305,8 @@ def _forced_of_constants(problem: Constants) -> list[Bound]:
         return [_missing(Quantity.RADIUS, _FORCED, failed)]
     growth = problem.get("quadratic_growth_safety")
     bounds = []
-    for name, (forced, constant, assumption) in ways.items():
-        used, form = (start, target, constant), f"{_FORCED}, {name}"
+    for name, (forced, used, assumption) in ways.items():
+        form = f"{_FORCED}, {name}"
         bounds.append(_forced(Quantity.RADIUS, forced, form, (assumption,), used))
         if growth is not None:
             safety = down(product(0.5, growth.value, np.square(forced)))
@@ -345,7 +350,9 @@ def crossover_radius(problem: Problem) -> float | Array:
     return _crossing(min(limits), start, off, problem["logit_lipschitz"].value)
 
 
-def _crossing(limit, start, off, logit_lipschitz: float) -> float | Array:
+def _crossing(
+    limit: Array | float, start: Array | float, off: Array | float, logit_lipschitz: float
+) -> float | Array:
     """``r`` with ``start + 2 J r off + J^2 r^2 / 2 = limit``, 0 if the start is above it."""
     with np.errstate(invalid="ignore"):
         room = np.where(np.isfinite(start), np.maximum(np.asarray(limit) - start, 0.0), 0.0)

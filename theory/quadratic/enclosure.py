@@ -25,7 +25,7 @@ class Enclosure:
     upper: Array
 
     @classmethod
-    def around(cls, value: Array, lower: Array, upper: Array) -> Enclosure:
+    def around(cls, value: Array | float, lower: Array | float, upper: Array | float) -> Enclosure:
         """The value moved inside; ``[0, inf]`` where the limits are undefined."""
         lower = np.where(np.isnan(lower), 0.0, np.maximum(lower, 0.0))
         upper = np.where(np.isnan(upper), np.inf, np.maximum(upper, lower))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import OptimizeResult, minimize_scalar
 
 from theory.divergence import Array
 from theory.problem import QuadraticProblem
@@ -118,7 +119,7 @@ def _bend(spectrum: Array) -> float:
     return float(np.sqrt(0.5 * spectrum[..., -1]) * (1.0 + 1e-12))
 
 
-def _moved(gap: Fraction, change: float) -> Enclosure:
+def _moved(gap: Fraction, change: Array | float) -> Enclosure:
     """The gap of a point whose square root of the gap differs by at most ``change``."""
     middle = root(gap)
     lower = np.square(np.maximum(middle.lower - change, 0.0)) * (1.0 - _ROUNDING)
@@ -151,14 +152,18 @@ def _spread(exact: Rational, problem: QuadraticProblem, found: Gaps, room: float
 
     if room == 0.0 or largest == 0.0:
         return found.safety
-    limits = [
-        minimize_scalar(f, bounds=(-40.0, 20.0), method="bounded", options={"xatol": 1e-9}).fun
-        for f in (most, least)
-    ]
+
+    def limit(f: Callable[[float], float]) -> float:
+        options = {"xatol": 1e-9}
+        found: OptimizeResult = minimize_scalar(
+            f, bounds=(-40.0, 20.0), method="bounded", options=options
+        )
+        return float(found.fun)
+
     safest = below(exact.gaps(exact.task_optimum)[0])
-    lower = max(middle - limits[1] - noise, safest)
+    lower = max(middle - limit(least) - noise, safest)
     return Enclosure.around(
-        found.safety.value, np.asarray(lower), np.asarray(middle + limits[0] + noise)
+        found.safety.value, np.asarray(lower), np.asarray(middle + limit(most) + noise)
     )
 
 

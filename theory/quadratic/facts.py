@@ -31,27 +31,28 @@ def rational(problem: QuadraticProblem) -> Rational | None:
         return None
 
 
+@lru_cache(maxsize=8)
 def solve(problem: QuadraticProblem, strategy: Strategy) -> Gaps:
     """The minimiser of a strategy and its gaps."""
     exact = rational(problem)
-    number = all(np.ndim(value) == 0 for value in vars(strategy).values() if value is not None)
-    one = exact is not None and number
+    if any(np.ndim(value) for value in vars(strategy).values() if value is not None):
+        exact = None
     match strategy:
         case LossConstraint(lam=None):
-            given = strategy.epsilon
-            if one:
-                return exactly.constrained(exact, problem, given)
+            given = strategy.strength
+            if exact is not None:
+                return exactly.constrained(exact, problem, float(given))
             return floating.constrained(problem, given)
         case LossConstraint():
-            if one:
-                return exactly.penalised(exact, strategy.lam)
-            return floating.penalised(problem, strategy.lam)
+            if exact is not None:
+                return exactly.penalised(exact, float(strategy.strength))
+            return floating.penalised(problem, strategy.strength)
         case ParameterConstraint():
             lam, radius = 0.0, strategy.radius
         case Hybrid():
             lam, radius = strategy.lam, strategy.radius
-    if one:
-        return exactly.within_ball(exact, problem, lam, radius)
+    if exact is not None:
+        return exactly.within_ball(exact, problem, float(lam), float(radius))
     return floating.within_ball(problem, lam, radius)
 
 

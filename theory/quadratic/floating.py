@@ -37,7 +37,7 @@ def dot(matrix: Array, vector: Array) -> Array:
     return (matrix @ vector[..., None])[..., 0]
 
 
-def _half_form(matrix: Array, vector: Array, *, off: ArrayLike = 0.0) -> Enclosure:
+def _half_form(matrix: Array, vector: Array, *, off: Array | float = 0.0) -> Enclosure:
     """``1/2 v' H v`` for a ``v`` whose entries are known within ``off [..., n]``."""
     n = vector.shape[-1]
     size = np.abs(vector)
@@ -405,7 +405,7 @@ def _ball_boxes(problem: QuadraticProblem, lam: Array, radius: Array, found: Bal
         np.sqrt(0.5 * spectrum[..., -1] * (1.0 + 1e-12))
         for spectrum in (problem.spectrum_s, problem.spectrum_f)
     ]
-    boxes = [[0.0, np.inf], [0.0, np.inf]]
+    boxes: list[list[Array | float]] = [[0.0, np.inf], [0.0, np.inf]]
     with np.errstate(all="ignore"):
         for at_s, at_f, z, m, off_z, off_m in _point(problem, step, missing):
             residual, off = _residual(problem, lam, z, m, off_z, off_m)

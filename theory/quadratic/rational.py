@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import SupportsInt
 
 import numpy as np
 
@@ -141,7 +142,7 @@ class Point:
         return _scaled(number, self.exponent, self.divisor)
 
 
-def _scaled(number: int, exponent: int, divisor: int) -> Fraction:
+def _scaled(number: SupportsInt, exponent: int, divisor: int) -> Fraction:
     if exponent >= 0:
         return Fraction(int(number) << exponent, divisor)
     return Fraction(int(number), divisor << -exponent)
@@ -207,7 +208,9 @@ class Rational:
         number = vector @ matrix.numbers @ vector
         return _scaled(number, matrix.exponent + 2 * point.exponent - 1, point.divisor**2)
 
-    def penalised(self, lam: Fraction, nu: Fraction = Fraction(0), *, shortest=False) -> Point:
+    def penalised(
+        self, lam: Fraction, nu: Fraction = Fraction(0), *, shortest: bool = False
+    ) -> Point:
         """Where ``(H_f + lam H_s + nu I) step = H_f d``; the one of least norm if asked."""
         matrix = self.task
         if lam:
@@ -294,7 +297,9 @@ def bracket(
     return _polish(ratio, _power(low), _power(high), bits)
 
 
-def _polish(ratio, low: Fraction, high: Fraction, bits: int) -> tuple[Fraction, Fraction]:
+def _polish(
+    ratio: Callable[[Fraction], Fraction], low: Fraction, high: Fraction, bits: int
+) -> tuple[Fraction, Fraction]:
     """Secants in exact numbers: each doubles the digits, and both ends are checked."""
     at_low, at_high = ratio(low), ratio(high)
     for _ in range(8):

@@ -291,8 +291,8 @@ def parallel_sum() -> Identity:
     d = sp.Matrix(sp.symbols("d1 d2", real=True))
     moved = (h_f + lam * h_s).inv(method="ADJ") * h_f * d
     left = HALF * (moved - d).T * h_f * (moved - d) + lam * HALF * moved.T * h_s * moved
-    inverse = h_f.inv(method="ADJ") + (lam * h_s).inv(method="ADJ")
-    right = HALF * d.T * inverse.applyfunc(sp.cancel).inv(method="ADJ") * d
+    inverse = sp.Matrix(h_f.inv(method="ADJ") + sp.Matrix(lam * h_s).inv(method="ADJ"))
+    right = HALF * d.T * sp.Matrix(inverse.applyfunc(sp.cancel)).inv(method="ADJ") * d
     return identity(
         "parallel_sum",
         r"$G_f+\lambda G_s=\frac12d^\top(H_f:\lambda H_s)d$, $A:B=(A^{-1}+B^{-1})^{-1}$, "

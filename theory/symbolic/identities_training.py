@@ -119,7 +119,7 @@ def quartic_onset() -> Identity:
     """T19: with H_s g = 0 the gap is quartic, and its next term is of fifth order."""
     t = sp.Symbol("t", positive=True)
     task, g = _symmetric("f"), _vector("g")
-    away = sp.Matrix([-g[1], g[0]])
+    away = sp.Matrix([[0, -1], [1, 0]]) * g
     safety = sp.Symbol("k", positive=True) * away * away.T
     path = _path(t, task, g)
     gap = sp.expand((HALF * path.T * safety * path)[0])

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+Side = sp.Basic | sp.MatrixBase
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -17,17 +19,17 @@ class Identity:
 
     name: str
     statement: str
-    left: sp.Basic
-    right: sp.Basic
+    left: Side
+    right: Side
     holds: bool
 
 
-def identity(name: str, statement: str, left: sp.Basic, right: sp.Basic) -> Identity:
+def identity(name: str, statement: str, left: Side, right: Side) -> Identity:
     """State ``left = right`` and try to prove it."""
     return Identity(name, statement, left, right, proved(left, right))
 
 
-def proved(left: sp.Basic, right: sp.Basic) -> bool:
+def proved(left: Side, right: Side) -> bool:
     """Whether ``left - right`` is 0: refuted at one exact point, or proved by simplification.
 
     Logarithms are expanded into those of irreducible factors, which are then independent
@@ -40,9 +42,11 @@ def proved(left: sp.Basic, right: sp.Basic) -> bool:
 
 def _refuted(difference: sp.Expr) -> bool:
     """Nonzero at one point of distinct positive rationals: then it is no identity."""
-    symbols = sorted(difference.free_symbols, key=lambda s: s.name)
+    symbols = sorted(difference.free_symbols, key=str)
     # Distinct fractions below 1, so that symbols of probabilities stay in their range.
-    point = {s: sp.Rational(2 * i + 3, 4 * len(symbols) + 11) for i, s in enumerate(symbols)}
+    point: dict[sp.Basic | complex, sp.Basic | complex] = {
+        s: sp.Rational(2 * i + 3, 4 * len(symbols) + 11) for i, s in enumerate(symbols)
+    }
     return abs(sp.N(difference.subs(point), 40)) > sp.Float("1e-30")
 
 
