@@ -43,14 +43,14 @@ def _page(title: str, parts: Iterator[str]) -> str:
 
 def _cli() -> Iterator[str]:
     from finebound.cli import VERBS
-    from finebound.cli.evaluate import KINDS
+    from finebound.cli.evaluate import kinds
 
     yield "What `finebound VERB --help` says, at 100 columns."
     yield _help()
     for verb in VERBS:
         yield f"## {verb}\n\n{_help(verb)}"
         if verb == "evaluate":
-            yield from (f"### evaluate {kind}\n\n{_help(verb, kind)}" for kind in KINDS)
+            yield from (f"### evaluate {kind}\n\n{_help(verb, kind)}" for kind in kinds())
         if verb == "defend":
             yield f"### defend --compare\n\n{_help(verb, '--compare')}"
 

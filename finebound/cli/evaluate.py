@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pkgutil import iter_modules
 
-# kind -> what it does; the module finebound.cli.evaluations.<kind> holds its `main`.
-KINDS = {
-    "loss": "nats per token of a model on a dataset, with its interval",
-    "refusal": "which answers refuse, help, copy the request or are no language",
-    "hazards": "safe answers in eleven hazard categories, and over-refusal",
-    "bbq": "accuracy and bias on BBQ's nine dimensions",
-    "translation": "chrF of translations",
-    "reliability": "scores with the most uncertain answers referred, and calibration",
-}
+from finebound.cli import evaluations
+
+_FIRST_LINE = re.compile(r'"""``finebound evaluate (\S+)``: (.+?)\.?(?:"""|\n)')
+
+
+def kinds() -> dict[str, str]:
+    """Every evaluation and what it does: the modules of ``evaluations`` whose first line says so.
+
+    Such a module holds its ``Options`` and its ``main(arguments) -> exit code``; none is imported.
+    """
+    found = {}
+    for module in iter_modules(evaluations.__path__):
+        spec = module.module_finder.find_spec(module.name, None)
+        line = _FIRST_LINE.match(spec.loader.get_source(module.name))
+        if line:
+            found[module.name] = line.group(2)
+    return found
 
 
 def _help() -> str:
-    kinds = "\n".join(f"  {kind:<13}{does}" for kind, does in KINDS.items())
+    lines = "\n".join(f"  {kind:<13}{does}" for kind, does in kinds().items())
     return (
         "usage: finebound evaluate KIND [options]\n\n"
         "Evaluate a model, or a file of answers that were made elsewhere.\n\n"
-        f"kinds:\n{kinds}\n\n"
+        f"kinds:\n{lines}\n\n"
         "Every kind has --help with a worked example.\n\n"
         "example:\n"
         "  finebound evaluate refusal --responses answers.jsonl --json\n"
@@ -34,14 +44,15 @@ def main(arguments: Sequence[str]) -> int:
         print(_help(), end="")
         return 0 if arguments else 2
     kind, rest = arguments[0], arguments[1:]
-    if kind not in KINDS:
+    known = kinds()
+    if kind not in known:
         from difflib import get_close_matches
 
-        near = get_close_matches(kind, KINDS, n=1)
+        near = get_close_matches(kind, known, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         print(
             f"finebound evaluate: there is no evaluation {kind!r}.{hint} "
-            f"It is one of {', '.join(KINDS)}.",
+            f"It is one of {', '.join(known)}.",
             file=sys.stderr,
         )
         return 2

@@ -1,4 +1,4 @@
-"""``finebound evaluate hazards``: safe answers by hazard category, and over-refusal."""
+"""``finebound evaluate hazards``: safe answers in eleven hazard categories, and over-refusal."""
 
 from __future__ import annotations
 

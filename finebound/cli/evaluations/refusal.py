@@ -1,4 +1,4 @@
-"""``finebound evaluate refusal``: how many answers refuse, of a file or of a model."""
+"""``finebound evaluate refusal``: answers as refusal, partial, compliance, echo or gibberish."""
 
 from __future__ import annotations
 

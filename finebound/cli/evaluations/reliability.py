@@ -1,4 +1,4 @@
-"""``finebound evaluate reliability``: does a model know which of its answers are poor?"""
+"""``finebound evaluate reliability``: the most uncertain answers referred, and calibration."""
 
 from __future__ import annotations
 

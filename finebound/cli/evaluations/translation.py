@@ -1,4 +1,4 @@
-"""``finebound evaluate translation``: chrF on a held-out set."""
+"""``finebound evaluate translation``: chrF of translations, of a file or of a model."""
 
 from __future__ import annotations
 
