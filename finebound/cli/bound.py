@@ -54,7 +54,10 @@ class Options:
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="bound")
     from finebound.api import bounds
+    from finebound.base.records import require_folder
 
+    if options.out is not None:
+        require_folder(options.out)
     strategy = make_strategy(
         options.strategy, lam=options.lam, epsilon=options.epsilon, radius=options.radius
     )

@@ -6,20 +6,21 @@ import json
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from finebound.base.errors import InputError
-from finebound.base.integrity import FILES, hashes_of, sealed
+from finebound.base.integrity import FILES, hashes_of
 from finebound.base.progress import Progress, silent
-from finebound.base.records import file_sha256, require_folder, staged_folder, to_json
+from finebound.base.records import file_sha256, require_folder, staged_folder
+from finebound.results.tradeoff import DefendResult
 from llm_validation.defences.alignment import open_alignment
 from llm_validation.defences.lora_file import CONFIG, WEIGHTS, LoraAdapter, read_adapter
 from llm_validation.defences.protocol import Defence, Evidence, Report
+from llm_validation.models.adapter_base import BASE
 from llm_validation.models.quantisation import check_note
 
-RECORD = "defend.json"
+RECORD = DefendResult.file
 _COPIED = (
     "tokenizer.json",
     "tokenizer.model",
@@ -29,6 +30,7 @@ _COPIED = (
     "vocab.json",
     "merges.txt",
     "chat_template.jinja",
+    BASE,  # by whose hash a later load knows the adapter's base
 )
 
 
@@ -92,7 +94,7 @@ def require_out(out: Path, *sources: Path) -> None:
         )
 
 
-def write_repaired(out: Path, adapter: LoraAdapter, record: dict[str, Any]) -> None:
+def write_repaired(out: Path, adapter: LoraAdapter, found: DefendResult) -> None:
     """Write the adapter, the tokenizer's files beside the original, and the record; all or none."""
     with staged_folder(out, gone=_COPIED) as stage:
         adapter.write(stage)
@@ -101,8 +103,7 @@ def write_repaired(out: Path, adapter: LoraAdapter, record: dict[str, Any]) -> N
             if (file := adapter.folder / name).is_file():
                 shutil.copyfile(file, stage / name)
         files = hashes_of(stage, sorted(file.name for file in stage.iterdir()))
-        whole = sealed({**record, FILES: files})
-        (stage / RECORD).write_text(to_json(whole) + "\n", encoding="utf-8")
+        found.model_copy(update={FILES: files}).save(stage)
 
 
 def inputs_of(adapter: Path, base: Path, aligned: Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from finebound.base.errors import InputError, tell
 from finebound.base.records import to_json, write_atomically
-from finebound.base.writing import open_lock
+from finebound.base.writing import LOCK, open_lock
 
 ATTEMPTS = "attempts.json"
 RUNNING, DONE, FAILED, KILLED = "running", "done", "failed", "killed"
@@ -86,7 +86,7 @@ def locked(folder: Path, *, wait: bool) -> Iterator[None]:
 
     Raises InputError when another has it and this one is not to ``wait``.
     """
-    with open_lock(folder / ".lock") as stream:
+    with open_lock(folder / LOCK) as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

@@ -110,6 +110,14 @@ def test_a_table_for_people_and_a_file(capsys, tmp_path):
     assert json.loads((tmp_path / "out" / "bounds.json").read_text())["bounds"]
 
 
+def test_the_folder_is_looked_at_before_the_bounds_are_computed(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("finebound.api.bounds", lambda *_: pytest.fail("computed"))
+    (tmp_path / "out").write_text("a file")
+    code, _, err = run(capsys, tmp_path, TABULAR, "--lam", "0.5", "--out", str(tmp_path / "out"))
+    assert code == 2
+    assert "is a file, and the results need a folder" in err
+
+
 @pytest.mark.parametrize(
     ("problem", "says"),
     [

@@ -10,7 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from finebound.base.errors import InputError
 from finebound.cli import main
+from finebound.results.tradeoff import DefendResult
 
 NAMES = [
     f"model.layers.{i}.{n}" for i in range(2) for n in ("self_attn.q_proj", "self_attn.v_proj")
@@ -102,6 +104,14 @@ def test_the_contract(capsys, folders, tmp_path, method):
         "adapter_config.json", "adapter_model.safetensors", "defend.json"
     }  # fmt: skip
     assert json.loads((out / "defend.json").read_text())["modules"] == found["modules"]
+    result = DefendResult.load(out)
+    again = result.save(tmp_path / "again")
+    assert again.read_bytes() == (out / "defend.json").read_bytes()
+    assert repr(result).startswith(f"<DefendResult: {method} (")
+    assert list(result.to_frame()["module"]) == NAMES
+    assert len(result.plot().axes) == 4
+    with pytest.raises(InputError, match="'defend' in version 1: verdict"):
+        DefendResult.of(result.to_dict() | {"verdict": 1})
     kept = load_file(out / "adapter_model.safetensors")
     changed = {m["name"] for m in found["modules"] if m["changed"]}
     for key, tensor in factors.items():
@@ -180,6 +190,17 @@ def test_a_defended_folder_may_be_written_again_and_no_other(capsys, folders, tm
         assert (code, printed) == (2, "")
         assert "another folder" in told or "new folder" in told
         assert fingerprint(tmp_path) == before
+
+
+def test_a_defended_adapter_still_knows_its_base(capsys, folders, tiny_model_folder, tmp_path):
+    note = {"name": "aligned", "sha256": "0" * 64}
+    write(folders["adapter"] / "base_model.json", note)
+    out = tmp_path / "out"
+    assert defend(capsys, folders, "--count", "1", "--out", out)[0] == 0
+    assert json.loads((out / "base_model.json").read_text()) == note
+    evaluate = ["evaluate", "refusal", "--model", str(tiny_model_folder), "--adapter", str(out)]
+    assert main([*evaluate, "--prompts", "builtin:safety", "--rows", "1"]) == 2
+    assert "its base_model.json has the hash 000000000000" in capsys.readouterr().err
 
 
 def edit_config(folder: Path, name: str = "config.json", **entries) -> None:

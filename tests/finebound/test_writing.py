@@ -211,6 +211,8 @@ def test_a_lock_follows_no_link_and_empties_nothing(tmp_path):
     (tmp_path / ".lock").symlink_to(target)
     with pytest.raises(InputError, match=r"\.lock: is a symbolic link"):
         open_lock(tmp_path / ".lock")
+    with pytest.raises(InputError, match=r"\.lock: is a symbolic link"):  # before any work
+        require_folder(tmp_path)
     assert target.read_text() == "mine"
     (tmp_path / "held").write_text("mine")
     open_lock(tmp_path / "held").close()
