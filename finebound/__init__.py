@@ -1,7 +1,7 @@
 """finebound: how much safety must, may and will a fine-tune cost, and what buys it back?
 
 The names below are imported when they are first used, so that ``import finebound`` is instant:
-``finebound.evaluate(problem, strategy)``, ``finebound.estimate(finebound.Request(...))``, ...
+``finebound.bounds(problem, strategy)``, ``finebound.estimate(safety=..., task=...)``, ...
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names once more, for editors and type checkers
-    from finebound.api import bounds, compare, finetune, load, validate
+    from finebound.api import bounds, compare, estimate, finetune, load, validate
     from finebound.base.errors import InputError
     from llm_validation.data.loading import load_dataset
-    from llm_validation.estimation.pipeline import estimate
     from llm_validation.estimation.request import Request
     from llm_validation.models.loading import load_model
     from theory.bound import Bound, Direction, Quantity, Status
@@ -60,7 +59,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "finebound.api": ("bounds", "compare", "finetune", "load", "validate"),
+    "finebound.api": ("bounds", "compare", "estimate", "finetune", "load", "validate"),
     "theory.problem": (
         "Constant",
         "Constants",
@@ -75,7 +74,6 @@ _HOMES = {
     "theory.calibrate": ("calibrate",),
     "llm_validation.data.loading": ("load_dataset",),
     "llm_validation.models.loading": ("load_model",),
-    "llm_validation.estimation.pipeline": ("estimate",),
     "llm_validation.estimation.request": ("Request",),
     "finebound.base.errors": ("InputError",),
 }

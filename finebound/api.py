@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from finebound.base.progress import Progress
     from finebound.results.bounds import BoundsResult
     from finebound.results.compare import CompareResult
+    from finebound.results.estimate import EstimateResult
     from finebound.results.experiment import ExperimentResult
     from finebound.results.result import Result
     from finebound.results.run import RunResult
@@ -167,3 +168,30 @@ def load(path: str | Path) -> Result:
     from finebound.results.registry import load
 
     return load(path)
+
+
+def estimate(
+    *,
+    safety: str | Path,
+    task: str | Path,
+    proxy: str | Path | None = None,
+    model: str | Path | None = None,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> EstimateResult:
+    """What a fine-tune on ``task`` must and may cost in safety and capability, before it is run.
+
+    Datasets are files, ``builtin:NAME``, ``hf:OWNER/NAME[:SPLIT]`` or catalogue names; ``model`` is
+    "packaged", a folder or a hub id, and None measures the texts alone. ``settings`` are the other
+    fields of ``finebound.Request``: ``lam``, ``radius``, ``steps``, ``learning_rate``, ``forecast``
+    and so on. ``out`` is a folder for estimate.json and report.html. Gaps are in nats per response,
+    losses in nats per token. Raises InputError naming the argument, or file and row.
+    """
+    from finebound.base.progress import silent
+    from llm_validation.estimation import result
+    from llm_validation.estimation.request import Request
+
+    given = {"safety": safety, "task": task, "proxy": proxy, "model": model}
+    references = {name: None if one is None else str(one) for name, one in given.items()}
+    return result.estimate(Request(**references, **settings), out=out, progress=progress or silent)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from finebound.results.estimate import EstimateResult
+
 SOURCE = "measurement"
 
 TASKS = ("task-general", "task-general-agreeing", "task-code")
@@ -30,8 +32,8 @@ _MODEL_ROWS = 96
 def record(seed: int) -> dict[str, Any]:
     """Fronts of the rows, and the model's bounds and straight steps over the radius; minutes."""
     # The one figure whose data come from a model: imported only when it is recorded.
-    from llm_validation.estimation.pipeline import estimate
     from llm_validation.estimation.request import Request
+    from llm_validation.estimation.result import estimate
 
     pairs = {}
     for task in TASKS:
@@ -39,8 +41,8 @@ def record(seed: int) -> dict[str, Any]:
             safety="builtin:safety",
             task=f"builtin:{task}",
             model="packaged",
-            radii=_RADII,
-            lams=(1.0,),
+            radius=_RADII,
+            lam=(1.0,),
             model_rows=_MODEL_ROWS,
             seed=seed,
         )
@@ -48,26 +50,22 @@ def record(seed: int) -> dict[str, Any]:
     return {"model_rows": _MODEL_ROWS, "radii": list(_RADII), "pairs": pairs}
 
 
-def _measured(made) -> dict[str, Any]:
-    from llm_validation.estimation.model_side import straight_step
-    from llm_validation.estimation.summary import rows
-    from theory.strategy import ParameterConstraint
-
-    constrained = [row for row in rows(made) if isinstance(row.strategy, ParameterConstraint)]
-    steps = [straight_step(made.model, radius) for radius in made.request.radii]
+def _measured(made: EstimateResult) -> dict[str, Any]:
+    assert made.model is not None
+    constrained = made.costs("parameter")
     return {
         "model": made.model.name,
-        "conflicting_prompts": made.shared.conflicting,
+        "conflicting_prompts": made.shared_prompts.conflicting,
         "front": {
-            "safety_gap": made.front.safety_gap.tolist(),
-            "capability_gap": made.front.capability_gap.tolist(),
+            "safety_gap": made.frontier.safety_gap,
+            "capability_gap": made.frontier.capability_gap,
         },
         "task_loss": made.model.losses["task"].per_token,
         "safety_loss": made.model.losses["safety"].per_token,
-        "rise_at_most": [row.safety.value for row in constrained],
-        "task_loss_at_least": [row.task_at_least.value for row in constrained],
-        "step_safety_change": [step.safety_change for step in steps],
-        "step_task_change": [step.task_change for step in steps],
+        "rise_at_most": [costs.safety.value for costs in constrained],
+        "task_loss_at_least": [costs.task_at_least.value for costs in constrained],
+        "step_safety_change": [step.safety_change for step in made.forecast],
+        "step_task_change": [step.task_change for step in made.forecast],
     }
 
 

@@ -73,13 +73,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Progress is told by this project's own stages.
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    command = import_module(f"finebound.cli.{verb}")
     try:
         with obeyed_interrupts():
-            code = import_module(f"finebound.cli.{verb}").main(rest)
+            code = command.main(rest)
             sys.stdout.flush()
         return code
     except InputError as error:
-        print(f"finebound {verb}: {error}", file=sys.stderr)
+        from finebound.cli.options import with_flags
+
+        said = with_flags(str(error), command.Options) if hasattr(command, "Options") else error
+        print(f"finebound {verb}: {said}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # The reader (head, a pager) has enough; what is still buffered must not fail at exit.

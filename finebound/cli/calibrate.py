@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -175,24 +175,9 @@ def _from_data(options: Options) -> _Found:
     from llm_validation.estimation.calibration import calibrate_model
     from llm_validation.estimation.request import Request
 
-    with _as_input_error():
-        request = Request(
-            safety=options.safety,
-            task=options.task,
-            proxy=options.proxy,
-            model=options.model,
-            learning_rate=options.learning_rate,
-            steps=options.steps,
-            model_rows=options.model_rows,
-            max_length=options.max_length,
-            drop_unusable=options.drop_unusable,
-            ignore_columns=options.ignore_columns,
-            drop_long=options.drop_long,
-            truncate=options.truncate,
-            turns=options.turns,
-            coordinates=options.coordinates,
-            seed=options.seed,
-        )
+    # Its --radius is the hybrid's.
+    names = {field.name for field in fields(Request)} & set(vars(options)) - {"radius"}
+    request = Request(**{name: getattr(options, name) for name in names})
     with bar() as progress, _as_input_error():
         found, inputs, datasets = calibrate_model(
             request, options.budget, options.strategy, radius=options.radius, progress=progress

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -27,6 +28,15 @@ def parse(options: type[Options], arguments: Sequence[str], *, verb: str) -> Opt
         prog=f"finebound {verb}",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+
+
+def with_flags(text: str, options: type) -> str:
+    """An error of the library as the command line says it: `model_rows` is --model-rows here.
+
+    Of names in backquotes those are meant that are fields of ``options``.
+    """
+    names = "|".join(options.__dataclass_fields__)
+    return re.sub(f"`({names})`", lambda found: "--" + found[1].replace("_", "-"), text)
 
 
 @contextmanager

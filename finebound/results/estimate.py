@@ -1,4 +1,4 @@
-"""What a fine-tune must, may and will probably cost: all that was measured and bounded before it."""
+"""What a fine-tune must, may and will probably cost, as measured and bounded before it."""
 
 from __future__ import annotations
 
@@ -388,12 +388,12 @@ class EstimateResult(Result):
     model: MeasuredModel | None
     constants: dict[str, ConstantEntry] | None
     forecast: list[StepForecast]
-    strategy_forecast: list[StrategyForecastEntry] = []
+    strategy_forecast: tuple[StrategyForecastEntry, ...] = ()
     bounds: list[StrategyBound]
     manifest: Manifest
     overlap_limit: OverlapLimit | None = None
-    proxy_overlap: list[OverlapEntry] = []
-    contested_prompts: list[str] = []
+    proxy_overlap: tuple[OverlapEntry, ...] = ()
+    contested_prompts: tuple[str, ...] = ()
     radius_curves: RadiusCurves | None = None
     request: dict[str, Any] | None = None
     command: str = ""
@@ -404,9 +404,9 @@ class EstimateResult(Result):
         return "proxy" if "proxy" in self.datasets else "safety"
 
     @property
-    def planned_radius(self) -> float | None:
+    def planned_radius(self) -> StrategyBound | None:
         """How far the planned training can move the weights (T13); None without a model."""
-        return next((b.value for b in self.bounds if b.statement == "T13"), None)
+        return next((bound for bound in self.bounds if bound.statement == "T13"), None)
 
     def costs(self, kind: str) -> list[StrategyCosts]:
         """The costs of the strategies of one kind: "loss", "parameter" or "hybrid"."""

@@ -96,8 +96,8 @@ def forecast_strategies(
     )
     strategies: list[Strategy] = [
         None,
-        *map(LossConstraint, request.lams),
-        *map(ParameterConstraint, request.radii),
+        *map(LossConstraint, request.lam),
+        *map(ParameterConstraint, request.radius),
     ]
     shared = _left_out(world, datasets)
     made, failed = [], []

@@ -1,4 +1,4 @@
-"""``estimate``: from a dataset pair (and a proxy, and a model) to bounds, before any fine-tune."""
+"""From a dataset pair (and a proxy, and a model) to bounds, before any fine-tune."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Measured:
     """What the task's rows hold, all that was measured, all bounds.
 
-    See ``llm_validation.estimation.document`` for JSON.
+    ``llm_validation.estimation.result`` makes a result of it.
     """
 
     request: Request
@@ -73,13 +73,13 @@ class Estimate:
     """What was asked for and is not here, with the reason, in whole sentences."""
 
 
-def estimate(
+def measure(
     request: Request,
     *,
     progress: Progress = silent,
     checks: Checks | None = None,
     stages: KeptStages = NOT_KEPT,
-) -> Estimate:
+) -> Measured:
     """Check, load, audit, measure, bound; faults of all inputs are raised together, before work.
 
     The audit and the prompts asked in both datasets are of all rows. Overlap is measured on
@@ -177,15 +177,15 @@ def estimate(
     for roles in progress([rows], "comparing the answers to shared prompts"):
         shared = shared_contexts(roles["safety"], roles["task"], roles.get("proxy"))
     bounds = [
-        *bounds_on_rows(shared, request.lams),
-        *bounds_on_images(proxy_overlap or overlap, request.lams),
+        *bounds_on_rows(shared, request.lam),
+        *bounds_on_images(proxy_overlap or overlap, request.lam),
     ]
     if side is not None:
         bounds += bounds_on_model(
             side,
             has_proxy=proxy is not None,
-            lams=request.lams,
-            radii=request.radii,
+            lams=request.lam,
+            radii=request.radius,
             budget=planned_radius(side, learning_rate=request.learning_rate, steps=request.steps),
         )
     forecasts: list[StrategyForecast] = []
@@ -196,7 +196,7 @@ def estimate(
 
         made_of["plan"] = {
             name: getattr(request, name)
-            for name in ("lams", "radii", "steps", "learning_rate", "batch_size")
+            for name in ("lam", "radius", "steps", "learning_rate", "batch_size")
         }
         try:
             forecasts = forecast_strategies(
@@ -209,7 +209,7 @@ def estimate(
         except NeedsMemory as short:
             left_out.append(f"No forecast was made: {short}")
             tell(left_out[-1])
-    return Estimate(
+    return Measured(
         request=request,
         datasets=datasets,
         rows_of=rows_of,
@@ -311,7 +311,7 @@ def _require_useful_proxy(datasets: Mapping[str, Dataset]) -> None:
     if datasets["proxy"].sha256 == datasets["task"].sha256:
         raise InputError(
             "the proxy and the task data are the same rows.",
-            remedy="Give safety data as --proxy, or leave it out to penalise the safety data.",
+            remedy="Give safety data as `proxy`, or leave it out to penalise the safety data.",
             file=datasets["proxy"].source,
         )
 

@@ -37,9 +37,8 @@ def token_limit(loaded: LoadedModel, max_length: int | None) -> int:
     """``max_length``, or the model's context. Raises InputError for more than the context."""
     if max_length is not None and max_length > loaded.context_length:
         raise InputError(
-            f"--max-length {max_length} exceeds the model's context of {loaded.context_length} "
-            "tokens.",
-            remedy=f"Give at most {loaded.context_length}.",
+            f"`max_length` is {max_length}, longer than the model's context.",
+            remedy=f"Give at most {loaded.context_length} tokens.",
         )
     return loaded.context_length if max_length is None else max_length
 

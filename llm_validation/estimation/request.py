@@ -2,84 +2,128 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+import math
+import shlex
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
-import numpy as np
-
-if TYPE_CHECKING:
-    from llm_validation.data.encoding import OnLong
-    from llm_validation.measure.landscape import Where
+from finebound.base.errors import InputError
 
 LAMS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0)
 RADII = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-MODEL_ROWS = 256
+_POSITIVE = "greater than 0 and finite"
 TEXT_ROWS = 200_000
 """Rows of each dataset on which overlap is measured where ``rows`` says nothing."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to estimate. References are files, ``builtin:``, ``hf:`` or catalogue names.
+    """What to estimate; ``finebound estimate`` has the same options. Raises InputError.
 
-    ``model`` None measures the text alone. ``rows`` limits each dataset by a seeded sample, and
-    ``model_rows`` that of the model alone. ``drop_unusable`` leaves out rows that cannot be read as
-    an example instead of refusing the file, and ``ignore_columns`` are left unread. Of rows longer
-    than ``max_length`` tokens ``drop_long`` leaves out all, ``truncate`` their ends. ``turns`` are
-    the assistant turns whose tokens the model's losses count.
-    ``learning_rate`` and ``steps`` are the planned AdamW budget. ``forecast`` adds what that
-    fine-tune, with ``batch_size`` task rows a step, will change under each lambda and radius; it
-    needs a model. Raises ValueError for values out of range.
+    Datasets are files, ``builtin:NAME``, ``hf:OWNER/NAME[:SPLIT]`` or catalogue names.
     """
 
     safety: str
+    """Safety data that the model was aligned on."""
     task: str
+    """Task data to fine-tune on."""
     proxy: str | None = None
+    """Safety data to be used in the fine-tune, if they are not the original ones."""
     model: str | None = None
-    lams: tuple[float, ...] = LAMS
-    radii: tuple[float, ...] = RADII
+    """The aligned model: "packaged", a local folder or a hub id."""
+    lam: tuple[float, ...] = LAMS
+    """Strengths of the proxy loss."""
+    radius: tuple[float, ...] = RADII
+    """Norms of the weights' change, of a LoRA that of s B A over its modules, as in training."""
     learning_rate: float = 2e-4
+    """Learning rate of the planned fine-tune (AdamW); with --steps it limits the radius (T13)."""
     steps: int = 100
+    """Optimiser steps of the planned fine-tune."""
     rows: int | None = None
-    model_rows: int = MODEL_ROWS
-    max_length: int | None = None
+    """Rows of each dataset to use, a seeded sample (default: all for the audit and for prompts
+    asked in both datasets, at most 200,000 for measures of overlap)."""
+    model_rows: int = 256
+    """Rows of each dataset to measure the model on, a seeded sample."""
     drop_unusable: bool = False
+    """Leave out rows that cannot be read as an example instead of refusing the file."""
     ignore_columns: tuple[str, ...] = ()
+    """Columns to leave unread, though they look like a part of what is asked or answered."""
+    max_length: int | None = None
+    """Longest row in tokens (default: the model's context)."""
     drop_long: bool = False
+    """Leave out rows with more tokens than that, instead of refusing the file."""
     truncate: bool = False
+    """Cut such rows to their first tokens, as trainers do."""
     turns: Literal["all", "last"] = "all"
-    coordinates: Where = "adapter"
+    """Assistant turns that the model's losses count: every one, as trainers learn them, or the
+    last. Text measures read the last one."""
+    coordinates: Literal["adapter", "all"] = "adapter"
+    """Weights that will be trained: a LoRA adapter or all."""
     forecast: bool = False
+    """Forecast what the planned fine-tune will change under each lambda and radius, by a few large
+    steps of it: about a tenth of its time for each. Needs --model."""
     batch_size: int = 8
+    """Task rows in a step of the planned fine-tune, for --forecast; as many of the proxy."""
     failure_probability: float = 0.05
+    """Of each statement that holds with high probability."""
     seed: int = 0
+    """Seed of samples and searches."""
 
     def __post_init__(self) -> None:
-        for option, values in (("--lam", self.lams), ("--radius", self.radii)):
-            wrong = [v for v in values if not (np.isfinite(v) and v > 0)]
+        for name in ("lam", "radius"):
+            values = getattr(self, name)
+            wrong = [v for v in values if not (math.isfinite(v) and v > 0)]
             if wrong or not values:
                 given = f"{wrong[0]:g}" if wrong else "empty"
-                raise ValueError(f"{option} is {given}: it must be greater than 0 and finite.")
+                raise InputError(f"`{name}` is {given}.", remedy=f"Give {name} {_POSITIVE}.")
         if not 0 < self.failure_probability < 1:
-            raise ValueError(
-                f"--failure-probability is {self.failure_probability:g}: it must be in (0, 1)."
-            )
-        for name, value in (("--rows", self.rows), ("--model-rows", self.model_rows)):
+            given = f"{self.failure_probability:g}"
+            raise InputError(f"`failure_probability` is {given}.", remedy="Give it within (0, 1).")
+        for name in ("rows", "model_rows"):
+            value = getattr(self, name)
             if value is not None and value < 2:
-                raise ValueError(f"{name} is {value}: at least 2 rows are needed.")
-        if not 0 < self.learning_rate < np.inf or self.steps < 1:
-            raise ValueError("--learning-rate must be above 0 and finite, --steps at least 1.")
+                raise InputError(f"`{name}` is {value}.", remedy="At least 2 rows are needed.")
+        if not 0 < self.learning_rate < math.inf:
+            given = f"{self.learning_rate:g}"
+            raise InputError(f"`learning_rate` is {given}.", remedy=f"Give a rate {_POSITIVE}.")
+        for name in ("steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"`{name}` is {getattr(self, name)}.", remedy="Give at least 1.")
         if self.drop_long and self.truncate:
-            raise ValueError("--drop-long and --truncate are two answers to one question.")
-        if self.batch_size < 1:
-            raise ValueError(f"--batch-size is {self.batch_size}: a step needs at least 1 row.")
+            raise InputError(
+                "`drop_long` and `truncate` are two answers to one question.", remedy="Give one."
+            )
         if self.forecast and self.model is None:
-            raise ValueError(
-                "--forecast needs --model: it trains that model for a few steps. Give packaged, a "
-                "folder or a hub id."
+            raise InputError(
+                "`forecast` needs `model`: it trains that model for a few steps.",
+                remedy="Give packaged, a folder or a hub id.",
             )
 
     @property
-    def on_long(self) -> OnLong:
+    def on_long(self) -> Literal["drop", "truncate", "error"]:
         """What is done with a row that has too many tokens."""
         return "drop" if self.drop_long else "truncate" if self.truncate else "error"
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What differs from the defaults, and the seed, by name."""
+        values = {field.name: getattr(self, field.name) for field in fields(Request)}
+        usual = {field.name: field.default for field in fields(Request) if field.name != "seed"}
+        return {n: v for n, v in values.items() if n not in usual or v != usual[n]}
+
+    @property
+    def command(self) -> str:
+        """The command line that asks for the same again."""
+        parts = ["finebound estimate"]
+        for name, value in self.given.items():
+            flag = "--" + name.replace("_", "-")
+            values = () if value is True else value if isinstance(value, tuple) else (value,)
+            parts.append(" ".join([flag, *(shlex.quote(_exactly(v)) for v in values)]))
+        return " \\\n    ".join([*parts, "--out DIR"])
+
+
+def _exactly(value: object) -> str:
+    """A number so that reading it gives the same number; short where it can be."""
+    if isinstance(value, float) and float(f"{value:g}") == value:
+        return f"{value:g}"
+    return str(value)

@@ -1,14 +1,14 @@
-"""Estimates made once: of text alone, and with the tiny random model."""
+"""Measurements made once: of text alone, and with the tiny random model."""
 
 import pytest
 
-from llm_validation.estimation.pipeline import estimate
+from llm_validation.estimation.pipeline import measure
 from llm_validation.estimation.request import Request
 
 
 @pytest.fixture(scope="session")
-def text_estimate():
-    return estimate(
+def text_measured():
+    return measure(
         Request(
             safety="builtin:safety",
             task="builtin:task-general",
@@ -18,15 +18,15 @@ def text_estimate():
 
 
 @pytest.fixture(scope="session")
-def model_estimate(tiny_model_folder):
-    return estimate(
+def model_measured(tiny_model_folder):
+    return measure(
         Request(
             safety="builtin:safety",
             task="builtin:task-code",
             proxy="builtin:proxy-same-teacher",
             model=str(tiny_model_folder),
             rows=48,
-            lams=(0.5, 2.0),
-            radii=(1e-3, 0.1, 1e3),
+            lam=(0.5, 2.0),
+            radius=(1e-3, 0.1, 1e3),
         )
     )

@@ -23,8 +23,8 @@ REQUEST = Request(
     safety="safety",
     task="task",
     model="tiny",
-    lams=(0.5,),
-    radii=(NO_STEP, 1e3),
+    lam=(0.5,),
+    radius=(NO_STEP, 1e3),
     learning_rate=2e-3,
     steps=20,
     batch_size=4,
@@ -90,7 +90,7 @@ def test_a_radius_of_nothing_forecasts_nothing_and_a_wide_one_no_constraint(made
 
 
 def test_a_plan_too_short_for_the_share_is_run_and_says_so(loaded, datasets, made):
-    short = forecast_strategies(replace(REQUEST, steps=2, radii=(1.0,)), loaded, datasets)
+    short = forecast_strategies(replace(REQUEST, steps=2, radius=(1.0,)), loaded, datasets)
     for forecast in short:
         assert forecast.cost_share > SHARE
         assert any("10% of a fine-tune of 2 steps" in note for note in forecast.notes)
@@ -101,7 +101,7 @@ def test_a_plan_too_short_for_the_share_is_run_and_says_so(loaded, datasets, mad
 def test_notes_say_whose_rows_lambda_weighs(loaded, datasets, made):
     assert not any("Without a proxy" in note for note in made[1].notes)
     alone = {role: datasets[role] for role in ("safety", "task")}
-    everything = replace(REQUEST, coordinates="all", radii=(0.01,))
+    everything = replace(REQUEST, coordinates="all", radius=(0.01,))
     free, penalised, constrained = forecast_strategies(everything, loaded, alone)
     assert "Without a proxy" in " ".join(penalised.notes)
     assert free.notes == ()
@@ -109,7 +109,7 @@ def test_notes_say_whose_rows_lambda_weighs(loaded, datasets, made):
 
 
 def test_rows_that_do_not_fit_are_counted(loaded, datasets):
-    request = replace(REQUEST, max_length=100, radii=(1.0,))
+    request = replace(REQUEST, max_length=100, radius=(1.0,))
     long = Dataset.of([*datasets["task"].examples[:-1], ("Why?", "because " * 50)], name="task")
     for forecast in forecast_strategies(request, loaded, {**datasets, "task": long}):
         assert "1 of 40 task rows are left out of the forecasts" in " ".join(forecast.notes)

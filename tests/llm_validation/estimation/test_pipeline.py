@@ -7,42 +7,37 @@ import numpy as np
 import pytest
 
 from finebound.base.errors import InputError
-from finebound.base.output import strategy_as_json
-from finebound.base.records import to_json
 from llm_validation.data.builtin import builtin_dataset
-from llm_validation.estimation.document import document, straight_steps
-from llm_validation.estimation.pipeline import coordinated_sample, estimate
+from llm_validation.estimation.advice import advice
+from llm_validation.estimation.costs import budget_radius, costs
+from llm_validation.estimation.pipeline import coordinated_sample, measure
 from llm_validation.estimation.request import Request
-from llm_validation.estimation.summary import (
-    advice,
-    budget_radius,
-    rows,
-)
+from llm_validation.estimation.result import result_of, straight_steps
 from llm_validation.measure.overlap_measure import tightest_upper
 from llm_validation.measure.texts import normalise
 from theory.bound import Status
 
 
 def by_kind(made, kind):
-    return [row for row in rows(made) if strategy_as_json(row.strategy)["kind"] == kind]
+    return [row for row in costs(made) if row.strategy.kind == kind]
 
 
-def test_text_alone_gives_what_the_data_force(text_estimate):
-    assert text_estimate.model is None
-    assert text_estimate.shared.conflicting == 40
-    loss = by_kind(text_estimate, "loss")
+def test_text_alone_gives_what_the_data_force(text_measured):
+    assert text_measured.model is None
+    assert text_measured.shared.conflicting == 40
+    loss = by_kind(text_measured, "loss")
     capability = [row.forced_capability for row in loss]
     assert capability == sorted(capability)  # grows with lambda (T2)
     for row in loss:
         # The exact price on the rows stays below what T15 allows for the prompts' images.
         assert row.forced_capability <= row.contested_capability.value
-        assert row.contested_capability.status is Status.HIGH_PROBABILITY
+        assert row.contested_capability.status == Status.HIGH_PROBABILITY
         # T15 counts all answers as different: answers that agree would not lower it.
         assert row.contested_capability.remedy
         assert "agree" not in row.contested_capability.remedy
         assert row.safety is None
-    assert by_kind(text_estimate, "parameter") == []
-    said = " ".join(advice(text_estimate))
+    assert by_kind(text_measured, "parameter") == []
+    said = " ".join(advice(text_measured))
     assert "40 of them with other answers" in said
     assert "another teacher" in said
     # T5's floor for a self-generated proxy is the aligned model's gap, not 0 (proxy_floor).
@@ -51,7 +46,7 @@ def test_text_alone_gives_what_the_data_force(text_estimate):
 
 def test_agreeing_targets_and_code_force_nothing():
     for task in ("builtin:task-general-agreeing", "builtin:task-code"):
-        made = estimate(Request(safety="builtin:safety", task=task))
+        made = measure(Request(safety="builtin:safety", task=task))
         assert made.shared.conflicting == 0
         assert np.all(made.front.safety_gap == 0)
         if made.shared.shared == 0:
@@ -62,29 +57,29 @@ def test_agreeing_targets_and_code_force_nothing():
 
 def test_what_the_rows_force_is_of_every_row_where_overlap_is_of_a_sample(monkeypatch):
     monkeypatch.setattr("llm_validation.estimation.pipeline.TEXT_ROWS", 40)
-    few = estimate(Request(safety="builtin:safety", task="builtin:task-general"))
+    few = measure(Request(safety="builtin:safety", task="builtin:task-general"))
     assert {name: len(dataset) for name, dataset in few.datasets.items()} == {
         "safety": 40,
         "task": 40,
     }
     assert few.audit.rows == few.rows_of["task"] > 40
     monkeypatch.undo()
-    whole = estimate(Request(safety="builtin:safety", task="builtin:task-general"))
+    whole = measure(Request(safety="builtin:safety", task="builtin:task-general"))
     assert few.shared.shared == whole.shared.shared
     assert np.array_equal(few.front.safety_gap, whole.front.safety_gap)
 
 
-def test_a_model_adds_bounds_in_its_coordinates(model_estimate):
-    assert model_estimate.model is not None
-    assert budget_radius(model_estimate).value > 0
-    parameter = by_kind(model_estimate, "parameter")
+def test_a_model_adds_bounds_in_its_coordinates(model_measured):
+    assert model_measured.model is not None
+    assert budget_radius(model_measured).value > 0
+    parameter = by_kind(model_measured, "parameter")
     assert [row.strategy.radius for row in parameter] == [1e-3, 0.1, 1e3]
     rises = [row.safety.value for row in parameter]
     assert rises == sorted(rises)  # a larger radius allows more
-    assert parameter[0].safety.status is Status.ESTIMATED  # estimated constants never certify
+    assert parameter[0].safety.status == Status.ESTIMATED  # estimated constants never certify
     assert parameter[-1].safety.vacuous
-    assert len(by_kind(model_estimate, "hybrid")) == 6
-    for e in model_estimate.bounds:
+    assert len(by_kind(model_measured, "hybrid")) == 6
+    for e in model_measured.bounds:
         assert e.basis != "model" or e.bound.statement == "T13" or e.bound.status not in (
             Status.CERTIFIED,
             Status.EXACT,
@@ -92,25 +87,25 @@ def test_a_model_adds_bounds_in_its_coordinates(model_estimate):
         assert not np.isnan(e.bound.value)
 
 
-def test_hybrid_bounds_tighten_with_lambda_and_radius(model_estimate):
+def test_hybrid_bounds_tighten_with_lambda_and_radius(model_measured):
     values = {
         (row.strategy.radius, row.strategy.lam): row.safety.value
-        for row in by_kind(model_estimate, "hybrid")
+        for row in by_kind(model_measured, "hybrid")
     }
     assert values[0.1, 2.0] <= values[0.1, 0.5]
     assert values[1e-3, 0.5] <= values[0.1, 0.5]
 
 
-def test_the_straight_step_is_what_the_losses_do(model_estimate):
+def test_the_straight_step_is_what_the_losses_do(model_measured):
     """The forecast at a small radius against the constants it is made of: slope, not curvature."""
-    side = model_estimate.model
-    small = straight_steps(model_estimate)[0]
+    side = model_measured.model
+    small = straight_steps(model_measured)[0]
     slope = side.landscape.gradient_norms["task"].value
     assert small.task_change == pytest.approx(-1e-3 * slope, rel=0.1)
 
 
-def test_terms_add_up_and_json_is_plain(model_estimate):
-    content = json.loads(to_json(document(model_estimate, manifest={"seed": 0})))
+def test_terms_add_up_and_json_is_plain(model_measured):
+    content = json.loads(result_of(model_measured, given={}).to_json())
     assert {"datasets", "advice", "table", "overlap", "model", "constants", "bounds"} <= set(
         content
     )
@@ -122,9 +117,9 @@ def test_terms_add_up_and_json_is_plain(model_estimate):
     assert content["model"]["losses"]["safety"]["rows"] == 48
 
 
-def test_the_same_request_gives_the_same_numbers(text_estimate):
-    again = estimate(text_estimate.request)
-    first, second = (to_json(document(made, manifest={})) for made in (text_estimate, again))
+def test_the_same_request_gives_the_same_numbers(text_measured):
+    again = measure(text_measured.request)
+    first, second = (result_of(made, given={}).to_json() for made in (text_measured, again))
     assert first == second
 
 
@@ -146,28 +141,32 @@ def test_a_sample_keeps_matched_prompts_together():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"lams": (0.0,)}, "--lam is 0"),
-        ({"lams": (-1.0, 1.0)}, "--lam is -1"),
-        ({"radii": (float("nan"),)}, "--radi"),
-        ({"failure_probability": 1.0}, "--failure-probability"),
-        ({"rows": 1}, "--rows is 1"),
-        ({"steps": 0}, "--steps"),
-        ({"batch_size": 0}, "--batch-size is 0"),
-        ({"forecast": True}, "--forecast needs --model"),
+        ({"lam": (0.0,)}, "`lam` is 0"),
+        ({"lam": (-1.0, 1.0)}, "`lam` is -1"),
+        ({"lam": ()}, "`lam` is empty"),
+        ({"radius": (float("nan"),)}, "`radius` is nan"),
+        ({"failure_probability": 1.0}, "`failure_probability` is 1"),
+        ({"rows": 1}, "`rows` is 1"),
+        ({"model_rows": 0}, "`model_rows` is 0"),
+        ({"steps": 0}, "`steps` is 0"),
+        ({"learning_rate": 0.0}, "`learning_rate` is 0"),
+        ({"batch_size": 0}, "`batch_size` is 0"),
+        ({"forecast": True}, "`forecast` needs `model`"),
+        ({"drop_long": True, "truncate": True}, "`drop_long` and `truncate`"),
     ],
 )
-def test_requests_out_of_range_are_refused(change, says):
-    with pytest.raises(ValueError, match=says):
+def test_requests_out_of_range_are_rejected_by_the_arguments_name(change, says):
+    with pytest.raises(InputError, match=says):
         Request(safety="a", task="b", **change)
 
 
-def test_identical_datasets_are_refused(text_estimate):
-    same = dataclasses.replace(text_estimate.request, task="builtin:safety", proxy=None)
+def test_identical_datasets_are_refused(text_measured):
+    same = dataclasses.replace(text_measured.request, task="builtin:safety", proxy=None)
     with pytest.raises(InputError, match="same content"):
-        estimate(same)
-    lazy = dataclasses.replace(text_estimate.request, proxy="builtin:task-general")
+        measure(same)
+    lazy = dataclasses.replace(text_measured.request, proxy="builtin:task-general")
     with pytest.raises(InputError, match="proxy and the task data are the same"):
-        estimate(lazy)
+        measure(lazy)
 
 
 def test_a_forecast_without_memory_is_left_out_by_name(monkeypatch, tiny_model_folder):
@@ -177,7 +176,7 @@ def test_a_forecast_without_memory_is_left_out_by_name(monkeypatch, tiny_model_f
         raise NeedsMemory("A training needs about 30 GB.", remedy="Raise --memory.")
 
     monkeypatch.setattr("llm_validation.estimation.forecast._forecast", short)
-    made = estimate(
+    made = measure(
         Request(
             safety="builtin:safety",
             task="builtin:task-code",
@@ -190,4 +189,4 @@ def test_a_forecast_without_memory_is_left_out_by_name(monkeypatch, tiny_model_f
     assert made.forecasts == ()
     assert "30 GB" in made.left_out[0]
     assert made.left_out[0] in advice(made)
-    assert document(made, manifest={})["left_out"] == list(made.left_out)
+    assert result_of(made, given={}).left_out == list(made.left_out)

@@ -6,17 +6,18 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from llm_validation.estimation.page import command, page
-from llm_validation.estimation.pipeline import Estimate, estimate
+import finebound as fb
+from finebound.results.estimate import EstimateResult, StrategyForecastEntry
+from finebound.results.result import Manifest
+from finebound.results.strategies import StrategyEntry
+from finebound.views.estimate import page
 from llm_validation.estimation.request import Request
-from llm_validation.estimation.summary import advice
-from theory.bound import Status
 
 SECTIONS = (
     "advice",
@@ -33,8 +34,11 @@ SECTIONS = (
 ATTACK = "<script>alert('x')</script>"
 MANIFEST = {
     "given": {"safety": "a.jsonl", "proxy": None, "lam": (0.5, 2.0)},
+    "inputs": {},
     "seed": 3,
     "versions": {"numpy": "2.4.6"},
+    "python": "3.11.7",
+    "machine": "a machine",
     "code": {"commit": "0123456789abcdef", "dirty": True},
 }
 
@@ -69,6 +73,10 @@ class Outline(HTMLParser):
         return " ".join(" ".join(self.text).split())
 
 
+def changed(part, **update):
+    return part.model_copy(update=update)
+
+
 def write(file: Path, rows: list[tuple[str, str]]) -> str:
     lines = [json.dumps({"prompt": prompt, "response": response}) for prompt, response in rows]
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -92,39 +100,37 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def text_only(files: dict[str, str]) -> Estimate:
-    return estimate(Request(safety=files["safety"], task=files["task"]))
+def text_only(files: dict[str, str]) -> EstimateResult:
+    return fb.estimate(safety=files["safety"], task=files["task"])
 
 
 @pytest.fixture(scope="module")
-def whole(files: dict[str, str], tiny_model_folder: Path) -> Estimate:
-    return estimate(
-        Request(
-            safety=files["safety"],
-            task=files["task"],
-            proxy=files["proxy"],
-            model=str(tiny_model_folder),
-            lams=(0.5, 2.0),
-            radii=(0.01, 0.1, 30.0),
-        )
+def whole(files: dict[str, str], tiny_model_folder: Path) -> EstimateResult:
+    return fb.estimate(
+        safety=files["safety"],
+        task=files["task"],
+        proxy=files["proxy"],
+        model=tiny_model_folder,
+        lam=(0.5, 2.0),
+        radius=(0.01, 0.1, 30.0),
     )
 
 
 @pytest.fixture(params=["text_only", "whole"])
-def either(request: pytest.FixtureRequest) -> Iterator[Estimate]:
+def either(request: pytest.FixtureRequest) -> Iterator[EstimateResult]:
     return request.getfixturevalue(request.param)
 
 
-def test_every_section_is_there_with_or_without_a_model(either: Estimate) -> None:
-    outline = Outline(page(either, manifest=MANIFEST))
+def test_every_section_is_there_with_or_without_a_model(either: EstimateResult) -> None:
+    outline = Outline(page(either))
     ids = [attributes["id"] for _, attributes in outline.tags if "id" in attributes]
     assert ids == list(SECTIONS)
     linked = [attributes["href"] for tag, attributes in outline.tags if tag == "a"]
     assert {target.removeprefix("#") for target in linked} <= set(ids)
 
 
-def test_what_a_dataset_says_is_shown_and_never_run(either: Estimate) -> None:
-    html = page(either, manifest=MANIFEST)
+def test_what_a_dataset_says_is_shown_and_never_run(either: EstimateResult) -> None:
+    html = page(either)
     assert "<script" not in html.lower()
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in html
     assert ATTACK in Outline(html).words
@@ -132,10 +138,11 @@ def test_what_a_dataset_says_is_shown_and_never_run(either: Estimate) -> None:
     assert "<bdi>" in html
 
 
-def test_names_from_outside_are_escaped_too(text_only: Estimate) -> None:
-    renamed = replace(text_only.datasets["safety"], name=ATTACK, source=ATTACK)
-    hostile = replace(text_only, datasets={**text_only.datasets, "safety": renamed})
-    html = page(hostile, manifest={"given": {ATTACK: ATTACK}})
+def test_names_from_outside_are_escaped_too(text_only: EstimateResult) -> None:
+    renamed = text_only.datasets["safety"].model_copy(update={"name": ATTACK, "source": ATTACK})
+    made = text_only.manifest.model_copy(update={"given": {ATTACK: ATTACK}})
+    change = {"datasets": {**text_only.datasets, "safety": renamed}, "manifest": made}
+    html = page(text_only.model_copy(update=change))
     assert "<script" not in html.lower()
 
 
@@ -143,17 +150,17 @@ def test_a_task_of_harmful_rows_says_so_in_the_first_sentence(
     tmp_path: Path, files: dict[str, str]
 ) -> None:
     rows = [(f"How do I hotwire car {i}?", "Sure, first open the cover.") for i in range(4)]
-    found = estimate(Request(safety=files["safety"], task=write(tmp_path / "t.jsonl", rows)))
-    assert advice(found)[0].startswith("All 4 task rows comply with harmful requests")
-    words = Outline(page(found, manifest=MANIFEST)).words
+    found = fb.estimate(safety=files["safety"], task=write(tmp_path / "t.jsonl", rows))
+    assert found.advice[0].startswith("All 4 task rows comply with harmful requests")
+    words = Outline(page(found)).words
     assert words.index("All 4 task rows comply") < words.index("Safety gap, capability gap")
     assert "hotwire car 0" in words
 
 
 def test_a_page_of_texts_alone_claims_no_safety(files: dict[str, str]) -> None:
-    apart = estimate(Request(safety=files["safety"], task=files["apart"]))
-    assert "fine-tunes on harmless rows lose refusals too" in advice(apart)[0]
-    words = Outline(page(apart, manifest=MANIFEST)).words
+    apart = fb.estimate(safety=files["safety"], task=files["apart"])
+    assert "fine-tunes on harmless rows lose refusals too" in apart.advice[0]
+    words = Outline(page(apart)).words
     assert "Nothing." not in words
     assert "costs nothing" not in words.lower()
     # No column of zeros, and no tile that leads with one.
@@ -161,8 +168,8 @@ def test_a_page_of_texts_alone_claims_no_safety(files: dict[str, str]) -> None:
     assert "safety gap, exactly" not in words
 
 
-def test_the_page_needs_nothing_from_outside(either: Estimate) -> None:
-    html = page(either, manifest=MANIFEST)
+def test_the_page_needs_nothing_from_outside(either: EstimateResult) -> None:
+    html = page(either)
     outline = Outline(html)
     assert not {tag for tag, _ in outline.tags} & {"link", "script", "iframe", "object", "base"}
     for tag, attributes in outline.tags:
@@ -176,46 +183,49 @@ def test_the_page_needs_nothing_from_outside(either: Estimate) -> None:
     assert not re.search(r"https?:", html)
 
 
-def test_the_same_estimate_makes_the_same_page(either: Estimate) -> None:
-    assert page(either, manifest=MANIFEST) == page(either, manifest=MANIFEST)
+def test_the_same_estimate_makes_the_same_page(either: EstimateResult) -> None:
+    assert page(either) == page(either)
 
 
-def test_no_number_is_missing_and_nothing_is_a_python_word(either: Estimate) -> None:
-    words = Outline(page(either, manifest=MANIFEST)).words
+def test_no_number_is_missing_and_nothing_is_a_python_word(either: EstimateResult) -> None:
+    words = Outline(page(either)).words
     assert not re.search(r"\b(nan|None|inf|True|False|Infinity)\b", words)
     assert "np." not in words
     assert "{{" not in words
 
 
-def test_a_cosine_that_is_not_defined_says_so(whole: Estimate) -> None:
+def test_a_cosine_that_is_not_defined_says_so(whole: EstimateResult) -> None:
     land = whole.model.landscape
-    cosines = {**land.cosines, "safety_proxy": float("nan")}
-    side = replace(whole.model, landscape=replace(land, cosines=cosines))
-    words = Outline(page(replace(whole, model=side), manifest=MANIFEST)).words
+    cosines = {**land.cosines, "safety_proxy": None}
+    side = changed(whole.model, landscape=changed(land, cosines=cosines))
+    words = Outline(page(changed(whole, model=side))).words
     assert "safety and proxy not defined" in words
     assert not re.search(r"\bnan\b", words)
 
 
-def test_the_manifest_is_shown_without_what_is_not_set(text_only: Estimate) -> None:
-    words = Outline(page(text_only, manifest=MANIFEST)).words
+def test_the_manifest_is_shown_without_what_is_not_set(text_only: EstimateResult) -> None:
+    made = Manifest(**MANIFEST)
+    words = Outline(page(changed(text_only, manifest=made))).words
     for shown in ("given.lam 0.5, 2.0", "seed 3", "versions.numpy 2.4.6", "code.dirty yes"):
         assert shown in words
     assert "given.proxy" not in words
 
 
-def test_without_a_model_and_a_proxy_the_page_says_how_to_add_them(text_only: Estimate) -> None:
-    words = Outline(page(text_only, manifest=MANIFEST)).words
+def test_without_a_model_and_a_proxy_the_page_says_how_to_add_them(
+    text_only: EstimateResult,
+) -> None:
+    words = Outline(page(text_only)).words
     assert "No model was measured" in words
     assert "--model packaged" in words
     assert "No proxy was given" in words
     assert "nats/token per squared length" not in words
 
 
-def test_with_a_model_and_a_proxy_their_measures_are_shown(whole: Estimate) -> None:
-    words = Outline(page(whole, manifest=MANIFEST)).words
+def test_with_a_model_and_a_proxy_their_measures_are_shown(whole: EstimateResult) -> None:
+    words = Outline(page(whole)).words
     assert "No model was measured" not in words
-    assert str(whole.mismatch.teacher.verdict) in words
-    assert whole.mismatch.teacher.why in words
+    assert str(whole.proxy_mismatch.teacher.verdict) in words
+    assert whole.proxy_mismatch.teacher.why in words
     land = whole.model.landscape
     assert land.coordinates in words
     for curvature in land.curvatures.values():
@@ -226,21 +236,23 @@ def test_with_a_model_and_a_proxy_their_measures_are_shown(whole: Estimate) -> N
 
 
 def test_where_nothing_is_shared_the_page_says_so_and_draws_no_front(files: dict[str, str]) -> None:
-    apart = estimate(Request(safety=files["safety"], task=files["apart"]))
-    words = Outline(page(apart, manifest=MANIFEST)).words
+    apart = fb.estimate(safety=files["safety"], task=files["apart"])
+    words = Outline(page(apart)).words
     assert "No prompt is asked in both datasets" in words
     assert "lies on or above this curve" not in words
 
 
-def test_advice_and_the_conflicting_prompt_come_through_whole(either: Estimate) -> None:
-    words = Outline(page(either, manifest=MANIFEST)).words
-    for sentence in advice(either):
+def test_advice_and_the_conflicting_prompt_come_through_whole(either: EstimateResult) -> None:
+    words = Outline(page(either)).words
+    for sentence in either.advice:
         assert " ".join(sentence.split()) in words
     assert "1 prompt with different answers" in words
 
 
-def test_every_number_of_a_strategy_has_a_direction_a_unit_and_a_status(whole: Estimate) -> None:
-    html = page(whole, manifest=MANIFEST)
+def test_every_number_of_a_strategy_has_a_direction_a_unit_and_a_status(
+    whole: EstimateResult,
+) -> None:
+    html = page(whole)
     costs = html[html.index('<section id="costs">') : html.index('<section id="overlap">')]
     cells = re.findall(r'<td class="cell.*?</td>', costs, flags=re.DOTALL)
     numbers = [cell for cell in cells if "nothing applies" not in cell]
@@ -254,13 +266,13 @@ def test_every_number_of_a_strategy_has_a_direction_a_unit_and_a_status(whole: E
 
 
 def test_every_bound_is_listed_with_its_status_and_every_gap_with_its_reason(
-    whole: Estimate,
+    whole: EstimateResult,
 ) -> None:
-    html = page(whole, manifest=MANIFEST)
+    html = page(whole)
     section = html[html.index('<section id="bounds">') : html.index('<section id="again">')]
     words = Outline(section).words
-    applying = [e.bound for e in whole.bounds if e.bound.status is not Status.NOT_APPLICABLE]
-    lacking = [e.bound for e in whole.bounds if e.bound.status is Status.NOT_APPLICABLE]
+    applying = [bound for bound in whole.bounds if bound.status != "NOT_APPLICABLE"]
+    lacking = [bound for bound in whole.bounds if bound.status == "NOT_APPLICABLE"]
     assert section.count("<details>") >= len({b.statement for b in applying})
     listed = re.findall(r'class="sign">', section)
     assert len(listed) == len(applying)
@@ -270,17 +282,28 @@ def test_every_bound_is_listed_with_its_status_and_every_gap_with_its_reason(
 
 
 def test_forecasts_are_a_section_of_their_own_with_status_and_escaped_notes(
-    whole: Estimate,
+    whole: EstimateResult,
 ) -> None:
-    from llm_validation.estimation.forecast import StrategyForecast
-    from theory.strategy import ParameterConstraint
-
-    numbers = (-0.125, (-0.25, 0.0625), 0.5, (-float("inf"), float("inf")), 0.08)
     made = tuple(
-        StrategyForecast(strategy, *numbers, "coarse unroll (T20)", (ATTACK,))
-        for strategy in (None, ParameterConstraint(0.5))
+        StrategyForecastEntry(
+            strategy=strategy,
+            in_words=strategy.in_words,
+            safety_change=-0.125,
+            safety_interval=(-0.25, 0.0625),
+            task_change=0.5,
+            task_interval=(-float("inf"), float("inf")),
+            cost_share=0.08,
+            method="coarse unroll (T20)",
+            notes=[ATTACK],
+            status="ESTIMATED",
+            unit="nats/token",
+        )
+        for strategy in (
+            StrategyEntry(kind="none"),
+            StrategyEntry(kind="parameter", radius=0.5),
+        )
     )
-    html = page(replace(whole, forecasts=made), manifest=MANIFEST)
+    html = page(changed(whole, strategy_forecast=made))
     section = html[html.index('<section id="forecast">') : html.index('<section id="overlap">')]
     assert "<script" not in html.lower()
     words = Outline(section).words
@@ -291,16 +314,16 @@ def test_forecasts_are_a_section_of_their_own_with_status_and_escaped_notes(
     assert section.count('class="badge estimated"') == 4
     assert "8% of the fine-tune" in words
     assert 'href="#forecast"' in html
-    assert 'id="forecast"' not in page(whole, manifest=MANIFEST)
+    assert 'id="forecast"' not in page(whole)
 
 
 def test_a_long_prompt_is_cut_and_marked(tmp_path: Path, files: dict[str, str]) -> None:
     tail = "the very end of a prompt"
     rows = [("word " * 400 + tail, "yes"), ("another", "no"), ("a third", "no")]
     file = write(tmp_path / "long.jsonl", rows)
-    long = estimate(Request(safety=file, task=files["task"]))
-    pair = replace(long.pairs[0], safety=rows[0][0]) if long.pairs else None
-    html = page(replace(long, pairs=(pair,)) if pair else long, manifest=MANIFEST)
+    long = fb.estimate(safety=file, task=files["task"])
+    pair = changed(long.closest_pairs[0], safety=rows[0][0])
+    html = page(changed(long, closest_pairs=[pair]))
     assert "word…" in html
     assert tail not in html
 
@@ -309,13 +332,13 @@ def test_the_command_makes_the_same_request_again() -> None:
     given = Request(
         safety="my data/a.jsonl",
         task="builtin:task-general",
-        lams=(0.125, 1.0),
-        radii=(1 / 3,),
+        lam=(0.125, 1.0),
+        radius=(1 / 3,),
         learning_rate=3e-5,
         max_length=64,
         rows=9,
     )
-    words = shlex.split(command(given).replace("\\\n", ""))
+    words = shlex.split(given.command.replace("\\\n", ""))
     assert words[:2] == ["finebound", "estimate"]
     options: dict[str, list[str]] = {}
     for word in words[2:]:
@@ -324,8 +347,8 @@ def test_the_command_makes_the_same_request_again() -> None:
         else:
             options[list(options)[-1]].append(word)
     assert options["--safety"] == [given.safety]
-    assert tuple(map(float, options["--lam"])) == given.lams
-    assert tuple(map(float, options["--radius"])) == given.radii
+    assert tuple(map(float, options["--lam"])) == given.lam
+    assert tuple(map(float, options["--radius"])) == given.radius
     assert float(options["--learning-rate"][0]) == given.learning_rate
     assert options["--max-length"] == ["64"]
     assert options["--seed"] == ["0"]
@@ -338,13 +361,13 @@ def test_the_command_has_only_options_that_the_verb_knows() -> None:
 
     from finebound.cli.estimate import Options
 
-    changed = Request(
+    every = Request(
         safety="a",
         task="b",
         proxy="c",
         model="d",
-        lams=(9.0,),
-        radii=(9.0,),
+        lam=(9.0,),
+        radius=(9.0,),
         learning_rate=1.0,
         steps=1,
         rows=3,
@@ -360,7 +383,37 @@ def test_the_command_has_only_options_that_the_verb_knows() -> None:
         failure_probability=0.5,
         seed=9,
     )
-    assert "--drop-unusable \\" in command(changed)  # a switch, without a value
-    flags = set(re.findall(r"--[a-z-]+", command(changed)))
-    assert len(flags) == len(asdict(changed)) + 1 - 1  # --out; --truncate excludes --drop-long
+    assert "--drop-unusable \\" in every.command  # a switch, without a value
+    flags = set(re.findall(r"--[a-z-]+", every.command))
+    assert len(flags) == len(asdict(every)) + 1 - 1  # --out; --truncate excludes --drop-long
     assert flags <= {"--" + field.name.replace("_", "-") for field in fields(Options)}
+
+
+def test_the_saved_record_makes_the_same_page(either: EstimateResult, tmp_path: Path) -> None:
+    again = EstimateResult.load(either.save(tmp_path))
+    assert again == either
+    assert page(again) == page(either)
+    assert either.to_json() == again.to_json()
+
+
+def test_a_record_of_an_earlier_version_makes_a_page_without_what_it_lacks() -> None:
+    earlier = EstimateResult.load(
+        Path(__file__).parents[1] / "records" / "estimate_of_an_earlier_version.json"
+    )
+    outline = Outline(page(earlier))
+    ids = [attributes["id"] for _, attributes in outline.tags if "id" in attributes]
+    assert {*SECTIONS, "forecast"} == set(ids)
+    assert "1 prompt with different answers" not in outline.words
+    assert "Prompts asked in both datasets: 2; with different answers: 1" in outline.words
+
+
+def test_every_way_to_look_at_an_estimate(either: EstimateResult) -> None:
+    assert either.summary().splitlines() == either.advice
+    assert "\n" not in repr(either)
+    table = either.table()
+    assert [row[0] for row in table.rows] == [row.in_words for row in either.strategies]
+    assert list(either.to_frame()["change in safety loss, at most (nats/token)"].isna()) == [
+        row.safety is None for row in either.strategies
+    ]
+    assert "<ol><li>" in either._repr_html_()
+    assert either.plot().axes

@@ -9,14 +9,11 @@ import matplotlib
 import numpy as np
 import pytest
 
+import finebound as fb
+from finebound.results.estimate import EstimateResult
+from finebound.views.estimate_plots import front_plot, hybrid_map, lambda_plots
+from finebound.views.estimate_radius_plots import radius_plots
 from finebound.views.page_plots import Plot
-from llm_validation.estimation.pipeline import Estimate, estimate
-from llm_validation.estimation.plots import front_plot, hybrid_map, lambda_plots
-from llm_validation.estimation.radius_plots import radius_plots
-from llm_validation.estimation.request import Request
-from llm_validation.estimation.summary import budget_radius, rows
-from theory.bound import Direction, Quantity
-from theory.strategy import Hybrid, LossConstraint
 
 LAMS, RADII = (0.25, 1.0, 4.0), (0.01, 0.1, 50.0)
 
@@ -42,29 +39,27 @@ def references(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def text_only(references: dict[str, str]) -> Estimate:
-    return estimate(Request(safety=references["safety"], task=references["task"], lams=LAMS))
+def text_only(references: dict[str, str]) -> EstimateResult:
+    return fb.estimate(safety=references["safety"], task=references["task"], lam=LAMS)
 
 
 @pytest.fixture(scope="module")
-def with_model(references: dict[str, str], tiny_model_folder: Path) -> Estimate:
-    return estimate(
-        Request(
-            safety=references["safety"],
-            task=references["task"],
-            model=str(tiny_model_folder),
-            lams=LAMS,
-            radii=RADII,
-        )
+def with_model(references: dict[str, str], tiny_model_folder: Path) -> EstimateResult:
+    return fb.estimate(
+        safety=references["safety"],
+        task=references["task"],
+        model=tiny_model_folder,
+        lam=LAMS,
+        radius=RADII,
     )
 
 
-def all_plots(found: Estimate) -> list[Plot]:
+def all_plots(found: EstimateResult) -> list[Plot]:
     single = [plot for plot in (front_plot(found), hybrid_map(found)) if plot is not None]
     return [*single, *lambda_plots(found), *radius_plots(found)]
 
 
-def test_every_axis_has_a_label_with_its_unit(with_model: Estimate) -> None:
+def test_every_axis_has_a_label_with_its_unit(with_model: EstimateResult) -> None:
     plots = all_plots(with_model)
     assert len(plots) == 6
     units = ("nats/response", "nats/token", "no unit", "norm")
@@ -76,7 +71,7 @@ def test_every_axis_has_a_label_with_its_unit(with_model: Estimate) -> None:
 
 
 def test_the_same_estimate_draws_the_same_bytes_whatever_the_users_style(
-    with_model: Estimate,
+    with_model: EstimateResult,
 ) -> None:
     first = [plot.data_uri for plot in all_plots(with_model)]
     with matplotlib.rc_context({"font.size": 31, "lines.linewidth": 9, "svg.fonttype": "none"}):
@@ -85,35 +80,36 @@ def test_the_same_estimate_draws_the_same_bytes_whatever_the_users_style(
     assert all(uri.startswith("data:image/svg+xml;base64,") for uri in first)
 
 
-def test_the_front_marks_the_exact_optimum_of_each_lambda(text_only: Estimate) -> None:
+def test_the_front_marks_the_exact_optimum_of_each_lambda(text_only: EstimateResult) -> None:
     """At each mark no point of the front has a smaller G_f + lambda G_s."""
     axes = front_plot(text_only).figure.axes[0]
     marks = next(line for line in axes.lines if line.get_label() == "best possible")
     points = np.column_stack(marks.get_data())
     assert len(points) == len(LAMS)
-    front = text_only.front
+    front = text_only.frontier
+    safety_gaps, capability_gaps = np.array(front.safety_gap), np.array(front.capability_gap)
     for lam, (safety, capability) in zip(LAMS, points, strict=True):
-        least = (front.capability_gap + lam * front.safety_gap).min()
+        least = (capability_gaps + lam * safety_gaps).min()
         assert capability + lam * safety == pytest.approx(least, rel=2e-3)
         assert capability + lam * safety <= least * (1 + 1e-12)
 
 
 def test_there_is_no_front_where_nothing_is_shared(references: dict[str, str]) -> None:
-    apart = estimate(Request(safety=references["safety"], task=references["apart"]))
+    apart = fb.estimate(safety=references["safety"], task=references["apart"])
     assert front_plot(apart) is None
     assert "no exact curve is drawn" in lambda_plots(apart)[0].caption
 
 
-def test_without_a_model_nothing_is_drawn_against_a_radius(text_only: Estimate) -> None:
+def test_without_a_model_nothing_is_drawn_against_a_radius(text_only: EstimateResult) -> None:
     assert radius_plots(text_only) == []
     assert hybrid_map(text_only) is None
     assert len(lambda_plots(text_only)) == 1
 
 
-def test_gaps_against_lambda_are_those_of_the_table(text_only: Estimate) -> None:
+def test_gaps_against_lambda_are_those_of_the_table(text_only: EstimateResult) -> None:
     axes = lambda_plots(text_only)[0].figure.axes[0]
     drawn = {line.get_label(): np.array(line.get_ydata()) for line in axes.lines}
-    table = [row for row in rows(text_only) if isinstance(row.strategy, LossConstraint)]
+    table = text_only.costs("loss")
     np.testing.assert_array_equal(drawn["safety, exactly"], [row.forced_safety for row in table])
     np.testing.assert_array_equal(
         drawn["capability, at most"], [row.contested_capability.value for row in table]
@@ -121,8 +117,8 @@ def test_gaps_against_lambda_are_those_of_the_table(text_only: Estimate) -> None
     assert (drawn["safety, at most"] >= drawn["safety, exactly"]).all()
 
 
-def test_a_vertical_line_marks_the_planned_budget(with_model: Estimate) -> None:
-    reach = budget_radius(with_model).value
+def test_a_vertical_line_marks_the_planned_budget(with_model: EstimateResult) -> None:
+    reach = with_model.planned_radius.value
     for plot in radius_plots(with_model):
         lines = plot.figure.axes[0].lines
         assert any(set(line.get_xdata()) == {reach} for line in lines)
@@ -130,7 +126,7 @@ def test_a_vertical_line_marks_the_planned_budget(with_model: Estimate) -> None:
         assert low < min(RADII) < max(RADII) < high
 
 
-def test_the_task_band_contains_the_bounds_of_the_table(with_model: Estimate) -> None:
+def test_the_task_band_contains_the_bounds_of_the_table(with_model: EstimateResult) -> None:
     axes = radius_plots(with_model)[1].figure.axes[0]
     drawn = {line.get_label(): line.get_data() for line in axes.lines}
     radii, low = drawn["at least (T7)"]
@@ -138,17 +134,17 @@ def test_the_task_band_contains_the_bounds_of_the_table(with_model: Estimate) ->
     assert (low <= high).all()
     assert (np.diff(low) <= 1e-12).all()
     lower = [
-        e.bound.value
-        for e in with_model.bounds
-        if e.bound.statement == "T7"
-        and getattr(e.strategy, "radius", None) == 0.1
-        and e.bound.quantity is Quantity.CAPABILITY_GAP
-        and e.bound.direction is Direction.LOWER
+        bound.value
+        for bound in with_model.bounds
+        if bound.statement == "T7"
+        and bound.strategy.radius == 0.1
+        and bound.quantity == "capability_gap"
+        and bound.direction == "lower"
     ]
     assert np.interp(0.1, radii, low) == pytest.approx(max(lower), rel=1e-2)
 
 
-def test_vacuous_bounds_are_drawn_apart_from_sound_ones(with_model: Estimate) -> None:
+def test_vacuous_bounds_are_drawn_apart_from_sound_ones(with_model: EstimateResult) -> None:
     """An untrained model's loss exceeds log V, so that T6 says nothing at any radius."""
     plot = radius_plots(with_model)[0]
     labels = [line.get_label() for line in plot.figure.axes[0].lines]
@@ -156,12 +152,10 @@ def test_vacuous_bounds_are_drawn_apart_from_sound_ones(with_model: Estimate) ->
     assert "vacuous" in plot.caption
 
 
-def test_each_cell_of_the_hybrid_map_is_the_rows_bound(with_model: Estimate) -> None:
+def test_each_cell_of_the_hybrid_map_is_the_rows_bound(with_model: EstimateResult) -> None:
     axes = hybrid_map(with_model).figure.axes[0]
     found = {
-        (row.strategy.radius, row.strategy.lam): row.safety
-        for row in rows(with_model)
-        if isinstance(row.strategy, Hybrid)
+        (row.strategy.radius, row.strategy.lam): row.safety for row in with_model.costs("hybrid")
     }
     assert len(axes.texts) == len(found) == len(LAMS) * len(RADII)
     for text in axes.texts:
