@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,14 +18,8 @@ if TYPE_CHECKING:
     from llm_validation.defences.protocol import Defence, Report
 
 _WIDTH_OF_FILES = 140
-_SELECTED = ("keep", "count", "threshold", "projector")
-_TAKES = {
-    "splora": (*_SELECTED, "null", "released", "seed"),
-    "safe-lora": _SELECTED,
-    "safe-merge": (*_SELECTED, "weight", "safe_adapter"),
-    "lora-scaling": ("alpha", "radius"),
-    "resta": ("alpha", "rank"),
-}
+_SELECTED = ("keep", "count", "threshold")
+_SHARED = ("any_base", "device")
 
 
 @dataclass(frozen=True)
@@ -59,8 +54,11 @@ class Options:
     "packaged"."""
     out: Path | None = None
     """Folder for the repaired adapter; without it the modules are only reported."""
-    method: Literal["splora", "safe-lora", "safe-merge", "lora-scaling", "resta"] = "splora"
-    """How to repair."""
+    method: str = "splora"
+    """How to repair: splora, safe-lora, safe-merge, lora-scaling, resta, or another file of
+    llm_validation/defences."""
+    set: tuple[str, ...] = ()
+    """Settings of the method that have no option here: NAME=VALUE ..."""
     keep: float | None = None
     """Fraction of the modules to leave unchanged."""
     count: int | None = None
@@ -97,7 +95,7 @@ def main(arguments: Sequence[str]) -> int:
 
         return compare(arguments)
     options = parse(Options, arguments, verb="defend")
-    _refuse(options)
+    kind = _kind(options)
     from finebound.base.progress import bar
     from finebound.base.records import manifest, to_json
     from llm_validation.defences.repair import (
@@ -108,7 +106,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     from llm_validation.models.loading import source_folder
 
-    defence = _defence(options)
+    defence = _defence(kind, options)
     given = [options.adapter, options.base, options.aligned, options.safe_adapter]
     if options.out is not None:  # before anything is fetched
         require_out(options.out, *(Path(ref) for ref in given if ref is not None))
@@ -137,51 +135,72 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _refuse(options: Options) -> None:
-    taken = _TAKES[options.method]
+def _kind(options: Options) -> type[Any]:
+    """The method's class. Raises InputError for an unknown one and for options of another."""
+    from llm_validation.defences.registry import repairs
+
+    kinds = repairs()
+    if options.method not in kinds:
+        raise InputError(
+            f"there is no method {options.method!r}.", remedy=f"It is one of {', '.join(kinds)}."
+        )
+    taken = {method: _options_of(kind) for method, kind in kinds.items()}
     for name, value in given_options(options, Options).items():
-        owners = [method for method, names in _TAKES.items() if name in names]
-        if owners and name not in taken:
+        owners = [method for method, names in taken.items() if name in names]
+        if owners and options.method not in owners:
             raise InputError(
                 f"--{name.replace('_', '-')} {value} does not belong to --method {options.method}.",
                 remedy=f"It is an option of {', '.join(owners)}.",
             )
-    if options.method == "safe-merge" and options.safe_adapter is None:
+    if options.safe_adapter is None and "safe_adapter" in taken[options.method]:
         raise InputError(
-            "--method safe-merge needs --safe-adapter.",
+            f"--method {options.method} needs --safe-adapter.",
             remedy="Give the folder of an adapter tuned on safety data.",
         )
+    return kinds[options.method]
 
 
-def _defence(options: Options) -> Defence[Any]:
+def _options_of(kind: type[Any]) -> set[str]:
+    """The options of the command that are settings of this method, or evidence that it needs."""
+    settings = {field.name for field in fields(kind)} - {*_SHARED}
+    if "selection" in settings:
+        settings |= {*_SELECTED}
+    if "mode" in settings:
+        settings.add("released")
+    return (settings | {*getattr(kind, "needs", ())}) & {field.name for field in fields(Options)}
+
+
+def _defence(kind: type[Any], options: Options) -> Defence[Any]:
     """The method with the settings given; what is left out is the method's own default."""
-    from llm_validation.defences.lora_scaling import LoraScaling
-    from llm_validation.defences.resta import Resta
-    from llm_validation.defences.safe_lora import SafeLora
-    from llm_validation.defences.safe_merge import SafeMerge
     from llm_validation.defences.selection import Selection
-    from llm_validation.defences.splora import SPLoRA
 
-    given: dict[str, Any] = {"any_base": options.any_base}
-    rule = {n: v for n in ("keep", "count", "threshold") if (v := getattr(options, n)) is not None}
+    settings = {field.name for field in fields(kind)}
+    given = {n: getattr(options, n) for n in _options_of(kind) & settings}
+    given = {n: v for n, v in given.items() if v is not None} | {"any_base": options.any_base}
+    rule = {n: v for n in _SELECTED if (v := getattr(options, n)) is not None}
     if rule:
         given["selection"] = Selection(**rule)
-    for name in ("projector", "alpha", "radius", "rank", "weight"):
-        if (value := getattr(options, name)) is not None:
-            given[name] = value
-    if options.method == "splora":
-        given["seed"] = options.seed
+    if "mode" in settings:
         given["mode"] = "released" if options.released else "corrected"
-        if options.null is not None:
-            given["null"] = options.null.replace("-", "_")
-    kinds = {
-        "splora": SPLoRA,
-        "safe-lora": SafeLora,
-        "safe-merge": SafeMerge,
-        "lora-scaling": LoraScaling,
-        "resta": Resta,
-    }
-    return kinds[options.method](**given)
+    if "null" in given:
+        given["null"] = given["null"].replace("-", "_")
+    for one in options.set:
+        name, is_setting, value = one.partition("=")
+        if not is_setting or name not in settings:
+            raise InputError(
+                f"--set {one} is no setting of --method {options.method}.",
+                remedy=f"Give NAME=VALUE with a name among {', '.join(sorted(settings))}.",
+            )
+        given[name] = _value(value)
+    return kind(**given)
+
+
+def _value(text: str) -> Any:
+    """A setting's value: a number, true, false or null as JSON has them, else the text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _print(report: Report, out: Path | None) -> None:

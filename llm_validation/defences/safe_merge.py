@@ -41,6 +41,7 @@ class SafeMerge:
 
     name = "safe-merge"
     stage: Stage = "after"
+    needs = ("safe_adapter",)
     faithfulness = Faithfulness(
         paper="Where cos(C dW, dW) is below 0.35, dW becomes 0.8 dW + 0.2 dW_safe (arXiv "
         "2503.17239).",
