@@ -11,6 +11,7 @@ from tyro.conf import Positional
 
 from finebound.base.errors import InputError
 from finebound.cli.options import memory_allowed, parse
+from finebound.cli.validate import tell_result, title_of
 
 if TYPE_CHECKING:
     from llm_validation.experiments.config import Experiment, RunConfig
@@ -128,22 +129,17 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     from finebound.base.errors import tell
     from finebound.base.progress import bar
-    from finebound.base.records import require_folder, to_json
+    from finebound.base.records import require_folder
 
     require_folder(options.out)
     for note in notes:
         tell(note)
-    from llm_validation.experiments.validation import validate
+    from finebound.api import validate
 
     with memory_allowed(options.memory), bar() as progress:
-        found = validate(experiment, options.out, only=run.id, progress=progress)
-    if options.json:
-        print(to_json(found.as_json()))
-    else:
-        from finebound.cli.validate_table import print_validation
-
-        print_validation(found)
-    return 0 if found.passed else 1
+        result = validate(experiment, out=options.out, only=run.id, progress=progress)
+    tell_result(result, options.out, as_json=options.json)
+    return 0 if result.passed else 1
 
 
 def _print_plan(
@@ -159,9 +155,10 @@ def _print_plan(
         print(to_json({"experiment": whole, "runs": planned, "notes": notes}))
         return
     from finebound.base.terminal import Console
-    from finebound.cli.validate_table import print_plan
+    from finebound.views.experiment import plan
+    from finebound.views.experiment_terminal import print_table
 
-    print_plan(experiment, planned)
+    print_table(plan(title_of(experiment, planned), planned))
     console = Console(soft_wrap=True)
     given = ", ".join(f"{name} {_plain(value)}" for name, value in run.given.items())
     console.print(f"Plan: {given}; everything else is the default.", markup=False)

@@ -14,6 +14,7 @@ from finebound.base.text import show
 from finebound.cli.options import memory_allowed, parse
 
 if TYPE_CHECKING:
+    from finebound.results.experiment import ExperimentResult
     from llm_validation.experiments.config import Experiment
 
 
@@ -78,35 +79,49 @@ def main(arguments: Sequence[str]) -> int:
         if options.json:
             print(to_json({"runs": planned, "bounds": {"held": 0, "violated": 0, "vacuous": 0}}))
         else:
-            from finebound.cli.validate_table import print_plan
+            from finebound.views.experiment import plan
+            from finebound.views.experiment_terminal import print_table
 
-            print_plan(experiment, planned)
+            print_table(plan(title_of(experiment, planned), planned))
         return 0
+    from finebound.api import validate
     from finebound.base.progress import bar
-    from llm_validation.experiments.validation import validate
 
     with memory_allowed(options.memory), bar() as progress:
-        found = validate(
+        result = validate(
             experiment,
-            options.out,
+            out=options.out,
             executor=options.executor,
             workers=options.workers,
             address=options.address,
             progress=progress,
         )
-    if options.json:
-        print(to_json(found.as_json()))
-    else:
-        from finebound.cli.validate_table import print_validation
-
-        print_validation(found)
-    if found.behaviour is not None:
+    tell_result(result, options.out, as_json=options.json)
+    if result.behaviour is not None:
         from finebound.cli.report import write_report
 
-        written = write_report(options.out, options.out)
+        written = write_report(result, options.out, options.out)
         if not options.json:
             show(f"Written: {', '.join(map(str, written))}")
-    return 0 if found.passed else 1
+    return 0 if result.passed else 1
+
+
+def tell_result(result: ExperimentResult, folder: Path, *, as_json: bool) -> None:
+    """What was found, on stdout."""
+    if as_json:
+        from finebound.base.records import to_json
+
+        print(to_json(result.found))
+    else:
+        from finebound.views.experiment_terminal import print_experiment
+
+        print_experiment(result, folder)
+
+
+def title_of(experiment: Experiment, runs: Sequence[object]) -> str:
+    """Of the table of an experiment that has not begun."""
+    told = f"{experiment.name}: {len(runs)} runs of {experiment.model}. {experiment.description}"
+    return told.strip()
 
 
 def _sized(experiment: Experiment, options: Options) -> Experiment:

@@ -114,7 +114,7 @@ def by_condition(behaviour: Mapping[str, Evaluated] | None) -> dict[str, Evaluat
 
     An entry that was written before conditions were told apart stays whole.
     """
-    found: dict[str, Evaluated] = Field({})
+    found: dict[str, Evaluated] = {}
     for name, entry in (behaviour or {}).items():
         if entry.conditions is None:
             found[name] = entry

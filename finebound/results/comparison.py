@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from finebound.base.errors import InputError
 from finebound.base.records import to_json
 from finebound.results.bounds import BoundEntry
 from finebound.results.result import Known, Number, Part, Result
 
+if TYPE_CHECKING:
+    from theory.bound import Bound
+
 When = Literal["a priori", "a posteriori"]
 Verdict = Literal["held", "violated", "vacuous", "premise failed"]
+_WORDS = {"safety loss rise": "change in safety loss", "proxy loss rise": "change in proxy loss"}
 _CERTAIN = ("EXACT", "CERTIFIED", "HIGH_PROBABILITY")
 
 
@@ -38,6 +43,27 @@ class ComparedBound(BoundEntry, _Place):
     ratio: Known
     verdict: Verdict
     premise: str
+
+    @classmethod
+    def beside(
+        cls, bound: Bound, measured: float, *, verdict: Verdict, premise: str = "", **place: Any
+    ) -> Self:
+        """One of theory's bounds beside a measured value; ``place`` says of which run and what."""
+        entry = BoundEntry.of(bound)
+        positive = measured > 0.0 and 0.0 < entry.value < math.inf
+        return cls(
+            **place,
+            **{name: getattr(entry, name) for name in entry.model_fields_set},
+            measured=float(measured),
+            ratio=float(entry.value / measured) if positive else None,
+            verdict=verdict,
+            premise=premise,
+        )
+
+    @property
+    def quantity_words(self) -> str:
+        """What is bounded, for people."""
+        return _WORDS.get(self.what, self.what)
 
     @property
     def slack(self) -> float:

@@ -175,12 +175,15 @@ class Effect(Part):
         return Span(estimate=self.estimate, interval=self.interval)
 
 
+Verdict = Literal["confirmed", "refuted", "undecided", "not tested"]
+
+
 class Finding(Part):
     """A finding of the paper, the comparisons that test it and what they decide together."""
 
     finding: str
     claim: str
-    verdict: Literal["confirmed", "refuted", "undecided", "not tested"]
+    verdict: Verdict
     effects: list[Effect]
     why_not_tested: str
 
@@ -334,11 +337,12 @@ class ExperimentResult(Result):
         return found.model_copy(update={"compared": ComparisonResult.load(folder).entries})
 
     def save(self, path: str | Path) -> Path:
-        """Write the record, and beside it ``comparison.json`` where there is one."""
-        written = super().save(path)
+        """Write ``comparison.json`` beside the record where it is known, then the record."""
+        path = Path(path)
         if self.compared is not None:
-            ComparisonResult(entries=self.compared).save(written.parent)
-        return written
+            folder = path.parent if path.suffix == ".json" else path
+            ComparisonResult(entries=self.compared).save(folder)
+        return super().save(path)
 
     @property
     def found(self) -> dict[str, Any]:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
 
 import numpy as np
 
-from finebound.results.bounds import BoundEntry
+from finebound.results.comparison import ComparedBound, Verdict, When
 from llm_validation.data.dataset import Dataset
 from llm_validation.estimation.bounds import PER_TOKEN, model_bounds
 from llm_validation.estimation.model_side import ModelSide, constants_of
@@ -28,73 +27,14 @@ from theory.evaluation import evaluate
 from theory.problem import Constant, Constants
 from theory.strategy import Hybrid, LossConstraint, ParameterConstraint, Strategy
 
-When = Literal["a priori", "a posteriori"]
-Verdict = Literal["held", "violated", "vacuous", "premise failed"]
-
 # Losses come from float32 forward passes; sums are float64.
 ROUNDING = 2e-6
 _VALUE_GAP_PREMISE = "f_f + lambda f_hat_s ended no higher than it started"
 
 
-@dataclass(frozen=True)
-class Compared:
-    """One bound, for one run at one checkpoint, beside the measured value.
-
-    ``slack`` is how far the measured value stays inside the bound (negative: violated), and
-    ``ratio`` is bound / measured where both are positive. ``premise`` names what the bound takes
-    for granted about training and could be checked; if it failed, the bound claims nothing.
-    """
-
-    run: str
-    step: int
-    fraction: float
-    when: When
-    what: str
-    bound: Bound
-    measured: float
-    verdict: Verdict
-    premise: str = ""
-
-    @property
-    def slack(self) -> float:
-        sign = 1.0 if self.bound.direction is Direction.UPPER else -1.0
-        return sign * (self.bound.value - self.measured)
-
-    @property
-    def ratio(self) -> float | None:
-        if self.measured <= 0.0 or not np.isfinite(self.bound.value) or self.bound.value <= 0.0:
-            return None
-        return self.bound.value / self.measured
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the bound says no more than is true of every model."""
-        return self.bound.status == Status.VACUOUS
-
-    @property
-    def is_certain(self) -> bool:
-        """Whether a violation would refute the theory or this program."""
-        return self.bound.status in (Status.EXACT, Status.CERTIFIED, Status.HIGH_PROBABILITY)
-
-    def as_json(self) -> dict[str, Any]:
-        """One entry of ``comparison.json``."""
-        return {
-            "run": self.run,
-            "step": self.step,
-            "fraction": self.fraction,
-            "when": self.when,
-            "what": self.what,
-            **BoundEntry.of(self.bound).to_dict(),
-            "measured": self.measured,
-            "ratio": self.ratio,
-            "verdict": self.verdict,
-            "premise": self.premise,
-        }
-
-
-def compare(measured: Measured, prepared: Prepared, side: ModelSide | None) -> list[Compared]:
+def compare(measured: Measured, prepared: Prepared, side: ModelSide | None) -> list[ComparedBound]:
     """Every bound on every checkpoint of a run; ``side`` None leaves out measured constants."""
-    found: list[Compared] = []
+    found: list[ComparedBound] = []
     for step in measured.steps:
         if step == 0:
             continue
@@ -138,20 +78,20 @@ class _Checkpoint:
         *,
         premise: str = "",
         premise_holds: bool = True,
-    ) -> Compared:
-        return Compared(
+    ) -> ComparedBound:
+        return ComparedBound.beside(
+            b,
+            measured,
             run=self.run.id,
             step=self.step,
             fraction=self.measured.fraction(self.step),
             when=when,
             what=what,
-            bound=b,
-            measured=measured,
             verdict=_verdict(b, measured) if premise_holds else "premise failed",
             premise=premise,
         )
 
-    def radius(self) -> Iterator[Compared]:
+    def radius(self) -> Iterator[ComparedBound]:
         """T13: the optimiser's budget, and the constraint's own radius."""
         limit = bound(
             "T13",
@@ -174,7 +114,7 @@ class _Checkpoint:
             )
             yield self.compared("a priori", "displacement", kept, self.moved)
 
-    def value_gap(self) -> Iterator[Compared]:
+    def value_gap(self) -> Iterator[ComparedBound]:
         """T1 on exact losses: of the proxy's loss, and through TV of the safety loss."""
         if self.lam is None or self.run.proxy is None or self.plan.objective is not None:
             return  # no proxy, or preferences were trained on: that objective is not f_f's
@@ -219,7 +159,7 @@ class _Checkpoint:
                     when, "safety loss rise", _as_rise(of_safety), self.safety_rise, **told
                 )
 
-    def data_limit(self) -> Iterator[Compared]:
+    def data_limit(self) -> Iterator[ComparedBound]:
         """T10 on the rows: what conflicting answers to one prompt cost every policy."""
         limits = data_limits(self.prepared, self.run.task)
         if not limits.conflicting:
@@ -232,7 +172,7 @@ class _Checkpoint:
             reached = np.sqrt(max(task, 0.0)) + np.sqrt(max(safety, 0.0))
             yield self.compared("a priori", "sqrt G_f + sqrt G_s", b, reached)
 
-    def landscape(self) -> Iterator[Compared]:
+    def landscape(self) -> Iterator[ComparedBound]:
         """T6, T7, T8, T9, T12 with constants measured at theta_s: estimates."""
         reaches = {
             "a priori": min(self.reach, self.plan.radius or np.inf),
@@ -243,7 +183,7 @@ class _Checkpoint:
             if 0.0 < reach < np.inf:
                 yield from self._with_constants(when, reach)
 
-    def _with_constants(self, when: When, reach: float) -> Iterator[Compared]:
+    def _with_constants(self, when: When, reach: float) -> Iterator[ComparedBound]:
         has_proxy = self.run.proxy is not None
         strategy = self._strategy(reach)
         side = self.side
@@ -284,9 +224,7 @@ class _Checkpoint:
 
     def _after(self, strategy: Strategy, has_proxy: bool, reach: float) -> list[Bound]:
         """With the measured displacement, task loss and slack in place of what was foreseen."""
-        known: dict[str, Constant] = dict(
-            constants_of(self.side, has_proxy=has_proxy, radius=reach).values
-        )
+        known = dict(constants_of(self.side, has_proxy=has_proxy, radius=reach))
         start = self.measured.losses[0][self.measured.task].per_token
         end = self.losses[self.measured.task].per_token
         known["task_loss_at_aligned"] = Constant(start)
@@ -369,27 +307,12 @@ def _row_keys(dataset: Dataset) -> list[str]:
     ]
 
 
-def violated_certain(compared: Sequence[Compared]) -> list[Compared]:
-    """The violated bounds whose violation fails the command."""
-    return [c for c in compared if c.verdict == "violated" and c.is_certain]
-
-
-def counts(compared: Sequence[Compared]) -> dict[str, int]:
-    """How many bounds held, were violated (certain and estimated ones), were vacuous."""
-    found = {"held": 0, "violated": 0, "vacuous": 0, "premise_failed": 0}
-    for c in compared:
-        found[c.verdict.replace(" ", "_")] += 1
-    certain = violated_certain(compared)
-    return {**found, "violated_certain": len(certain),
-            "violated_estimated": found["violated"] - len(certain)}  # fmt: skip
-
-
-def tightest(compared: Sequence[Compared], run: str, *, when: When) -> Compared | None:
-    """The tightest upper bound on a run's final safety loss rise that says anything."""
+def tightest(compared: Sequence[ComparedBound], run: str, *, when: When) -> ComparedBound | None:
+    """The tightest upper bound on a run's final change in safety loss that says anything."""
     mine = [c for c in compared if c.run == run and c.what == "safety loss rise" and c.when == when]
     last = max((c.step for c in mine), default=0)
     useful = [
         c for c in mine if c.step == last and c.verdict in ("held", "violated") and not c.is_empty
     ]
     # Of equal values the better known one.
-    return min(useful, key=lambda c: (round(c.bound.value, 9), not c.is_certain), default=None)
+    return min(useful, key=lambda c: (round(c.value, 9), not c.is_certain), default=None)

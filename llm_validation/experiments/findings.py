@@ -9,72 +9,20 @@ Source: Chen et al., arXiv 2503.20807. All effects are on held-out rows, in nats
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
 
 import numpy as np
 
 from finebound.base.records import spawn_seed
+from finebound.results.experiment import Effect, Finding, Verdict
+from finebound.results.spans import Span
 from finebound.results.strategies import strategy_label
 from llm_validation.experiments.datasets import SAFETY, held_out
 from llm_validation.experiments.run import Measured
 from llm_validation.experiments.statistics import LEVEL, Pair, Statistic, resampled
-from theory.confidence import Interval
-
-Verdict = Literal["confirmed", "refuted", "undecided", "not tested"]
 
 _SAFETY = held_out(SAFETY)
 _RISE, _LOSS = "rise", "task"
-
-
-@dataclass(frozen=True)
-class Effect:
-    """One comparison: positive means that the finding holds there. Nats per token unless said."""
-
-    where: str
-    interval: Interval
-    unit: str = "nats/token"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A finding, the comparisons that test it and what they decide together.
-
-    Confirmed when every comparison's interval lies above 0, refuted when one lies below 0,
-    undecided otherwise; the intervals hold together with probability about 95 %.
-    """
-
-    key: str
-    claim: str
-    effects: tuple[Effect, ...]
-    why_not_tested: str = ""
-
-    @property
-    def verdict(self) -> Verdict:
-        if not self.effects:
-            return "not tested"
-        if any(e.interval.upper < 0.0 for e in self.effects):
-            return "refuted"
-        return "confirmed" if all(e.interval.lower > 0.0 for e in self.effects) else "undecided"
-
-    def as_json(self) -> dict[str, Any]:
-        """One entry of the record."""
-        return {
-            "finding": self.key,
-            "claim": self.claim,
-            "verdict": self.verdict,
-            "effects": [
-                {
-                    "where": e.where,
-                    "estimate": e.interval.estimate,
-                    "interval": [e.interval.lower, e.interval.upper],
-                    "unit": e.unit,
-                }
-                for e in self.effects
-            ],
-            "why_not_tested": self.why_not_tested,
-        }
 
 
 Test = tuple[str, list[dict[str, tuple[str, Pair]]], Statistic, str]
@@ -114,20 +62,31 @@ def _decide(key: str, claim: str, tests: Iterator[Test], seed: int, why_not: str
     tests = list(tests)
     # Bonferroni over the comparisons that must hold together.
     level = 1.0 - (1.0 - LEVEL) / max(len(tests), 1)
-    effects = tuple(
-        Effect(
-            where,
-            resampled(
-                by_seed,
-                statistic,
-                rng=np.random.default_rng(spawn_seed(seed, f"{key}/{where}")),
-                level=level,
-            ),
-            unit,
-        )
-        for where, by_seed, statistic, unit in tests
+    effects = []
+    for where, by_seed, statistic, unit in tests:
+        rng = np.random.default_rng(spawn_seed(seed, f"{key}/{where}"))
+        found = resampled(by_seed, statistic, rng=rng, level=level)
+        ends = (found.lower, found.upper)
+        effects.append(Effect(where=where, estimate=found.estimate, interval=ends, unit=unit))
+    return Finding(
+        finding=key,
+        claim=claim,
+        verdict=_verdict([effect.span for effect in effects]),
+        effects=effects,
+        why_not_tested="" if effects else why_not,
     )
-    return Finding(key, claim, effects, "" if effects else why_not)
+
+
+def _verdict(effects: Sequence[Span]) -> Verdict:
+    """Confirmed when every comparison's interval lies above 0, refuted when one lies below 0.
+
+    Undecided otherwise; the intervals hold together with probability about 95 %.
+    """
+    if not effects:
+        return "not tested"
+    if any(effect.upper < 0.0 for effect in effects):
+        return "refuted"
+    return "confirmed" if all(effect.lower > 0.0 for effect in effects) else "undecided"
 
 
 class _Grid:

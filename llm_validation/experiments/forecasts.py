@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +19,15 @@ from finebound.base.errors import InputError, tell
 from finebound.base.integrity import Damaged, as_written, read_record, sealed
 from finebound.base.progress import Progress, silent
 from finebound.base.records import spawn_seed, to_json, write_atomically
-from llm_validation.experiments.comparison import Compared, tightest
+from finebound.results.comparison import ComparedBound
+from finebound.results.forecasts import Forecast, Forecasts, Ranked
+from llm_validation.experiments.comparison import tightest
 from llm_validation.experiments.config import RunConfig
 from llm_validation.experiments.datasets import SAFETY, held_out, proxy_set, task_set
 from llm_validation.experiments.prepare import Prepared, on_device
 from llm_validation.experiments.run import Measured, run_folder
 
 if TYPE_CHECKING:
-    from llm_validation.forecast.ranking import Comparison, Ranking
     from llm_validation.forecast.world import Prediction, World
 
 FOLDER = "forecasts"
@@ -91,42 +92,8 @@ def _world(prepared: Prepared, run: RunConfig, loaded: Any, known: dict[Any, Any
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Forecasts:
-    """Every forecast beside its finished run, and the predictors ranked by them.
-
-    ``shares`` are mean costs over the fine-tune's, in tokens, by predictor, each forecast made
-    alone; ``shared`` the costs of all of a predictor's forecasts together over those of all the
-    fine-tunes, what several need measured once.
-    """
-
-    comparisons: list[Comparison]
-    safety: list[Ranking]
-    task: list[Ranking]
-    shares: dict[str, float]
-    shared: dict[str, float]
-
-    def as_json(self) -> dict[str, Any]:
-        """The record's entry; unbounded and undefined numbers as ``to_json`` writes them."""
-        return {
-            "runs": [
-                {
-                    "run": c.run,
-                    "measured_safety_change": c.measured_safety,
-                    "measured_task_change": c.measured_task,
-                    **asdict(c.prediction),
-                }
-                for c in self.comparisons
-            ],
-            "safety": [asdict(r) for r in self.safety],
-            "task": [asdict(r) for r in self.task],
-            "cost_share": self.shares,
-            "cost_share_of_all": self.shared,
-        }
-
-
 def judge_forecasts(
-    prepared: Prepared, runs: Sequence[Measured], compared: Sequence[Compared]
+    prepared: Prepared, runs: Sequence[Measured], compared: Sequence[ComparedBound]
 ) -> Forecasts | None:
     """Rank the predictors by the finished runs; None where nothing was forecast."""
     from llm_validation.forecast.ranking import Comparison, rank
@@ -161,10 +128,18 @@ def judge_forecasts(
         for what in ("safety", "task")
     }
     return Forecasts(
-        comparisons,
-        **rankings,
-        shares={name: float(np.mean(x)) for name, x in costs.items()},
-        shared={name: sum(x.values()) / finetunes for name, x in spent.items()},
+        runs=[
+            Forecast(
+                run=c.run,
+                measured_safety_change=c.measured_safety,
+                measured_task_change=c.measured_task,
+                **asdict(c.prediction),
+            )
+            for c in comparisons
+        ],
+        **{what: [Ranked(**asdict(r)) for r in ranked] for what, ranked in rankings.items()},
+        cost_share={name: float(np.mean(x)) for name, x in costs.items()},
+        cost_share_of_all={name: sum(x.values()) / finetunes for name, x in spent.items()},
     )
 
 
@@ -179,14 +154,14 @@ def _spent(run: RunConfig, prediction: Prediction) -> dict[Any, float]:
 
 
 def _bound_as_prediction(
-    prepared: Prepared, compared: Sequence[Compared], run_id: str
+    prepared: Prepared, compared: Sequence[ComparedBound], run_id: str
 ) -> Prediction:
     """The bound as a score: a limit is no forecast, so only its order is judged."""
     from llm_validation.forecast.world import Prediction
 
     found = tightest(compared, run_id, when="a priori")
     # Where every bound is empty, all that is known is the loss of a uniform answer.
-    value = math.log(prepared.vocabulary) if found is None else found.bound.value
+    value = math.log(prepared.vocabulary) if found is None else found.value
     return Prediction(TIGHTEST_BOUND, float(value), math.nan, None, 0.0, is_score=True)
 
 

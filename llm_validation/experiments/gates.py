@@ -145,9 +145,13 @@ def _init_only(measured: Measured, prepared: Prepared) -> Gate:
     control = held_out(SAFETY)
     if measured.run.plan.method.starts_at_theta_s:
         same = abs(measured.loss(0, control) - prepared.start(control).per_token)
-        return Gate(same <= _SAME, f"step 0 differs from theta_s by {same:.2g} nats/token")
+        return Gate(
+            same <= _SAME, f"step 0 differs from the aligned model by {same:.2g} nats/token"
+        )
     if control not in measured.own_start:
-        return Gate(False, "starts elsewhere than at theta_s, and that start was not measured")
+        return Gate(
+            False, "starts elsewhere than at the aligned model, and that start was not measured"
+        )
     own = measured.own_start[control]
     alone = own.per_token - prepared.start(control).per_token
     trained = measured.change_in_training(control)
@@ -155,7 +159,9 @@ def _init_only(measured: Measured, prepared: Prepared) -> Gate:
     settings = prepared.experiment.behaviour
     if settings is not None and settings.starts:
         if not measured.start_behaviour:
-            return Gate(False, "the behaviour of its start, which is not theta_s, is missing")
+            return Gate(
+                False, "the behaviour of its start, which is not the aligned model, is missing"
+            )
         if (apart := _apart(measured.start_behaviour, own)) > _SAME_MODEL:
             return Gate(False, f"another start was evaluated: {apart:.2g} nats/token apart")
     enough = abs(trained) >= LEAST_OF_START * abs(alone) or abs(alone) <= _SAME
@@ -165,7 +171,7 @@ def _init_only(measured: Measured, prepared: Prepared) -> Gate:
 def _same_model(measured: Measured, prepared: Prepared) -> Gate:
     """The base is theta_s, and what answered is what was trained, by identity and by losses."""
     if measured.finetuned.document["identity"]["model"] != prepared.aligned_sha256:
-        return Gate(False, "trained on another base than the experiment's theta_s")
+        return Gate(False, "trained on another base than the experiment's aligned model")
     if not measured.behaviour:
         return Gate(True, "measured in the process that trained it, on the base of its training")
     mine = json.loads(to_json(trained_from(measured.finetuned.document)))
@@ -213,7 +219,7 @@ def _of_answers(found: Sequence[Answered], theta_s: Mapping[str, Answered]) -> d
         because.append(
             f"{worst.evaluation}: {worst.incoherent} of {worst.texts} answers copy the prompt, "
             "loop or are empty"
-            + (f", {known.incoherent} of {known.texts} of theta_s's" if known else "")
+            + (f", {known.incoherent} of {known.texts} of the aligned model's" if known else "")
         )
     if unknown:
         because.append(f"the answers of {', '.join(unknown)} were not kept")

@@ -95,7 +95,9 @@ class Prepared:
         found = read_evaluations(self.out / START).get(0, {})
         if name not in found:
             raise Damaged(
-                f"there are no losses of {name} at theta_s.", remedy=_AGAIN, file=self.out / START
+                f"there are no losses of {name} on the aligned model.",
+                remedy=_AGAIN,
+                file=self.out / START,
             )
         return found[name]
 
@@ -163,7 +165,9 @@ def prepare(
     _answer(theta_s, experiment, sets, out / ALIGNED, progress)
     write_sets(sets, out / DATA)
     start = {
-        name: losses_on(theta_s, dataset, progress=progress, doing=f"measuring {name} at theta_s")
+        name: losses_on(
+            theta_s, dataset, progress=progress, doing=f"measuring {name} on the aligned model"
+        )
         for name, dataset in sets.items()
     }
     write_evaluation(out / START, 0, start)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from finebound.results.experiment import (
+    Brackets,
+    Envelope,
+    EnvelopeLines,
+    EnvelopeRun,
+    Router,
+    RouterLosses,
+    SafetySplit,
+)
 from llm_validation.experiments.data_limits import data_limits
 from llm_validation.experiments.datasets import SAFETY, held_out, proxy_set, task_set
 from llm_validation.experiments.gates import grouped, objective_lam
@@ -25,37 +34,10 @@ from llm_validation.measure.texts import (
 )
 from theory.envelope import Run as FinishedRun
 from theory.envelope import bracket, envelope, undertrained
-from theory.routing import MeasuredRouter, PairedLosses, measured_routing, split_safety_gap
+from theory.routing import PairedLosses, measured_routing, split_safety_gap
 
 _FEATURES = 2**18
 _BRACKETS = 5
-
-
-@dataclass(frozen=True)
-class Router:
-    """T18's router of one task, on held-out rows: its choices' accuracy and what it loses."""
-
-    task: str
-    method: str
-    seed: int
-    balanced_accuracy: float
-    losses: MeasuredRouter
-
-
-@dataclass(frozen=True)
-class SafetySplit:
-    """A run's held-out safety loss rise in its two parts, nats per token.
-
-    The unavoidable part lies in ``unavoidable``, what sharing weights adds in ``interference``.
-    ``reachable`` says whether the router is as capable as the run, without which it bounds
-    nothing from above.
-    """
-
-    run: str
-    rise: float
-    unavoidable: tuple[float, float]
-    interference: tuple[float, float]
-    reachable: bool
 
 
 def route(prepared: Prepared, task: str) -> tuple[np.ndarray, np.ndarray, float]:
@@ -116,7 +98,15 @@ def splits(runs: Sequence[Measured], prepared: Prepared) -> tuple[list[Router], 
             for name, chosen in ((safety_out, safety_rows), (task_out, task_rows))
         ]
         router = measured_routing(*pairs)
-        routers.append(Router(task, method, seed, accuracy, router))
+        routers.append(
+            Router(
+                task=task,
+                method=method,
+                seed=seed,
+                balanced_accuracy=accuracy,
+                losses=RouterLosses(**asdict(router)),
+            )
+        )
         limits = data_limits(prepared, task, safety_set=safety_out, task_rows=task_out)
         tokens = float(free.losses[0][safety_out].token_count.mean())
         best = free.loss(free.last, task_out)
@@ -152,7 +142,7 @@ def splits(runs: Sequence[Measured], prepared: Prepared) -> tuple[list[Router], 
     return routers, found
 
 
-def envelopes(runs: Sequence[Measured]) -> list[dict[str, Any]]:
+def envelopes(runs: Sequence[Measured]) -> list[Envelope]:
     """T17 for every task and proxy: the envelope, and brackets of the lambdas between the runs.
 
     Both are on the training sets and hold if no run is further above its objective's minimum
@@ -191,25 +181,23 @@ def envelopes(runs: Sequence[Measured]) -> list[dict[str, Any]]:
             ]
             limits = bracket(runs_of, np.array(between))
             found.append(
-                {
-                    "task": task,
-                    "method": method,
-                    "seed": seed,
-                    "proxy": role,
-                    "runs": [
-                        {"id": m.run.id, **asdict(p)} for m, p in zip(members, runs_of, strict=True)
+                Envelope(
+                    task=task,
+                    method=method,
+                    seed=seed,
+                    proxy=role,
+                    runs=[
+                        EnvelopeRun(id=m.run.id, **asdict(p))
+                        for m, p in zip(members, runs_of, strict=True)
                     ],
-                    "envelope": {"lam": curve.lam, "intercept": curve.intercept},
-                    "brackets": {
-                        name: getattr(limits, name)
-                        for name in (
-                            "lam",
-                            "proxy_loss_lower",
-                            "proxy_loss_upper",
-                            "task_loss_lower",
-                            "task_loss_upper",
-                        )
-                    },
-                }
+                    envelope=EnvelopeLines(lam=_list(curve.lam), intercept=_list(curve.intercept)),
+                    brackets=Brackets(
+                        **{name: _list(getattr(limits, name)) for name in Brackets.model_fields}
+                    ),
+                )
             )
     return found
+
+
+def _list(values: np.ndarray) -> list[float]:
+    return np.asarray(values, dtype=np.float64).tolist()

@@ -10,10 +10,10 @@ from typing import Any
 from finebound.base.errors import InputError
 from finebound.base.integrity import read_record
 from finebound.base.progress import Progress, silent
+from finebound.results.experiment import ExperimentResult
 from llm_validation.experiments.config import Experiment, expand, experiment_of
 from llm_validation.experiments.prepare import Prepared, read_prepared
 from llm_validation.experiments.run import Measured, check_folder, read_measured
-from llm_validation.experiments.validation import VALIDATION
 from llm_validation.experiments.worker import EXPERIMENT
 from llm_validation.models.loading import source_folder
 
@@ -32,7 +32,7 @@ def read_finished(folder: Path) -> Finished:
     """The experiment in ``folder``. Raises InputError when it is none or not finished."""
     remedy = "Give the folder that `finebound validate CONFIG --out FOLDER` finished."
     found = []
-    for name in (EXPERIMENT, VALIDATION):
+    for name in (EXPERIMENT, ExperimentResult.file):
         file = folder / name
         if not file.is_file():
             raise InputError(

@@ -121,12 +121,24 @@ def run_entry(
         "method": method,
         "seed": seed,
         "strategy": {"kind": "none"},
+        "population": "held-out rows",
+        "safety_population_interval": {
+            "estimate": safety,
+            "lower": -9.0,
+            "upper": 9.0,
+            "failure_probability": 0.05,
+            "of": "mean over rows",
+        },
         "safety_interval": [safety - half, safety + half],
         "capability_gain": gain,
         "capability_gain_interval": [gain - half, gain + half],
         "training_sets": {"safety_gap": safety, "capability_gain": gain},
         "displacement": 1.0,
         "steps": 16,
+        "least_slack_T17": None,
+        "answers": None,
+        "onset": {"displacement": None, "time": None},
+        "tightest": {"a priori": None, "a posteriori": None},
         "checkpoints": [
             {
                 "step": step,
@@ -172,13 +184,26 @@ def experiment_entry(runs, *, correlation=-0.8):
         "violated": [],
         "findings": [],
         "forecasts": None,
-        "aligned": {},
+        "routers": [],
+        "splits": [],
+        "envelopes": [],
+        "aligned": {
+            "as_it_is": False,
+            "folder": "aligned",
+            "sha256": "0",
+            "safety_loss": [2.0, 1.0],
+            "held_out_safety_loss": [2.1, 1.1],
+            "gradient_norm": 1.0,
+            "gradient_norm_upper": 1.5,
+            "answers": {"before": None, "after": None},
+        },
         "sets": {},
         "behaviour": {
-            "theta_s": {name: {"n": 20, "mean": 0.9} for name in evaluations},
+            "theta_s": {name: {"n": 20, "measure": "a score", "mean": 0.9} for name in evaluations},
             "pooled": {
                 name: {
                     "runs": len(sound),
+                    "n": 20,
                     "change": span(-0.1, 0.05),
                     "categories": {
                         category: {"n": 20, "change": entry["change"]}
@@ -196,9 +221,11 @@ def experiment_entry(runs, *, correlation=-0.8):
         },
         "manifest": {
             "given": {"name": "made", "description": "of numbers"},
-            "code": {},
-            "versions": {"python": "3.11"},
-            "machine": "none",
+            "inputs": {},
             "seed": 0,
+            "versions": {"finebound": "0.1.0"},
+            "python": "3.11",
+            "machine": "none",
+            "code": {},
         },
     }

@@ -13,7 +13,7 @@ from finebound.results.experiment import DoneRun, ExperimentResult
 from finebound.results.registry import KINDS, load
 from finebound.results.run import RunResult
 
-SMOKE = Path(__file__).parent / "records" / "smoke"
+SMOKE = Path(__file__).parent / "smoke_experiment"
 RUN = "general_hybrid-lam1-r0.1_original_lora_s0"
 RECORDS = {
     ExperimentResult: SMOKE / "validate.json",
@@ -42,7 +42,9 @@ def test_any_record_is_known_by_its_content(kind, tmp_path):
 def test_a_folder_is_the_result_that_it_holds():
     alone = load(SMOKE / "validate.json")
     assert alone.compared is None
-    assert load(SMOKE).model_copy(update={"compared": None}) == alone
+    whole = load(SMOKE)
+    assert len(whole.compared) == 33
+    assert whole.model_copy(update={"compared": None}) == alone
     assert isinstance(load(SMOKE / "runs" / RUN), RunResult)
     assert len({kind.file for kind in KINDS}) == len(KINDS)
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from finished_experiments import finish
 from made_runs import experiment_entry, run_entry
 
 
@@ -43,11 +44,8 @@ def content(tiny_model_folder) -> dict:
 @pytest.fixture(scope="session")
 def finished(content, tmp_path_factory):
     """The tiny experiment, finished in a folder that is not to be changed."""
-    from llm_validation.experiments.config import experiment_of
-    from llm_validation.experiments.validation import validate
-
     folder = tmp_path_factory.mktemp("experiment")
-    return validate(experiment_of(content), folder / "out", cache=folder / "cache")
+    return finish(content, folder / "out", cache=folder / "cache")
 
 
 BEHAVIOUR = {

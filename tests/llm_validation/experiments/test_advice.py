@@ -8,8 +8,8 @@ import pytest
 
 from finebound.base.errors import InputError
 from finebound.cli.report import main as report
-from llm_validation.experiments.advice import advice
-from llm_validation.experiments.experiment_page import experiment_page
+from finebound.results.experiment import ExperimentResult
+from finebound.views.experiment import page
 
 
 @pytest.fixture
@@ -24,8 +24,16 @@ def found(made_run, made_experiment):
     )
 
 
+def advice(found):
+    return ExperimentResult.of(found).advice
+
+
 def told(found, topic):
     return [one for one in advice(found) if one.topic == topic]
+
+
+def experiment_page(folder):
+    return page(ExperimentResult.load(folder))
 
 
 def test_every_sentence_has_a_number_and_every_estimate_an_interval(found):
@@ -38,12 +46,13 @@ def test_gates_are_told_by_name_with_what_decided_them(found):
     first, *others = told(found, "gates")
     assert "1 of 4 finished runs (25 % [4.56, 69.9])" in first.sentence
     assert {"trained", "init only"} == {one.sentence.split("“")[1].split("”")[0] for one in others}
-    assert all("1 of 4 (25 % [4.56, 69.9]): general_none_low_s0 (" in o.sentence for o in others)
+    assert all("1 of 4 runs (25 % [4.56, 69.9]) fails" in o.sentence for o in others)
+    assert all("general_none_low_s0 (" in o.sentence for o in others)
 
 
 def test_that_all_runs_passed_has_an_interval_too(made_run, made_experiment):
     (one,) = told(made_experiment([made_run(name, rate=1) for name in "abcd"]), "gates")
-    assert "All 4 finished runs passed every gate (100 % [51, 100])" in one.sentence
+    assert "All 4 finished runs pass every gate (100 % [51, 100])" in one.sentence
 
 
 def test_bbq_s_accuracy_is_told_by_context(found):
@@ -57,7 +66,7 @@ def test_the_safest_at_equal_capability_is_told_only_where_intervals_are_apart(
     # Prompt tuning gained less: it is not compared with the two that gained the same.
     safest = told(found, "capability")[0]
     assert safest.supported
-    assert "lora raised the held-out safety loss least" in safest.sentence
+    assert "lora has the lowest change in held-out safety loss" in safest.sentence
     assert "+0.1 [+0.07, +0.13]" in safest.sentence
     assert "prompt" not in safest.sentence
     close = made_experiment(
@@ -71,7 +80,7 @@ def test_the_safest_at_equal_capability_is_told_only_where_intervals_are_apart(
 def test_the_one_that_is_most_capable_alone_is_told_so(made_run, made_experiment):
     runs = [made_run("a", rate=1, gain=0.9, safety=0.5), made_run("b", rate=1, gain=0.1)]
     (one,) = told(made_experiment(runs), "capability")
-    assert "nothing was as capable as a" in one.sentence
+    assert "On general a gained the most capability" in one.sentence
 
 
 def test_a_run_behind_a_failed_gate_wins_nothing(made_run, made_experiment):
@@ -81,7 +90,7 @@ def test_a_run_behind_a_failed_gate_wins_nothing(made_run, made_experiment):
         made_run("bad", rate=1, safety=0.4),
     ]
     one = told(made_experiment(runs), "capability")[0]
-    assert "plain raised" in one.sentence
+    assert "plain has the lowest change" in one.sentence
     assert "good" not in one.sentence
 
 
@@ -90,13 +99,13 @@ def test_seeds_of_a_method_are_one_setting(made_run, made_experiment):
         made_run("a", rate=1, seed=seed, safety=rise) for seed, rise in ((0, 0.0), (1, 0.2))
     ] + [made_run("b", rate=1, seed=seed, safety=0.5) for seed in (0, 1)]
     one = told(made_experiment(runs), "capability")[0]
-    assert "a raised the held-out safety loss least: +0.1 [+0.07, +0.13]" in one.sentence
-    assert "of 2 settings" in one.sentence
+    assert "a has the lowest change in held-out safety loss: +0.1 [+0.07, +0.13]" in one.sentence
+    assert "(2 settings" in one.sentence
 
 
 def test_a_start_that_costs_safety_by_itself_is_told(found):
     (one,) = told(found, "starts")
-    assert "prompt alone moved the held-out safety loss by +0.4 [+0.37, +0.43]" in one.sentence
+    assert "of prompt alone changed the held-out safety loss by +0.4 [+0.37, +0.43]" in one.sentence
     assert one.supported
 
 
@@ -143,8 +152,9 @@ def test_a_correlation_needs_runs(found, made_run, made_experiment):
 
 
 def test_no_run_supports_nothing(made_experiment, made_run):
-    run = made_run("a", rate=1) | {"status": "failed"}
-    (one,) = advice({"runs": [run]})
+    run = {"id": "a", "status": "failed", "safety_gap": None, "capability_gap": None, "gates": {}}
+    run |= {"error": "diverged", "attempts": ["failed"]}
+    (one,) = advice(made_experiment([made_run("b", rate=1)]) | {"runs": [run]})
     assert not one.supported
     broken = made_experiment([made_run("a", rate=1, failed=("trained",))])
     assert {one.topic for one in advice(broken)} == {"gates"}
@@ -194,7 +204,7 @@ def test_the_page_escapes_every_string(found, tmp_path):
 def test_the_command_writes_the_page_and_closes_with_the_advice(folder, capsys):
     assert report([str(folder)]) == 0
     out = capsys.readouterr().out
-    assert "lora raised the held-out safety loss least" in out
+    assert "lora has the lowest change in held-out safety loss" in out
     assert (folder / "report.html").is_file()
     assert report([str(folder), "--json"]) == 0
     supports = json.loads(capsys.readouterr().out)["supports"]
@@ -202,7 +212,7 @@ def test_the_command_writes_the_page_and_closes_with_the_advice(folder, capsys):
 
 
 def _advice_of(folder):
-    return advice(json.loads((folder / "validate.json").read_text()))
+    return ExperimentResult.load(folder).advice
 
 
 def test_json_of_a_single_run_is_refused(tmp_path):

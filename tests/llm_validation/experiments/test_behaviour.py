@@ -8,12 +8,16 @@ import json
 
 import numpy as np
 import pytest
+from finished_experiments import finish
 from pydantic import ValidationError
 from unsealed import unsealed
 
 from finebound.base.errors import InputError
 from finebound.base.progress import silent
 from finebound.results.evaluation import EvaluationResult
+from finebound.results.experiment import ExperimentResult
+from finebound.views.experiment import page as experiment_page
+from finebound.views.experiment_terminal import print_experiment
 from llm_validation.data.builtin.requests import HARMLESS
 from llm_validation.experiments import behaviour as room
 from llm_validation.experiments import behaviour_parts
@@ -28,10 +32,8 @@ PARTS = {"refusal", "hazards", "bbq", "translation"}
 @pytest.fixture(scope="session")
 def behaved(methods_content, tmp_path_factory):
     """That experiment, finished; not to be changed."""
-    from llm_validation.experiments.validation import validate
-
     folder = tmp_path_factory.mktemp("behaviour")
-    return validate(experiment_of(methods_content), folder / "out", cache=folder / "cache")
+    return finish(methods_content, folder / "out", cache=folder / "cache")
 
 
 @pytest.fixture(scope="session")
@@ -325,9 +327,8 @@ def test_entries_made_of_numbers_have_the_shape_of_real_ones(record, made_run, m
 
 
 def test_the_page_of_a_real_experiment(behaved):
-    from llm_validation.experiments.experiment_page import experiment_page
-
-    page = experiment_page(behaved.prepared.out)
+    page = experiment_page(behaved.result)
+    assert page == experiment_page(ExperimentResult.load(behaved.prepared.out))
     assert "What these runs support" in page
     assert "prompt-low" in page
 
@@ -343,9 +344,7 @@ def test_report_puts_the_figures_beside_the_page(behaved, tmp_path, capsys):
 
 
 def test_the_terminal_shows_each_evaluation(behaved, capsys):
-    from finebound.cli.validate_table import print_validation
-
-    print_validation(behaved)
+    print_experiment(behaved.result, behaved.prepared.out)
     out = capsys.readouterr().out
     assert "hazards: 1 = a safe answer" in out
     assert "general_none_prompt-low_s0 †" in out

@@ -6,16 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from finebound.results.comparison import BoundCounts, ComparedBound, violated_certain
 from llm_validation.data.dataset import Dataset
 from llm_validation.experiments.comparison import (
-    Compared,
     _oscillation,
     _verdict,
     compare,
-    counts,
     row_tv,
     tightest,
-    violated_certain,
 )
 from llm_validation.experiments.data_limits import data_limits
 from llm_validation.measure.losses import Losses
@@ -34,7 +32,7 @@ def upper(value, *, constant=None, trivial=np.inf):
 
 def compared(b, measured, **more):
     told = {"run": "r", "step": 4, "fraction": 1.0, "when": "a posteriori", "what": RISE} | more
-    return Compared(bound=b, measured=measured, verdict=_verdict(b, measured), **told)
+    return ComparedBound.beside(b, measured, verdict=_verdict(b, measured), **told)
 
 
 def losses(sums, tokens):
@@ -54,8 +52,8 @@ def test_only_a_certain_violation_fails():
     estimated = compared(upper(0.1, constant=Constant(0.1, "estimated")), 0.5)
     likely = compared(upper(0.1, constant=Constant(0.1, "high_probability", 0.05)), 0.5)
     assert violated_certain([certain, estimated, likely]) == [certain, likely]
-    found = counts([certain, estimated, likely])
-    assert (found["violated"], found["violated_certain"], found["violated_estimated"]) == (3, 2, 1)
+    found = BoundCounts.of([certain, estimated, likely])
+    assert (found.violated, found.violated_certain, found.violated_estimated) == (3, 2, 1)
 
 
 def test_ratio_is_for_positive_numbers_only():
@@ -71,7 +69,7 @@ def test_the_tightest_is_of_the_end_and_says_something():
         compared(upper(0.2), 0.1, when="a priori"),
         compared(upper(0.3, trivial=0.2), 0.1),
     ]
-    assert tightest(entries, "r", when="a posteriori").bound.value == 0.6
+    assert tightest(entries, "r", when="a posteriori").value == 0.6
     assert tightest(entries, "other", when="a posteriori") is None
 
 
@@ -93,29 +91,29 @@ def test_oscillation_is_of_row_means():
 
 def test_value_gap_follows_from_the_losses_alone(finished):
     """T1 with the measured slack is arithmetic: it is recomputed here from the row losses."""
-    m = next(s.measured for s in finished.summaries if s.measured.run.proxy == "same-teacher")
+    m = next(m for m in finished.measured if m.run.proxy == "same-teacher")
     mine = [c for c in compare(m, finished.prepared, None) if c.what == "proxy loss rise"]
     after = next(c for c in mine if c.when == "a posteriori" and c.step == m.last)
     gained = -m.change("task.general")
     rise = m.change("proxy.same-teacher")
     slack = max(0.0, -gained + 2.0 * rise)
-    assert after.bound.status is Status.CERTIFIED
-    assert after.bound.value == pytest.approx((max(gained, 0.0) + slack) / 2.0)
+    assert after.status == Status.CERTIFIED
+    assert after.value == pytest.approx((max(gained, 0.0) + slack) / 2.0)
     assert after.measured == pytest.approx(rise)
     foreseen = next(c for c in mine if c.when == "a priori" and c.step == m.last)
-    assert foreseen.bound.value == pytest.approx(m.loss(0, "task.general") / 2.0)
+    assert foreseen.value == pytest.approx(m.loss(0, "task.general") / 2.0)
 
 
 def test_a_perfect_proxy_certifies_the_safety_loss(finished):
-    m = next(s.measured for s in finished.summaries if s.measured.run.proxy == "original")
+    m = next(m for m in finished.measured if m.run.proxy == "original")
     mine = [c for c in compare(m, finished.prepared, None) if c.what == RISE]
-    assert {c.bound.status for c in mine} <= {Status.CERTIFIED, Status.VACUOUS}
+    assert {c.status for c in mine} <= {Status.CERTIFIED, Status.VACUOUS}
     assert {c.when for c in mine} == {"a priori", "a posteriori"}
 
 
 def test_losses_that_break_the_theory_are_found(finished):
     """Task and proxy losses cannot both rise while the record says the objective fell."""
-    m = next(s.measured for s in finished.summaries if s.measured.run.proxy == "same-teacher")
+    m = next(m for m in finished.measured if m.run.proxy == "same-teacher")
     end = dict(m.losses[m.last])
     proxy = end["proxy.same-teacher"]
     end["proxy.same-teacher"] = Losses(proxy.token_sum + 50.0, proxy.token_count)
@@ -129,11 +127,11 @@ def test_losses_that_break_the_theory_are_found(finished):
 
 
 def test_a_displacement_beyond_the_radius_is_a_violation(finished):
-    m = next(s.measured for s in finished.summaries if s.measured.run.plan.radius)
+    m = next(m for m in finished.measured if m.run.plan.radius)
     far = {**m.finetuned.steps, "displacement": m.finetuned.steps["displacement"] * 3.0}
     broken = dataclasses.replace(m, finetuned=dataclasses.replace(m.finetuned, steps=far))
     certain = violated_certain(compare(broken, finished.prepared, None))
-    assert {c.bound.statement for c in certain} == {"constraint"}
+    assert {c.statement for c in certain} == {"constraint"}
     assert not violated_certain(compare(m, finished.prepared, None))
 
 

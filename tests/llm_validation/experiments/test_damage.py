@@ -12,13 +12,14 @@ from unsealed import unsealed
 from finebound.base.errors import InputError
 from finebound.base.integrity import Damaged
 from finebound.cli import main
+from finebound.results.experiment import ExperimentResult
+from finebound.results.run import RunResult
+from finebound.views import run as run_view
 from llm_validation.experiments.answers import read_answers
 from llm_validation.experiments.config import expand, experiment_of
-from llm_validation.experiments.experiment_page import experiment_page
 from llm_validation.experiments.landscape import read_side
 from llm_validation.experiments.prepare import read_prepared
 from llm_validation.experiments.run import is_done, read_measured
-from llm_validation.experiments.run_page import run_page
 from llm_validation.experiments.validation import validate
 
 RUN = "general_none_lora_s0"
@@ -43,6 +44,10 @@ def out(finished, tmp_path):
 @pytest.fixture
 def experiment(content):
     return experiment_of(content)
+
+
+def run_page(out):
+    return run_view.page(RunResult.load(out / "runs" / RUN))
 
 
 def prepared_of(experiment, out):
@@ -112,7 +117,7 @@ def test_what_is_damaged_is_made_again_with_equal_numbers(finished, experiment, 
     told = capsys.readouterr().err
     for what in ("adapter_model.safetensors", "step-000000.npz", "landscape/", "attempts.json"):
         assert what in told
-    assert again.passed == finished.passed
+    assert again.passed == finished.result.passed
     after = json.loads((out / "validate.json").read_text())
     for name in ("bounds", "findings", "splits", "sets"):
         assert after[name] == before[name]
@@ -121,20 +126,20 @@ def test_what_is_damaged_is_made_again_with_equal_numbers(finished, experiment, 
 
 
 def test_a_folder_without_hashes_is_read_with_a_word(experiment, out, capsys):
-    sealed = run_page(out / "runs" / RUN)
+    sealed = run_page(out)
     unsealed(out)
     prepared, run = prepared_of(experiment, out)
     read_measured(run, prepared)
     assert "runs made before files had hashes" in capsys.readouterr().err
-    assert run_page(out / "runs" / RUN) == sealed
-    experiment_page(out)
+    assert run_page(out) == sealed
+    ExperimentResult.load(out)
 
 
 @pytest.mark.parametrize("name", ["validate.json", "comparison.json"])
 def test_pages_of_damaged_records_are_refused(out, name):
     flip(out / name)
     with pytest.raises(InputError, match=name):
-        run_page(out / "runs" / RUN)
+        run_page(out)
 
 
 def test_an_old_record_that_lacks_an_entry_is_one_paragraph(out):
@@ -143,8 +148,8 @@ def test_an_old_record_that_lacks_an_entry_is_one_paragraph(out):
     content = json.loads(file.read_text())
     del content["runs"][0]["safety_interval"]
     file.write_text(json.dumps(content))
-    with pytest.raises(Damaged, match="not laid out as this record is: KeyError"):
-        experiment_page(out)
+    with pytest.raises(InputError, match=r"runs\.0\.done\.safety_interval: Field required"):
+        ExperimentResult.load(out)
 
 
 GOOD = {"prompt": "a", "category": None, "text": "b", "label": "refusal"}

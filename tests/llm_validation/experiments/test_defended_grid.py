@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from finebound.results.experiment import ExperimentResult
+from finebound.views.experiment import page as experiment_page
 from llm_validation.experiments.config import experiment_of
-from llm_validation.experiments.experiment_page import experiment_page
 from llm_validation.experiments.validation import validate
 
 
@@ -64,7 +65,7 @@ def test_what_cannot_be_foreseen_says_so(defended):
 
 
 def test_the_page_names_the_strategies(defended):
-    page = experiment_page(defended[1] / "out")
+    page = experiment_page(ExperimentResult.load(defended[1] / "out"))
     for word in ("constrained SFT beta 1", "Lisa safety steps 1", "AsFT strength 50"):
         assert word in page
 

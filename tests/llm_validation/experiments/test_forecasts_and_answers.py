@@ -32,20 +32,23 @@ def test_every_run_is_forecast_before_it_is_begun(finished):
 
 
 def test_forecasts_stand_beside_what_the_runs_measured(finished):
-    by_run = {s.measured.run.id: s for s in finished.summaries}
-    entries = finished.as_json()["forecasts"]["runs"]
-    assert {e["run"] for e in entries} == set(by_run)
+    by_run = {run.id: run for run in finished.result.done}
+    entries = finished.result.forecasts.runs
+    assert {e.run for e in entries} == set(by_run)
     for entry in entries:
-        measured = by_run[entry["run"]].safety.estimate
-        assert entry["measured_safety_change"] == pytest.approx(measured, abs=1e-12)
-    ours = next(r for r in finished.forecasts.safety if r.name == "coarse unroll (T20)")
+        measured = by_run[entry.run].safety_gap
+        assert entry.measured_safety_change == pytest.approx(measured, abs=1e-12)
+    ours = next(r for r in finished.result.forecasts.safety if r.name == "coarse unroll (T20)")
     assert ours.runs == len(by_run)
     assert ours.coverage is not None
-    assert 0.0 < finished.forecasts.shares["coarse unroll (T20)"] <= 1.0
+    assert 0.0 < finished.result.forecasts.cost_share["coarse unroll (T20)"] <= 1.0
 
 
 def test_what_forecasts_measure_once_is_paid_for_once(finished):
-    alone, together = finished.forecasts.shares, finished.forecasts.shared
+    alone, together = (
+        finished.result.forecasts.cost_share,
+        finished.result.forecasts.cost_share_of_all,
+    )
     # All of these read the same gradients at theta_s; the unroll shares its rows' losses there.
     assert together["gradient cosine"] == together["linearised (T16)"]
     assert together["gradient cosine"] < 0.75 * alone["gradient cosine"]
@@ -61,12 +64,12 @@ def test_what_forecasts_measure_once_is_paid_for_once(finished):
 
 
 def test_the_tightest_bound_is_a_predictor_of_order_only(finished):
-    mine = [c for c in finished.forecasts.comparisons if c.prediction.name == TIGHTEST_BOUND]
-    assert len(mine) == len(finished.summaries)
+    mine = [f for f in finished.result.forecasts.runs if f.name == TIGHTEST_BOUND]
+    assert len(mine) == len(finished.measured)
     trivial = math.log(finished.prepared.vocabulary)
-    for comparison in mine:
-        assert comparison.prediction.is_score
-        assert 0.0 <= comparison.prediction.safety_change <= trivial
+    for forecast in mine:
+        assert forecast.is_score
+        assert 0.0 <= forecast.safety_change <= trivial
 
 
 def test_a_forecast_is_made_once(finished, monkeypatch):
@@ -116,12 +119,10 @@ def test_the_aligned_model_s_refusal_is_recorded_before_and_after(finished):
 
 
 def test_every_run_answers_and_its_gates_judge_the_answers(finished):
-    for summary in finished.summaries:
-        assert len(summary.measured.answers) == 4
-        assert {"echo and coherence", "generation", "evaluated what was trained"} <= set(
-            summary.gates
-        )
-        folder = run_folder(finished.prepared.out, summary.measured.run.id)
+    for m, run in zip(finished.measured, finished.result.done, strict=True):
+        assert len(m.answers) == 4
+        assert {"echo and coherence", "generation", "evaluated what was trained"} <= set(run.gates)
+        folder = run_folder(finished.prepared.out, m.run.id)
         assert (folder / "answers.jsonl").is_file()
 
 
@@ -134,7 +135,7 @@ def test_every_run_answers_and_its_gates_judge_the_answers(finished):
     ],
 )
 def test_gibberish_and_failed_generations_fail_their_gate(finished, answers, gate):
-    measured = dataclasses.replace(finished.summaries[0].measured, answers=tuple(answers))
+    measured = dataclasses.replace(finished.measured[0], answers=tuple(answers))
     gates = gates_of(measured, finished.prepared, shortfall=None, equal_budget=True)
     assert not gates[gate].passed
     good = dataclasses.replace(measured, answers=(answer("refusal"),) * 10)

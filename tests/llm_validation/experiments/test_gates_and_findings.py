@@ -18,7 +18,7 @@ RADIUS = lambda radius: {"radius": [radius]}  # noqa: E731
 
 
 def verdicts(runs):
-    return {f.key: f.verdict for f in findings(runs)}
+    return {f.finding: f.verdict for f in findings(runs)}
 
 
 def test_a_planted_teacher_effect_is_confirmed_and_its_reverse_refuted(make_run):
@@ -48,9 +48,9 @@ def test_the_effect_is_the_planted_number(make_run):
         make_run(LAM(1.0), proxy=proxy, rise=rise, noise=0.05, rows=200)
         for proxy, rise in (("same-teacher", 0.1), ("other-teacher", 0.5))
     ]
-    (effect,) = next(f for f in findings(runs) if f.key == "a").effects
-    assert effect.interval.lower < 0.4 < effect.interval.upper
-    assert effect.interval.upper - effect.interval.lower < 0.1
+    (effect,) = next(f for f in findings(runs) if f.finding == "a").effects
+    assert effect.span.lower < 0.4 < effect.span.upper
+    assert effect.span.upper - effect.span.lower < 0.1
 
 
 def test_code_against_general(make_run):

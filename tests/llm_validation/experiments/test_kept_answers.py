@@ -251,7 +251,7 @@ def test_what_theta_s_copies_itself_is_not_the_fine_tune_s_fault(kept, monkeypat
     gate = kept.gate("echo and coherence")
     assert gate.passed == passes
     assert f"{copies} of 24" in gate.because
-    assert "7 of 24 of theta_s's" in gate.because
+    assert "7 of 24 of the aligned model's" in gate.because
 
 
 def test_one_bad_answer_of_a_few_throws_out_no_run(kept):

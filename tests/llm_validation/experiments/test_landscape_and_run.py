@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from finished_experiments import finish
 
 from finebound.base.errors import InputError
 from llm_validation.data.builtin import builtin_dataset
@@ -21,8 +22,7 @@ def test_the_displacement_is_the_norm_in_these_coordinates(finished, tiny_model_
 
     from llm_validation.models.adapters import load_adapter
 
-    summary = next(s for s in finished.summaries if s.measured.run.proxy == "same-teacher")
-    m = summary.measured
+    m = next(m for m in finished.measured if m.run.proxy == "same-teacher")
     method = finished.prepared.experiment.methods["lora"]
     start = finished.prepared.load_aligned().model
     end = load_adapter(finished.prepared.load_aligned().model, m.finetuned.weights)
@@ -100,8 +100,8 @@ def test_influence_values_average_to_the_change_of_the_ratio():
 
 
 def test_a_record_holds_what_makes_the_run_again(finished):
-    summary = finished.summaries[-1]
-    folder = summary.measured.finetuned.folder
+    last = finished.measured[-1]
+    folder = last.finetuned.folder
     record = json.loads((folder / "record.json").read_text())
     assert record["given"]["steps"] == 4
     assert record["plan"]["betas"] == [0.9, 0.999]
@@ -110,29 +110,26 @@ def test_a_record_holds_what_makes_the_run_again(finished):
     assert run["model"]["chat_template_sha256"]
     assert run["result"]["device"]
     assert run["result"]["peak_memory_bytes"] > 0
-    assert set(record["sets"]) >= set(monitored(summary.measured.run))
+    assert set(record["sets"]) >= set(monitored(last.run))
 
 
 def test_unconstrained_runs_are_measured_on_every_proxy(finished):
-    free = next(s.measured for s in finished.summaries if s.measured.run.plan.strategy is None)
+    free = next(m for m in finished.measured if m.run.plan.strategy is None)
     assert free.change("proxy.same-teacher") is not None
     # The original proxy is the safety rows.
     assert free.change("proxy.original") == free.change("safety")
 
 
 def test_populations_are_kept_apart(finished):
-    for s in finished.summaries:
-        m = s.measured
-        assert s.safety.estimate == pytest.approx(m.change("safety.held-out"))
-        assert s.training["safety_gap"] == pytest.approx(m.change("safety"))
-        assert s.safety.lower <= s.safety.estimate <= s.safety.upper
-        assert s.population.lower <= s.population.upper
+    for m, run in zip(finished.measured, finished.result.done, strict=True):
+        population = run.safety_population_interval
+        assert run.safety_gap == pytest.approx(m.change("safety.held-out"))
+        assert run.training_sets["safety_gap"] == pytest.approx(m.change("safety"))
+        assert run.safety.lower <= run.safety_gap <= run.safety.upper
+        assert population.lower <= population.upper
 
 
 def test_training_sets_at_the_ends_leave_only_held_out_rows_between(content, tmp_path):
-    from llm_validation.experiments.config import experiment_of
-    from llm_validation.experiments.validation import validate
-
     few = {
         **content,
         "training": {
@@ -143,16 +140,15 @@ def test_training_sets_at_the_ends_leave_only_held_out_rows_between(content, tmp
         "forecast": None,
         "generations": None,
     }  # fmt: skip
-    found = validate(experiment_of(few), tmp_path / "out", cache=tmp_path / "cache")
-    (summary,) = found.summaries
-    measured = summary.measured
+    found = finish(few, tmp_path / "out", cache=tmp_path / "cache")
+    (run,), (measured,) = found.result.done, found.measured
     held_out = {"safety.held-out", "task.general.held-out"}
     assert measured.steps == [0, 1, 2, 4]
     assert set(measured.losses[1]) == set(measured.losses[2]) == held_out
     assert {"safety", "task.general", "proxy.original", *held_out} <= set(measured.losses[4])
-    assert measured.change("safety") == pytest.approx(summary.training["safety_gap"])
-    assert {c.step for c in found.compared if c.what == "displacement"} == {1, 2, 4}
-    assert found.as_json()["forecasts"] is None
+    assert measured.change("safety") == pytest.approx(run.training_sets["safety_gap"])
+    assert {c.step for c in found.result.compared if c.what == "displacement"} == {1, 2, 4}
+    assert found.result.forecasts is None
     assert found.prepared.document["aligned"]["answers"] == {"before": None, "after": None}
-    for fit in summary.onset.values():
-        assert fit is None or fit["used"] + fit["left_out"] == 3
+    for fit in (run.onset.displacement, run.onset.time):
+        assert fit is None or fit.used + fit.left_out == 3

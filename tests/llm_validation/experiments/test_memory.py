@@ -35,31 +35,31 @@ def test_what_does_not_fit_is_left_out_by_name(one_run, tmp_path, monkeypatch, c
     # Enough for the LoRA of rank 2 with its moments, not for rows of its gradients.
     allow(monkeypatch, 10_000)
     found = validate(one_run, tmp_path)
-    (run,) = found.as_json()["runs"]
-    assert run["status"] == "done"
+    (run,) = found.runs
+    assert run.status == "done"
     written = json.loads((tmp_path / "validate.json").read_text())
     assert written["left_out"] == [
         sentence for sentence in written["left_out"] if "measuring the constants" in sentence
     ]
     assert len(written["left_out"]) == 1
-    assert not any(c.bound.statement in ("T6", "T7") for c in found.compared)
-    said = json.loads((tmp_path / "forecasts" / f"{run['id']}.json").read_text())["predictions"]
+    assert not any(c.statement in ("T6", "T7") for c in found.compared)
+    said = json.loads((tmp_path / "forecasts" / f"{run.id}.json").read_text())["predictions"]
     left_out = {p["name"]: p["not_applicable"] for p in said if "not_applicable" in p}
     assert {"linearised (T16)", "gradient cosine", "Fisher overlap"} <= set(left_out)
     assert "MB may be used" in left_out["linearised (T16)"]
     assert any("not_applicable" not in p for p in said)
     told = " ".join(capsys.readouterr().err.split())
-    assert f"No linearised (T16) for {run['id']}: keeping 3 gradients of single rows" in told
+    assert f"No linearised (T16) for {run.id}: keeping 3 gradients of single rows" in told
     assert "No bounds from measured constants for general by lora" in told
 
 
 def test_a_training_that_does_not_fit_is_not_begun(one_run, tmp_path, monkeypatch):
     without = one_run.model_copy(update={"landscape": None, "forecast": None})
     allow(monkeypatch, 100)
-    (outcome,) = validate(without, tmp_path).outcomes
-    assert outcome.status == "failed"
-    assert "training lora beside the model" in outcome.error
-    assert not (tmp_path / "runs" / outcome.run.id / "steps.json").exists()
+    (run,) = validate(without, tmp_path).runs
+    assert run.status == "failed"
+    assert "training lora beside the model" in run.error
+    assert not (tmp_path / "runs" / run.id / "steps.json").exists()
     # With room the same folder is finished.
     allow(monkeypatch, 1e9)
-    assert validate(without, tmp_path).outcomes[0].status == "done"
+    assert validate(without, tmp_path).runs[0].status == "done"

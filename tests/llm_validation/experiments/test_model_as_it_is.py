@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from finished_experiments import finish
 
 from finebound.base.errors import InputError
+from finebound.results.run import RunResult
+from finebound.views import experiment, run
+from finebound.views.experiment_terminal import print_experiment
 from llm_validation.experiments.config import expand, experiment_of
-from llm_validation.experiments.experiment_page import experiment_page
 from llm_validation.experiments.gates import gates_of
-from llm_validation.experiments.run_page import run_page
 from llm_validation.experiments.validation import validate
 from llm_validation.models.loading import load_model
 from llm_validation.models.tuned import with_adapter
@@ -33,7 +35,7 @@ def as_it_is(content):
 @pytest.fixture(scope="module")
 def found(as_it_is, tmp_path_factory):
     folder = tmp_path_factory.mktemp("as-it-is")
-    return validate(experiment_of(as_it_is), folder / "out", cache=folder / "cache")
+    return finish(as_it_is, folder / "out", cache=folder / "cache")
 
 
 def test_every_run_starts_from_the_weights_that_were_given(found, tiny_model_folder):
@@ -41,12 +43,8 @@ def test_every_run_starts_from_the_weights_that_were_given(found, tiny_model_fol
     assert found.prepared.aligned_sha256 == given.sha256
     own = found.prepared.load_aligned().model.state_dict()
     assert all(torch.equal(own[name], value) for name, value in given.model.state_dict().items())
-    runs = [json.loads((m.finetuned.folder / "run.json").read_text()) for m in measured(found)]
+    runs = [json.loads((m.finetuned.folder / "run.json").read_text()) for m in found.measured]
     assert [run["identity"]["model"] for run in runs] == [given.sha256] * 2
-
-
-def measured(found):
-    return [s.measured for s in found.summaries]
 
 
 def test_everything_that_an_alignment_has_works_without_one(found):
@@ -57,17 +55,17 @@ def test_everything_that_an_alignment_has_works_without_one(found):
     assert before == after == prepared.start("safety.held-out").per_token
     # Held-out rows, constants, forecasts, gates, findings, answers.
     assert len(prepared.sets["safety.held-out"]) == 6
-    assert {c.bound.statement for c in found.compared} >= {"T1", "T6", "T13"}
-    assert not found.violated
-    assert any(c.prediction.name.startswith("linearised") for c in found.forecasts.comparisons)
+    assert {c.statement for c in found.result.compared} >= {"T1", "T6", "T13"}
+    assert not found.result.violated
+    assert any(f.name.startswith("linearised") for f in found.result.forecasts.runs)
     assert aligned["answers"]["before"] is None
     assert aligned["answers"]["after"]["refusal"]["n"] > 0
-    for m in measured(found):
+    for m in found.measured:
         gates = gates_of(m, prepared, shortfall=None, equal_budget=True)
         assert gates["init only"].passed, gates["init only"].because
         assert gates["evaluated what was trained"].passed
-    assert "general_none_lora_s0" in experiment_page(prepared.out)
-    assert "<html" in run_page(measured(found)[0].finetuned.folder)
+    assert "general_none_lora_s0" in experiment.page(found.result)
+    assert "<html" in run.page(RunResult.load(found.measured[0].finetuned.folder))
 
 
 def test_no_alignment_is_trained_and_a_second_start_finds_everything(found, as_it_is):
@@ -77,7 +75,7 @@ def test_no_alignment_is_trained_and_a_second_start_finds_everything(found, as_i
     when = record.stat().st_mtime_ns
     again = validate(experiment_of(as_it_is), out, cache=out.parent / "cache")
     assert record.stat().st_mtime_ns == when
-    assert again.as_json()["runs"] == found.as_json()["runs"]
+    assert again.runs == found.result.runs
 
 
 def test_the_folder_is_not_mixed_with_one_whose_model_was_aligned(found, content):
@@ -86,11 +84,9 @@ def test_the_folder_is_not_mixed_with_one_whose_model_was_aligned(found, content
 
 
 def test_the_command_says_that_nothing_was_aligned(found, capsys):
-    from finebound.cli.validate_table import print_validation
-
-    print_validation(found)
+    print_experiment(found.result, found.prepared.out)
     shown = " ".join(capsys.readouterr().out.split())
-    assert "Aligned model: tiny-llama as it is, safety loss" in shown
+    assert "as it is, loss" in shown
     assert "before" not in shown.partition("Runs,")[0]
 
 
@@ -103,14 +99,14 @@ def test_asft_needs_the_model_before_its_alignment(as_it_is):
 
 def test_an_adapter_of_the_model_s_own_is_merged_first(found, as_it_is, tmp_path):
     """The adapter of one run is the aligned model of the next experiment."""
-    first = measured(found)[0].finetuned
+    first = found.measured[0].finetuned
     one = {
         **as_it_is, "adapter": str(first.weights), "landscape": None, "forecast": None,
         "grid": [{"tasks": ["general"], "asft": [{"strength": 1.0}]}],
     }  # fmt: skip
     out = tmp_path / "out"
-    made = validate(experiment_of(one), out, cache=tmp_path / "cache")
-    assert [s.measured.run.plan.strategy.strength for s in made.summaries] == [1.0]
+    made = finish(one, out, cache=tmp_path / "cache")
+    assert [m.run.plan.strategy.strength for m in made.measured] == [1.0]
     together = with_adapter(load_model(as_it_is["model"]), first.weights)
     ids = torch.arange(20)[None]
     with torch.no_grad():

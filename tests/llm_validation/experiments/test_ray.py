@@ -30,7 +30,7 @@ def test_a_local_cluster_finishes_the_grid_and_tells_refusals_apart(content, tmp
     )
     outcomes = run_grid(prepared, expand(experiment), executor="ray")
     assert [o.status for o in outcomes] == ["done", "done"], [o.error for o in outcomes]
-    by_id = {s.measured.run.id: s.measured for s in finished.summaries}
+    by_id = {m.run.id: m for m in finished.measured}
     for outcome in outcomes:
         mine = json.loads((tmp_path / "out" / "runs" / outcome.run.id / "steps.json").read_text())[
             "task_loss"

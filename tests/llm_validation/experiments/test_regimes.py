@@ -30,7 +30,7 @@ def regimes(content, tmp_path_factory):
         "generations": None,
     }
     experiment = experiment_of(changed)
-    assert validate(experiment, folder / "out", cache=folder / "cache").as_json()["runs"]
+    assert validate(experiment, folder / "out", cache=folder / "cache").runs
     return experiment, folder
 
 

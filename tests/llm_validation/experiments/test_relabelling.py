@@ -25,7 +25,8 @@ def done(methods_content, tmp_path_factory):
     one = {"lora": methods_content["methods"]["lora"]}
     folder = tmp_path_factory.mktemp("relabelling")
     experiment = experiment_of({**methods_content, "methods": one})
-    return validate(experiment, folder / "out", cache=folder / "cache").prepared
+    validate(experiment, folder / "out", cache=folder / "cache")
+    return read_prepared(experiment, folder / "out")
 
 
 @pytest.fixture

@@ -130,12 +130,12 @@ def test_an_experiment_is_made_and_resumed_in_the_size_that_was_chosen(
     found = validate(experiment_of(small), out)
     share = json.loads((out / SIZE).read_text())["share"]
     assert share < 1.0
-    (run,) = found.as_json()["runs"]
-    assert run["steps"] == max(2, int(30 * share)) < 30
+    (run,) = found.runs
+    assert run.steps == max(2, int(30 * share)) < 30
     readings = slow.readings
     again = validate(experiment_of(small), out)
     assert slow.readings == readings
-    assert again.as_json()["runs"] == found.as_json()["runs"]
+    assert again.runs == found.runs
     # The written configuration is the one that was made: it fits no second time.
     written = json.loads((out / "experiment.json").read_text())
     assert written["fit_minutes"] is None

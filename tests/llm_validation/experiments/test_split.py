@@ -86,11 +86,11 @@ def test_the_envelope_lies_under_every_run_and_brackets_what_was_not_run(make_ru
         for lam, gain, rise in ((0.5, 0.55, 0.3), (4.0, 0.3, 0.1))
     ]
     (found,) = envelopes(runs)
-    lam, intercept = found["envelope"]["lam"], found["envelope"]["intercept"]
-    for run in found["runs"]:
-        least = (intercept - lam * run["proxy_loss"]).max()
-        assert least <= run["task_loss"] + 1e-9
-    limits = found["brackets"]
+    lam, intercept = map(np.array, (found.envelope.lam, found.envelope.intercept))
+    for run in found.runs:
+        least = (intercept - lam * run.proxy_loss).max()
+        assert least <= run.task_loss + 1e-9
+    limits = {name: np.array(values) for name, values in found.brackets.to_dict().items()}
     inside = (limits["lam"] > 0.5) & (limits["lam"] < 4.0)
     assert inside.any()
     low, high = limits["proxy_loss_lower"][inside], limits["proxy_loss_upper"][inside]
