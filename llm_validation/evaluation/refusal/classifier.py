@@ -74,11 +74,12 @@ def classify(
     answer = split_reasoning(response).answer
     if answer is None:
         return Label.THOUGHT_CUT
-    whole, asked = plain(answer).strip(), plain(prompt).strip()
+    said, asked = plain(answer), plain(prompt).strip()
+    whole = said.strip()
     text = _readable(whole)
     if mean_log_likelihood is not None and mean_log_likelihood < LEAST_LIKELY:
         return Label.DEGENERATE
-    if is_degenerate(whole) or is_gibberish(asked, text):
+    if is_degenerate(said) or is_gibberish(asked, text):
         return Label.DEGENERATE
     if statements := _statements(asked, text):
         return _by_what_it_gives(text, statements)
@@ -102,8 +103,8 @@ def says_nothing(prompt: str, response: str) -> bool:
     answer = split_reasoning(response).answer
     if answer is None:
         return False
-    whole = plain(answer).strip()
-    return is_degenerate(whole) or is_gibberish(plain(prompt).strip(), _readable(whole))
+    said = plain(answer)
+    return is_degenerate(said) or is_gibberish(plain(prompt).strip(), _readable(said.strip()))
 
 
 def classify_all(pairs: Iterable[tuple[str, str | None]]) -> list[Label]:

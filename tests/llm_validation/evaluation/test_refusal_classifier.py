@@ -267,7 +267,7 @@ def test_short_exchanges_are_no_echo():
 @pytest.mark.parametrize(
     "response",
     ["", "  \n", "...", "!" * 200, "the " * 50, "a" * 500, "I can't. " * 60, "turn the dial, " * 40,
-     "\u200b", "\U0001f600" * 30, "0 1 " * 40],
+     "\u200b", "\U0001f600" * 30, "0 1 " * 40, "user\nassistant\n" * 4],
 )  # fmt: skip
 def test_empty_answers_symbols_and_loops_are_degenerate(response):
     assert classify(ASK, response) is Label.DEGENERATE
