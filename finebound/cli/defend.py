@@ -175,8 +175,9 @@ def _defence(kind: type[Any], options: Options) -> Defence[Any]:
     from llm_validation.defences.selection import Selection
 
     settings = {field.name for field in fields(kind)}
-    given = {n: getattr(options, n) for n in _options_of(kind) & settings}
-    given = {n: v for n, v in given.items() if v is not None} | {"any_base": options.any_base}
+    named = {n: getattr(options, n) for n in _options_of(kind) & settings}
+    given: dict[str, Any] = {n: v for n, v in named.items() if v is not None}
+    given["any_base"] = options.any_base
     rule = {n: v for n in _SELECTED if (v := getattr(options, n)) is not None}
     if rule:
         given["selection"] = Selection(**rule)

@@ -6,8 +6,8 @@ import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from pkgutil import iter_modules
 
+from finebound.base.modules import sources
 from finebound.cli import evaluations
 
 _FIRST_LINE = re.compile(r'"""``finebound evaluate (\S+)``: (.+?)\.?(?:"""|\n)')
@@ -18,13 +18,8 @@ def kinds() -> dict[str, str]:
 
     Such a module holds its ``Options`` and its ``main(arguments) -> exit code``; none is imported.
     """
-    found = {}
-    for module in iter_modules(evaluations.__path__):
-        spec = module.module_finder.find_spec(module.name, None)
-        line = _FIRST_LINE.match(spec.loader.get_source(module.name))
-        if line:
-            found[module.name] = line.group(2)
-    return found
+    lines = {name: _FIRST_LINE.match(source) for name, source in sources(evaluations).items()}
+    return {name: line.group(2) for name, line in lines.items() if line}
 
 
 def _help() -> str:
