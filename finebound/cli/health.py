@@ -27,7 +27,7 @@ _MODELS = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class Examined:
     """One thing examined: whether it is there, whether it is needed, and what mends it."""
 
     what: str
@@ -37,17 +37,17 @@ class Finding:
     remedy: str
 
 
-def examine() -> list[Finding]:
+def examine() -> list[Examined]:
     """Examine this machine; loads none of the heavy packages."""
     return [*_packages(), *_models(), _cache(), _memory(), _device(), _hub()]
 
 
-def _packages() -> list[Finding]:
+def _packages() -> list[Examined]:
     findings = []
     for module, (name, purpose, needed) in _PACKAGES.items():
         there = util.find_spec(module) is not None
         findings.append(
-            Finding(
+            Examined(
                 what=f"{name} ({purpose})",
                 ok=there,
                 found=metadata.version(name) if there else "not installed",
@@ -58,7 +58,7 @@ def _packages() -> list[Finding]:
     return findings
 
 
-def _models() -> list[Finding]:
+def _models() -> list[Examined]:
     findings = []
     for name, (purpose, needed) in _MODELS.items():
         try:
@@ -66,7 +66,7 @@ def _models() -> list[Finding]:
         except metadata.PackageNotFoundError:
             found = ""
         findings.append(
-            Finding(
+            Examined(
                 what=f"{name} ({purpose})",
                 ok=bool(found),
                 found=found or "not installed",
@@ -77,14 +77,14 @@ def _models() -> list[Finding]:
     return findings
 
 
-def _cache() -> Finding:
+def _cache() -> Examined:
     from llm_validation.models.packaged import cache_folder
 
     folder = cache_folder()
     place = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(place).free / 1e9
     writable = os.access(place, os.W_OK)
-    return Finding(
+    return Examined(
         what="cache for converted models (about 0.6 GB)",
         ok=writable and free > 1.0,
         found=f"{folder}: {free:.0f} GB free" + ("" if writable else ", not writable"),
@@ -93,9 +93,9 @@ def _cache() -> Finding:
     )
 
 
-def _memory() -> Finding:
+def _memory() -> Examined:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return Finding(
+    return Examined(
         what="memory (an estimate with the packaged model takes up to 6 GB)",
         ok=total > 6.5,
         found=f"{total:.0f} GB, {os.cpu_count()} cores",
@@ -104,10 +104,10 @@ def _memory() -> Finding:
     )
 
 
-def _device() -> Finding:
+def _device() -> Examined:
     # Looks for the driver rather than import torch, which takes seconds.
     there = Path("/proc/driver/nvidia").exists() or shutil.which("nvidia-smi") is not None
-    return Finding(
+    return Examined(
         what="GPU",
         ok=there,
         found="an NVIDIA driver" if there else "none: everything runs on the CPU",
@@ -116,9 +116,9 @@ def _device() -> Finding:
     )
 
 
-def _hub() -> Finding:
+def _hub() -> Examined:
     offline = os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
-    return Finding(
+    return Examined(
         what="Hugging Face hub",
         ok=not offline,
         found="HF_HUB_OFFLINE is set" if offline else "not switched off (not contacted)",

@@ -175,7 +175,7 @@ class Block(_Strict):
             yield strategy_as_dict(strategy)
 
 
-class Landscape(_Strict):
+class LandscapeSettings(_Strict):
     """How finely the constants of the a-priori bounds are measured at theta_s."""
 
     rows_for_curvature: Count = 4
@@ -231,7 +231,7 @@ class Experiment(_Strict):
     alignment: Plan | None = {}
     training: Plan = {}
     grid: tuple[Block, ...]
-    landscape: Landscape | None = Landscape()
+    landscape: LandscapeSettings | None = LandscapeSettings()
     forecast: Forecast | None = Forecast()
     generations: Generations | None = Generations()
     behaviour: Behaviour | None = None

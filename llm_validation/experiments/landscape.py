@@ -22,7 +22,7 @@ from finebound.base.progress import Progress, silent
 from finebound.base.records import spawn_seed, to_json, write_atomically
 from llm_validation.data.encoding import encode
 from llm_validation.estimation.model_side import LossSummary, ModelSide
-from llm_validation.experiments.config import Landscape as Settings
+from llm_validation.experiments.config import LandscapeSettings as Settings
 from llm_validation.experiments.config import Method
 from llm_validation.experiments.datasets import SAFETY, proxy_set, task_set
 from llm_validation.experiments.prepare import Prepared, on_device
