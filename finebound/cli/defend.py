@@ -15,7 +15,8 @@ from finebound.base.errors import InputError
 from finebound.cli.options import given_options, parse
 
 if TYPE_CHECKING:
-    from llm_validation.defences.protocol import Defence, Report
+    from finebound.results.tradeoff import DefendResult
+    from llm_validation.defences.protocol import Defence
 
 _WIDTH_OF_FILES = 140
 _SELECTED = ("keep", "count", "threshold")
@@ -98,6 +99,7 @@ def main(arguments: Sequence[str]) -> int:
     kind = _kind(options)
     from finebound.base.progress import bar
     from finebound.base.records import manifest, to_json
+    from finebound.results.tradeoff import DefendResult
     from llm_validation.defences.repair import (
         inputs_of,
         repair,
@@ -119,19 +121,18 @@ def main(arguments: Sequence[str]) -> int:
         adapter, report = repair(
             defence, source, base=base, aligned=aligned, safe_adapter=safe, progress=progress
         )
-    record = report.as_json() | {
-        "manifest": manifest(
-            given=given_options(options, Options),
-            inputs=inputs_of(source, base, aligned),
-            seed=options.seed,
-        )
-    }
+    made = manifest(
+        given=given_options(options, Options),
+        inputs=inputs_of(source, base, aligned),
+        seed=options.seed,
+    )
+    found = DefendResult(**report.as_json(), manifest=made)
     if options.out is not None:
-        write_repaired(options.out, adapter, record)
+        write_repaired(options.out, adapter, found)
     if options.json:
-        print(to_json(record))
+        print(to_json(found.to_dict()))
     else:
-        _print(report, options.out)
+        _print(found, options.out)
     return 0
 
 
@@ -204,37 +205,13 @@ def _value(text: str) -> Any:
         return text
 
 
-def _print(report: Report, out: Path | None) -> None:
-    from rich.table import Table
-
-    from finebound.base.output import number
+def _print(found: DefendResult, out: Path | None) -> None:
     from finebound.base.terminal import Console
+    from finebound.views.defend import table
 
-    changed = sum(module.changed for module in report.modules)
-    settings = ", ".join(f"{k} {v}" for k, v in report.settings.items() if v is not None)
-    table = Table(
-        title=f"{report.method} ({settings}): {changed} of {len(report.modules)} modules changed",
-        title_justify="left",
-        header_style="bold",
-    )
-    for column in ("module", "distance", "cosine", "projector norm", "score", "changed"):
-        table.add_column(column, justify="left" if column == "module" else "right", overflow="fold")
-    for m in report.modules:
-        numbers = (number(v) for v in (m.distance, m.cosine, m.projector_norm, m.score))
-        table.add_row(m.name, *numbers, "yes" if m.changed else "")
     console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
-    console.print(table)
-    cost = report.details.get("cost")
-    if cost:
-        before, after = cost["before"], cost["after"]
-        console.print(
-            f"Unmerged adapter: {before['modules']} -> {after['modules']} modules, "
-            f"{before['parameters']:,} -> {after['parameters']:,} parameters, "
-            f"{before['flops_per_token']:,} -> {after['flops_per_token']:,} operations a token, "
-            f"{before['milliseconds']:.2f} -> {after['milliseconds']:.2f} ms for 128 tokens here.",
-            markup=False,
-        )
-    for note in report.notes:
-        console.print(note, markup=False)
+    console.print(table(found).rich())
+    for line in found.summary().splitlines()[1:]:  # the first is the table's title
+        console.print(line, markup=False)
     if out is not None:
         console.print(f"Written: {out}", markup=False, soft_wrap=True)

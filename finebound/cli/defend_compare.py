@@ -6,12 +6,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from finebound.base.errors import InputError
 from finebound.cli.options import parse
 
 if TYPE_CHECKING:
+    from finebound.results.tradeoff import TradeoffResult
     from llm_validation.data.dataset import Dataset
 
 _WIDTH_OF_FILES = 170
@@ -92,7 +93,6 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="defend --compare")
     _refuse(options)
     from finebound.base.progress import bar
-    from finebound.base.records import to_json
     from llm_validation.tradeoff.compare import compare_defences
 
     harmful = _harmful(options)
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str]) -> int:
             progress=progress,
         )
     if options.json:
-        print(to_json(found))
+        print(found.to_json())
     else:
         _print(found, options.out)
     return 0
@@ -139,100 +139,20 @@ def _harmful(options: Options) -> Dataset | None:
     return rows.take(min(_HARMFUL_ROWS, len(rows)), seed=0)
 
 
-def _print(found: dict[str, Any], out: Path) -> None:
+def _print(found: TradeoffResult, out: Path) -> None:
     from finebound.base.terminal import Console
+    from finebound.views.tradeoff import scores_table, table
 
     console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
-    console.print(_places(found))
-    console.print(_scores(found))
-    for curve in found["frontiers"]:
+    console.print(table(found).rich())
+    console.print(scores_table(found).rich())
+    for method, told in found.faithfulness.items():
+        release = f" Its release: {told.release}" if told.release else ""
         console.print(
-            f"{curve['statement']} ({curve['status'].lower()}): {curve['says']}", markup=False
+            f"{method}: {told.paper}{release} Ours: {told.ours}", markup=False, style="dim"
         )
-    for entry in found["not_applicable"]:
-        what = f"{entry['method']} {entry['strength']}".strip()
-        console.print(f"{what} does not apply to {entry['run']}: {entry['why']}", markup=False)
-    for method, told in found["faithfulness"].items():
-        release = f" Its release: {told['release']}" if told["release"] else ""
-        console.print(
-            f"{method}: {told['paper']}{release} Ours: {told['ours']}", markup=False, style="dim"
-        )
-    for note in found["notes"]:
-        console.print(note, markup=False)
+    for line in found.told:
+        console.print(line, markup=False)
     console.print(
-        f"Written: {out / 'defences.json'} and {out / 'defences.html'}",
-        markup=False,
-        soft_wrap=True,
+        f"Written: {out / found.file} and {out / 'defences.html'}", markup=False, soft_wrap=True
     )
-
-
-def _places(found: dict[str, Any]) -> Any:
-    table = _table(
-        f"{found['experiment']}, task {found['task']}: {found['unit']}",
-        "place",
-        "gain",
-        "safety rise",
-        "at equal gain",
-        "refused",
-        "over-refused",
-        "incoherent",
-        "coherence",
-        "budget",
-    )
-    for place in found["places"]:
-        for p in place["seeds"]:
-            answers = p["answers"] or {}
-            budget = p["budget"]
-            table.add_row(
-                place["id"],
-                _interval(place["gain"]),
-                _interval(place["rise"]),
-                _interval(place["against_baseline"]),
-                *(_rate(answers.get(name)) for name in ("refusal", "over_refusal", "incoherent")),
-                "passed" if p["gate"]["passed"] else f"FAILED: {p['gate']['because']}",
-                "; ".join([*budget["other"]]) or "the same",
-            )
-    return table
-
-
-def _scores(found: dict[str, Any]) -> Any:
-    table = _table(
-        "Scores: hypervolume against no gain and the worst coherent safety rise "
-        f"({found['reference']['rise']:+.4f})",
-        "family",
-        "strengths",
-        "hypervolume",
-        "less the undefended sweep's",
-        "distance to the frontier",
-    )
-    for entry in found["scores"]:
-        names = ("hypervolume", "less_baseline", "distance")
-        told = [_interval(entry.get(name)) for name in names]
-        if entry["hypervolume"] is None:
-            told[0] = "no coherent model"
-        table.add_row(entry["family"], str(entry["strengths"]), *told)
-    return table
-
-
-def _table(title: str, *columns: str) -> Any:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=Text(title), title_justify="left", header_style="bold")
-    for number, column in enumerate(columns):
-        left = number == 0 or column in ("coherence", "budget")
-        table.add_column(column, justify="left" if left else "right", overflow="fold")
-    return table
-
-
-def _interval(found: dict[str, Any] | None) -> str:
-    from finebound.base.output import number
-
-    if found is None:
-        return "-"
-    low, high = (number(float(found[name])) for name in ("lower", "upper"))
-    return f"{float(found['estimate']):+.4f} [{low}, {high}]"
-
-
-def _rate(found: dict[str, Any] | None) -> str:
-    return "-" if not found or not found["n"] else f"{found['count']}/{found['n']}"

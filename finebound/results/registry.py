@@ -34,6 +34,8 @@ KINDS = (
     Kind("bounds", "BoundsResult", "bounds.json", ("exact", "bounds")),
     Kind("comparison", "ComparisonResult", "comparison.json", ("verdict", "premise", "measured")),
     Kind("compare", "CompareResult", "compare.json", ("comparisons",)),
+    Kind("tradeoff", "TradeoffResult", "defences.json", ("places", "frontiers")),
+    Kind("tradeoff", "DefendResult", "defend.json", ("stage", "modules")),
     Kind("evaluation", "EvaluationResult", "EVALUATION.json", ("evaluation", "items")),
 )
 """In the order in which a folder is searched for their files."""

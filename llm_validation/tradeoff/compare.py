@@ -8,10 +8,8 @@ listed as failed and is in no score.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +18,24 @@ import numpy as np
 from finebound.base.errors import InputError
 from finebound.base.progress import Progress, silent
 from finebound.base.records import manifest, spawn_seed, to_json, write_atomically
+from finebound.results.tradeoff import (
+    UNDEFENDED,
+    FamilyScore,
+    LayerEntry,
+    NotApplied,
+    PairedInterval,
+    ReferencePoint,
+    TheoryCurve,
+    TradeoffPlace,
+    TradeoffResult,
+)
 from llm_validation.data.dataset import Dataset
 from llm_validation.defences.lora_file import read_adapter
 from llm_validation.defences.lora_scaling import LoraScaling
 from llm_validation.experiments.answers import Answer, rates
 from llm_validation.experiments.attempts import locked
 from llm_validation.experiments.config import Experiment, Generations
-from llm_validation.experiments.gates import MOST_INCOHERENT, Gate
+from llm_validation.experiments.gates import MOST_INCOHERENT
 from llm_validation.experiments.prepare import Prepared
 from llm_validation.experiments.run import Measured
 from llm_validation.tradeoff import grid_points
@@ -39,19 +48,13 @@ from llm_validation.tradeoff.finished_experiment import (
     task_of,
     unconstrained,
 )
-from llm_validation.tradeoff.folder import (
-    PAGE,
-    RECORD,
-    SETTING,
-    require_comparison_folder,
-    setting_of,
-)
+from llm_validation.tradeoff.folder import PAGE, SETTING, require_comparison_folder, setting_of
 from llm_validation.tradeoff.frontier import (
     above_forced,
     forced_frontier,
     linearised_forecasts,
 )
-from llm_validation.tradeoff.grid_points import UNDEFENDED, sweep
+from llm_validation.tradeoff.grid_points import sweep
 from llm_validation.tradeoff.linearised_frontier import linearised_frontier
 from llm_validation.tradeoff.plane import Place, Plane, coordinates, locate, scores
 from llm_validation.tradeoff.points import Point
@@ -66,76 +69,6 @@ CHOICES = (*METHODS, GRID)
 _LEAST_STRENGTHS = 2
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """The points, where they lie, and what did not apply."""
-
-    finished: Finished
-    task: str
-    points: tuple[Point, ...]
-    plane: Plane
-    not_applicable: tuple[dict[str, str], ...]
-    frontiers: tuple[dict[str, Any], ...]
-    own_answers: tuple[Answer, ...]
-    notes: tuple[str, ...]
-
-    def _gate(self, point: Point) -> Gate:
-        return point.gate(self.finished.prepared.vocabulary, self.own_answers)
-
-    def as_json(self) -> dict[str, Any]:
-        """``defences.json`` without its manifest."""
-        where = coordinates(self.plane, baseline=UNDEFENDED)
-        scored = scores(self.plane, baseline=UNDEFENDED)
-        by_place: dict[str, list[Point]] = {}
-        for point in self.points:
-            by_place.setdefault(point.label, []).append(point)
-        swept = scored.get(UNDEFENDED, {}).get("strengths", 0)
-        return {
-            "experiment": self.finished.prepared.experiment.name,
-            "model": self.finished.prepared.document["model"],
-            "task": self.task,
-            "unit": "nats per token, changes from theta_s on held-out rows",
-            "places": [
-                {
-                    "id": place.id,
-                    "family": place.family,
-                    "counts": place.counts,
-                    **{name: _plain(value) for name, value in position.items()},
-                    "above_forced": above_forced(self.frontiers[0], position)
-                    if place.counts
-                    else None,
-                    "seeds": [p.as_json(self._gate(p)) for p in by_place[place.id]],
-                }
-                for place, position in zip(self.plane.places, where, strict=True)
-            ],
-            "reference": {"gain": 0.0, "rise": self.plane.largest_rise},
-            "scores": [
-                {
-                    "family": family,
-                    **{name: _plain(value) for name, value in entry.items()},
-                    "more_strengths_than_baseline": entry["strengths"] > swept,
-                    "one_strength": 0 < entry["strengths"] < _LEAST_STRENGTHS,
-                }
-                for family, entry in scored.items()
-            ],
-            "frontiers": list(self.frontiers),
-            "not_applicable": list(self.not_applicable),
-            "aligned_answers": rates(self.own_answers),
-            "layers": [
-                _layers(p)
-                for p in self.points
-                if p.report.get("modules") and p.method != LoraScaling.name  # all of them alike
-            ],
-            "faithfulness": {
-                method: _faithfulness(method).as_json()
-                for method in dict.fromkeys(
-                    [*(p.method for p in self.points), *(e["method"] for e in self.not_applicable)]
-                )
-            },
-            "notes": list(self.notes),
-        }
-
-
 def compare_defences(
     experiment: Path,
     out: Path,
@@ -147,17 +80,17 @@ def compare_defences(
     max_new_tokens: int | None = None,
     harmful: Dataset | None = None,
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> TradeoffResult:
     """Make what is not made yet in ``out``, place it all, write ``defences.json`` and the page.
 
     ``base`` is the folder or hub id of the model before its alignment, ``prompts`` (0: none) and
     ``max_new_tokens`` are those of the answers: by default the experiment's own. ``task`` is by
-    default that of the most runs. Returns the record. Raises InputError for an experiment that is
+    default that of the most runs. Raises InputError for an experiment that is
     not finished, a base or an adapter that does not belong to it, and a folder of another
     comparison.
     """
+    from finebound.views.tradeoff import page
     from llm_validation.defences.alignment import open_alignment
-    from llm_validation.tradeoff.page import comparison_page
 
     finished = read_finished(experiment)
     prepared = finished.prepared
@@ -189,22 +122,19 @@ def compare_defences(
         own = bench.own_answers()
         fronts, told = _front(bench, bases[0])
         points, not_applicable = _make(bench, finished, bases, methods, progress)
-        found = place(finished, task, points, not_applicable, own, fronts=fronts, told=told)
-    record = found.as_json() | {
-        "manifest": manifest(
-            given={"experiment": experiment, "methods": list(methods), **setting["asked"]},
+        made = manifest(
+            given={"experiment": str(experiment), "methods": list(methods), **setting["asked"]},
             inputs={"aligned": prepared.aligned_sha256, **setting["sets"]}
             | ({} if harmful is None else {"harmful": harmful.sha256}),
             seed=prepared.experiment.seed,
         )
-    }
-    write_atomically(out / RECORD, to_json(record) + "\n")
-    written = json.loads((out / RECORD).read_text(encoding="utf-8"))
-    write_atomically(out / PAGE, comparison_page(written))
-    return written
+        found = place(finished, task, points, not_applicable, own, fronts, told, made)
+    found.save(out)
+    write_atomically(out / PAGE, page(found))
+    return found
 
 
-def _front(bench: Workbench, run: Measured) -> tuple[list[dict[str, Any]], list[str]]:
+def _front(bench: Workbench, run: Measured) -> tuple[list[TheoryCurve], list[str]]:
     """T16's front, and a note where there is none."""
     try:
         return [linearised_frontier(bench.prepared, run, bench.theta_s, bench.out)], []
@@ -218,9 +148,9 @@ def _make(
     bases: Sequence[Measured],
     methods: Sequence[str],
     progress: Progress,
-) -> tuple[list[Point], list[dict[str, str]]]:
+) -> tuple[list[Point], list[NotApplied]]:
     points: list[Point] = []
-    not_applicable: list[dict[str, str]] = []
+    not_applicable: list[NotApplied] = []
     mine = [m for m in finished.runs if m.run.task == bench.task]
     of_grid: list[tuple[Measured, int, Measured]] = []
     for base in bases:
@@ -243,12 +173,9 @@ def _make(
             points.append(bench.trial(trial, base))
         except NotApplicable as error:
             not_applicable.append(
-                {
-                    "method": trial.method,
-                    "strength": trial.strength,
-                    "run": base.run.id,
-                    "why": error.what,
-                }
+                NotApplied(
+                    method=trial.method, strength=trial.strength, run=base.run.id, why=error.what
+                )
             )
     return points, not_applicable
 
@@ -257,17 +184,19 @@ def place(
     finished: Finished,
     task: str,
     points: Sequence[Point],
-    not_applicable: Sequence[dict[str, str]],
+    not_applicable: Sequence[NotApplied],
     own_answers: Sequence[Answer],
-    *,
-    fronts: Sequence[dict[str, Any]] = (),
-    told: Sequence[str] = (),
-) -> Comparison:
+    fronts: Sequence[TheoryCurve],
+    told: Sequence[str],
+    made: dict[str, Any],
+) -> TradeoffResult:
     """The points in the plane, one place for the seeds of a strength, beside the frontiers.
 
-    ``fronts`` are curves that were measured, ``told`` what a reader must know of them.
+    ``fronts`` are curves that were measured, ``told`` what a reader must know of them, ``made`` is
+    the manifest.
     """
     prepared = finished.prepared
+    gates = {id(p): p.gate(prepared.vocabulary, own_answers) for p in points}
     groups: dict[str, list[Point]] = {}
     for point in points:
         groups.setdefault(point.label, []).append(point)
@@ -277,7 +206,7 @@ def place(
             family=group[0].family,
             safety={p.seed: p.safety for p in group},
             task={p.seed: p.task for p in group},
-            counts=all(p.gate(prepared.vocabulary, own_answers).passed for p in group),
+            counts=all(gates[id(p)].passed for p in group),
         )
         for label, group in groups.items()
     ]
@@ -287,16 +216,57 @@ def place(
     mine = [m.run.id for m in finished.runs if m.run.task == task]
     if (curve := linearised_forecasts(finished.document.get("forecasts"), mine)) is not None:
         curves.append(curve)
-    return Comparison(
-        finished=finished,
+    methods = dict.fromkeys([*(p.method for p in points), *(e.method for e in not_applicable)])
+    return TradeoffResult(
+        experiment=prepared.experiment.name,
+        model=prepared.document["model"],
         task=task,
-        points=tuple(points),
-        plane=plane,
-        not_applicable=tuple(not_applicable),
-        frontiers=tuple(curves),
-        own_answers=tuple(own_answers),
+        unit="nats per token, changes from theta_s on held-out rows",
+        places=[
+            TradeoffPlace(
+                id=where.id,
+                family=where.family,
+                counts=where.counts,
+                **{name: _plain(value) for name, value in position.items()},
+                above_forced=above_forced(
+                    curves[0], position["gain"].estimate, position["rise"].estimate
+                )
+                if where.counts
+                else None,
+                seeds=[point.entry(gates[id(point)]) for point in groups[where.id]],
+            )
+            for where, position in zip(
+                plane.places, coordinates(plane, baseline=UNDEFENDED), strict=True
+            )
+        ],
+        reference=ReferencePoint(gain=0.0, rise=plane.largest_rise),
+        scores=_scores(plane),
+        frontiers=curves,
+        not_applicable=not_applicable,
+        aligned_answers=rates(own_answers),
+        layers=[
+            LayerEntry(id=p.id, method=p.method, strength=p.strength, modules=p.report["modules"])
+            for p in points
+            if p.report.get("modules") and p.method != LoraScaling.name  # all of them alike
+        ],
+        faithfulness={method: vars(_faithfulness(method)) for method in methods},
         notes=(*_notes(finished, task, points, own_answers), *told),
+        manifest=made,
     )
+
+
+def _scores(plane: Plane) -> list[FamilyScore]:
+    found = scores(plane, baseline=UNDEFENDED)
+    swept = found.get(UNDEFENDED, {}).get("strengths", 0)
+    return [
+        FamilyScore(
+            family=family,
+            **{name: _plain(value) for name, value in entry.items()},
+            more_strengths_than_baseline=entry["strengths"] > swept,
+            one_strength=0 < entry["strengths"] < _LEAST_STRENGTHS,
+        )
+        for family, entry in found.items()
+    ]
 
 
 _OF_METHODS = {
@@ -378,16 +348,7 @@ def _faithfulness(method: str) -> Any:
     return faithfulness_of(method) if method in METHODS else grid_points.faithfulness_of(method)
 
 
-def _layers(point: Point) -> dict[str, Any]:
-    return {
-        "id": point.id,
-        "method": point.method,
-        "strength": point.strength,
-        "modules": point.report["modules"],
-    }
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, Interval):
-        return {"estimate": value.estimate, "lower": value.lower, "upper": value.upper}
+        return PairedInterval(estimate=value.estimate, lower=value.lower, upper=value.upper)
     return value

@@ -13,7 +13,7 @@ from llm_validation.experiments.config import Generations
 from llm_validation.experiments.run import Measured
 from llm_validation.tradeoff.finished_experiment import Finished
 
-RECORD, PAGE, SETTING = "defences.json", "defences.html", "setting.json"
+PAGE, SETTING = "defences.html", "setting.json"
 
 
 def setting_of(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from finebound.results.tradeoff import TheoryCurve
 from llm_validation.experiments.data_limits import data_limits
 from llm_validation.experiments.datasets import SAFETY, held_out, task_set
 from llm_validation.experiments.prepare import Prepared
@@ -16,7 +17,7 @@ _GRID = 41
 LINEARISED = "linearised (T16)"
 
 
-def forced_frontier(prepared: Prepared, task: str, *, largest_gain: float) -> dict[str, Any]:
+def forced_frontier(prepared: Prepared, task: str, *, largest_gain: float) -> TheoryCurve:
     """T10 on the held-out rows: the least rise of any policy whatever, at each gain.
 
     ``gain`` and ``rise`` in nats per token from theta_s. The statement is on nats a response above
@@ -35,33 +36,33 @@ def forced_frontier(prepared: Prepared, task: str, *, largest_gain: float) -> di
     forces = bool((least > 0.0).any())
     order = list(Status)
     weakest = max((order.index(b.status) for _, b in limits.weighted), default=-1)
-    return {
-        "statement": "T10",
-        "form": "limit",
-        "status": str(order[weakest]),
-        "gain": gains,
-        "rise": (least - before) / tokens[0],
-        "shared_prompts": limits.shared,
-        "conflicting_prompts": limits.conflicting,
-        "forces": forces,
-        "says": "No policy, whatever its weights, has less safety loss on these rows at that gain."
+    return TheoryCurve(
+        statement="T10",
+        form="limit",
+        status=str(order[weakest]),
+        gain=gains.tolist(),
+        rise=((least - before) / tokens[0]).tolist(),
+        shared_prompts=limits.shared,
+        conflicting_prompts=limits.conflicting,
+        forces=forces,
+        says="No policy, whatever its weights, has less safety loss on these rows at that gain."
         if forces
         else f"These rows force nothing at these gains ({limits.conflicting} conflicting "
         "prompts): what safety costs beyond the curve is due to shared weights.",
-    }
+    )
 
 
-def above_forced(curve: Mapping[str, Any], place: Mapping[str, Any]) -> float | None:
-    """How far a place's rise lies above T10's limit at its gain; None beyond the curve."""
-    gain = max(float(place["gain"].estimate), 0.0)
-    if gain > curve["gain"][-1]:
+def above_forced(curve: TheoryCurve, gain: float, rise: float) -> float | None:
+    """How far a rise lies above T10's limit at its gain; None beyond the curve."""
+    gain = max(gain, 0.0)
+    if gain > curve.gain[-1]:
         return None
-    return float(place["rise"].estimate - np.interp(gain, curve["gain"], curve["rise"]))
+    return float(rise - np.interp(gain, curve.gain, curve.rise))
 
 
 def linearised_forecasts(
     forecasts: Mapping[str, Any] | None, runs: Sequence[str]
-) -> dict[str, Any] | None:
+) -> TheoryCurve | None:
     """T16's forecasts of the grid's own runs of one task, by gain; None where none was made."""
     if forecasts is None:
         return None
@@ -77,12 +78,12 @@ def linearised_forecasts(
     )
     if not points:
         return None
-    return {
-        "statement": "T16",
-        "form": "forecasts",
-        "status": str(Status.ESTIMATED),
-        "gain": [gain for gain, _, _ in points],
-        "rise": [rise for _, rise, _ in points],
-        "runs": [run for _, _, run in points],
-        "says": "Forecasts of the grid's own runs, from gradients at the aligned model; no bound.",
-    }
+    return TheoryCurve(
+        statement="T16",
+        form="forecasts",
+        status=str(Status.ESTIMATED),
+        gain=[gain for gain, _, _ in points],
+        rise=[rise for _, rise, _ in points],
+        runs=[run for _, _, run in points],
+        says="Forecasts of the grid's own runs, from gradients at the aligned model; no bound.",
+    )

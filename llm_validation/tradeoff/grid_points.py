@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finebound.results.strategies import settings_label
+from finebound.results.tradeoff import UNDEFENDED
 from llm_validation.defences.asft import AsFT
 from llm_validation.defences.constrained_sft import ConstrainedSFT
 from llm_validation.defences.during import EWC, DataMixing, KLToAligned
@@ -22,7 +23,6 @@ from llm_validation.training.strategies import (
 )
 from theory.strategy import Hybrid, LossConstraint, ParameterConstraint
 
-UNDEFENDED = "undefended"
 _OURS = {
     "dual-ascent": Faithfulness(
         paper="Case I with the proxy's loss held below a budget (T2).",

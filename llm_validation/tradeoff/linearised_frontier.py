@@ -17,6 +17,7 @@ import numpy as np
 
 from finebound.base.integrity import Damaged, read_record, sealed
 from finebound.base.records import spawn_seed, to_json, write_atomically
+from finebound.results.tradeoff import TheoryCurve
 from llm_validation.experiments.datasets import SAFETY, held_out, task_set
 from theory.bound import Status
 from theory.forecast import Kernel, Population, forecast
@@ -37,7 +38,6 @@ _FOLDS = 6
 _LAMS = np.concatenate([[0.0], np.logspace(-2.0, 2.0, 17), [np.inf]])
 _SHARES = np.logspace(-2.0, 0.0, 13)
 """Displacements that are tried, as shares of the largest."""
-FORM = "front"
 
 
 def linearised_frontier(
@@ -47,8 +47,8 @@ def linearised_frontier(
     folder: Path,
     *,
     rows: int = ROWS,
-) -> dict[str, Any]:
-    """The front of fine-tunes that go no further than ``run``, as ``defences.json`` has curves.
+) -> TheoryCurve:
+    """The front of fine-tunes that go no further than ``run``.
 
     Measured once: ``folder`` keeps it. Reads gradients of ``rows`` held-out safety rows and as many
     task rows. Raises InputError where they do not fit into memory, or the method has none.
@@ -69,15 +69,15 @@ def linearised_frontier(
         write_atomically(file, to_json(sealed(known)) + "\n")
         known = json.loads(to_json(known))
     found = known["front"]
-    return {
-        "statement": "T16",
-        "form": FORM,
-        "status": str(Status.ESTIMATED),
+    return TheoryCurve(
+        statement="T16",
+        form="front",
+        status=str(Status.ESTIMATED),
         **found,
-        "says": f"The front of fine-tunes linearised at the aligned model that go no further than "
+        says="The front of fine-tunes linearised at the aligned model that go no further than "
         f"the undefended run ({radius:.3g}), from gradients of {rows} rows of each dataset; no "
         "bound.",
-    }
+    )
 
 
 def front(gram: np.ndarray, counts: Mapping[str, np.ndarray], radius: float) -> dict[str, Any]:

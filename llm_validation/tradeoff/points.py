@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from finebound.results.tradeoff import CoherenceGate, DefendedSeed
 from llm_validation.experiments.answers import Answer, rates
 from llm_validation.experiments.gates import Gate
 from llm_validation.experiments.statistics import Pair
@@ -47,25 +48,25 @@ class Point:
         sets = {"safety rows": self.safety, "task rows": self.task}
         return coherence(sets, self.answers, vocabulary=vocabulary, own=own)
 
-    def as_json(self, gate: Gate) -> dict[str, Any]:
-        """The point's entry, without the coordinates that it has in the plane."""
-        return {
-            "id": self.id,
-            "method": self.method,
-            "family": self.family,
-            "strength": self.strength,
-            "stage": self.stage,
-            "run": self.run,
-            "seed": self.seed,
-            "safety_loss": self.safety.end.per_token,
-            "task_loss": self.task.end.per_token,
-            "gate": {"passed": gate.passed, "because": gate.because},
-            "answers": rates(self.answers or ()),
-            "budget": self.budget,
-            "same_budget": not self.budget["other"],
-            "settings": self.report.get("settings", {}),
-            "changed_modules": sum(m["changed"] for m in self.report.get("modules", ())),
-            "details": {n: self.report[n] for n in _DETAILS if n in self.report},
-            "notes": self.report.get("notes", []),
-            "command": self.command,
-        }
+    def entry(self, gate: Gate) -> DefendedSeed:
+        """The point in the result, without the coordinates that it has in the plane."""
+        return DefendedSeed(
+            id=self.id,
+            method=self.method,
+            family=self.family,
+            strength=self.strength,
+            stage=self.stage,
+            run=self.run,
+            seed=self.seed,
+            safety_loss=self.safety.end.per_token,
+            task_loss=self.task.end.per_token,
+            gate=CoherenceGate(passed=gate.passed, because=gate.because),
+            answers=rates(self.answers or ()),
+            budget=self.budget,
+            same_budget=not self.budget["other"],
+            settings=self.report.get("settings", {}),
+            changed_modules=sum(m["changed"] for m in self.report.get("modules", ())),
+            details={n: self.report[n] for n in _DETAILS if n in self.report},
+            notes=self.report.get("notes", []),
+            command=self.command,
+        )

@@ -110,8 +110,8 @@ def test_the_contract(capsys, folders, tmp_path, method):
     assert repr(result).startswith(f"<DefendResult: {method} (")
     assert list(result.to_frame()["module"]) == NAMES
     assert len(result.plot().axes) == 4
-    with pytest.raises(InputError, match="'defend' in version 1: verdict"):
-        DefendResult.of(result.to_dict() | {"verdict": 1})
+    with pytest.raises(InputError, match="'defend' in version 1: modules.0.verdict"):
+        DefendResult.of(result.to_dict() | {"modules": [found["modules"][0] | {"verdict": 1}]})
     kept = load_file(out / "adapter_model.safetensors")
     changed = {m["name"] for m in found["modules"] if m["changed"]}
     for key, tensor in factors.items():

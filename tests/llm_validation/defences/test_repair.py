@@ -9,10 +9,19 @@ import pytest
 
 import finebound.base.writing
 from finebound.base.errors import InputError
+from finebound.base.records import manifest
+from finebound.results.tradeoff import DefendResult
 from llm_validation.defences.lora_file import read_adapter
 from llm_validation.defences.repair import require_out, write_repaired
 
 _STEPS = ("mkdir", "link", "fsync", "rename", "replace", "unlink")
+
+
+def said(method: str) -> DefendResult:
+    made = manifest(given={}, inputs={}, seed=0)
+    return DefendResult(
+        method=method, stage="after", settings={}, modules=(), notes=(), manifest=made
+    )
 
 
 def state(out) -> tuple:
@@ -20,7 +29,7 @@ def state(out) -> tuple:
     if not (out / "defend.json").is_file():
         return None, None
     found = json.loads((out / "defend.json").read_text())
-    return found["modules"], len(read_adapter(out).modules)
+    return found["method"], len(read_adapter(out).modules)
 
 
 def killed_at(step: int, out, adapter, record) -> bool:
@@ -57,15 +66,15 @@ def test_killed_anywhere_it_leaves_the_old_result_or_the_new(
     states, step, out = {"old": ("old", 15), "new": ("new", 3)}, 0, tmp_path / "out"
     seen = set()
     while True:
-        write_repaired(out, old, {"modules": "old"})
+        write_repaired(out, old, said("old"))
         if with_a_folder:  # such a folder's files are moved in, not exchanged
             (out / "kept").mkdir(exist_ok=True)
-        killed = killed_at(step, out, new, {"modules": "new"})
+        killed = killed_at(step, out, new, said("new"))
         require_out(out, tmp_path)  # as the same command does first
         assert state(out) in states.values(), step
         seen.add(state(out))
         assert not any(tmp_path.glob(".out.*"))
-        write_repaired(out, new, {"modules": "new"})
+        write_repaired(out, new, said("new"))
         assert state(out) == states["new"]
         if not killed:
             break

@@ -17,6 +17,8 @@ from unsealed import unsealed
 
 from finebound.base.errors import InputError
 from finebound.cli import main
+from finebound.results.tradeoff import UNDEFENDED, TradeoffResult
+from finebound.views.tradeoff import page, plane_plot
 from llm_validation.data.dataset import Dataset
 from llm_validation.defences.antidote import Antidote
 from llm_validation.defences.protocol import Evidence, Faithfulness, Report
@@ -25,8 +27,6 @@ from llm_validation.tradeoff import strengths, workbench
 from llm_validation.tradeoff.compare import CHOICES, compare_defences
 from llm_validation.tradeoff.finished_experiment import read_finished
 from llm_validation.tradeoff.frontier import forced_frontier, linearised_forecasts
-from llm_validation.tradeoff.grid_points import UNDEFENDED
-from llm_validation.tradeoff.plots import plane_plot
 from llm_validation.tradeoff.strengths import METHODS, Trial, trials_of
 
 BASE_RUN = "general_none_lora_s0"
@@ -47,6 +47,11 @@ def compared(experiment, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def record(compared) -> dict:
     return json.loads((compared / "defences.json").read_text())
+
+
+def compared_record(*arguments, **options) -> dict:
+    """What ``compare_defences`` finds, as its record holds it."""
+    return json.loads(compare_defences(*arguments, **options).to_json())
 
 
 @pytest.fixture
@@ -208,6 +213,31 @@ def test_the_page_holds_the_plane_and_the_depth(compared, record):
     assert "modules pruned (crosses)" in page
 
 
+def test_the_record_is_read_and_written_as_the_same_bytes(compared, record, tmp_path):
+    result = TradeoffResult.load(compared)
+    again = result.save(tmp_path)
+    assert again.read_bytes() == (compared / "defences.json").read_bytes()
+    assert page(result) == (compared / "defences.html").read_text()
+    for change, named in (
+        ({"verdict": 1}, "verdict"),
+        ({"places": [{"id": "x"}]}, "places.0.family"),
+        ({"frontiers": [record["frontiers"][0] | {"says": 3}]}, "frontiers.0.says"),
+    ):
+        with pytest.raises(InputError, match=f"'tradeoff' in version 1: {named}"):
+            TradeoffResult.of(record | change)
+
+
+def test_every_way_to_look_at_the_result(compared, record):
+    result = TradeoffResult.load(compared)
+    best = record["scores"][0]
+    assert repr(result).startswith(f"<TradeoffResult: {best['family']}: hypervolume ")
+    frame = result.to_frame()
+    assert list(frame["place"]) == [p["id"] for p in record["places"] for _ in p["seeds"]]
+    assert list(frame["gain"]) == [p["gain"]["estimate"] for p in record["places"]]
+    assert result._repr_html_().count("<table>") == 2
+    assert len(result.plot().axes) == 1
+
+
 def test_a_second_start_measures_only_what_is_missing(compared, experiment, tmp_path, monkeypatch):
     again = Path(shutil.copytree(compared, tmp_path / "again"))
     before = json.loads((again / "defences.json").read_text())
@@ -221,7 +251,7 @@ def test_a_second_start_measures_only_what_is_missing(compared, experiment, tmp_
         return original(loaded, data, **options)
 
     monkeypatch.setattr(workbench, "losses_on", counting)
-    after = compare_defences(experiment, again, prompts=0, harmful=HARMFUL)
+    after = compared_record(experiment, again, prompts=0, harmful=HARMFUL)
     assert sorted(measured) == ["safety.held-out", "task.general.held-out"]
     for name in ("scores", "frontiers", "layers"):
         assert after[name] == before[name]
@@ -250,7 +280,7 @@ class Garbage:
 def test_gibberish_is_listed_as_failed_and_not_called_safe(experiment, tmp_path, monkeypatch):
     garbage = Trial("splora", "garbage", "adapter", Garbage)
     monkeypatch.setitem(strengths._TRIALS, "splora", lambda: [garbage])
-    found = compare_defences(
+    found = compared_record(
         experiment, tmp_path / "out", methods=("splora",), prompts=4, max_new_tokens=8
     )
     (place,) = places_of(found, "splora").values()
@@ -279,7 +309,7 @@ def test_a_full_fine_tune_has_no_adapter_to_repair(tiny_grid, cache, tmp_path):
         "grid": [{"tasks": ["general"], "unconstrained": True}],
     }
     validate(experiment_of(content), tmp_path / "experiment", cache=cache)
-    found = compare_defences(
+    found = compared_record(
         tmp_path / "experiment",
         tmp_path / "out",
         methods=("splora", "resta", "ptst", "antidote", "asft", "lisa"),
@@ -304,7 +334,7 @@ def test_antidote_of_the_adapter_and_of_the_merged_weights(experiment, tmp_path,
     ]
     monkeypatch.setitem(strengths._TRIALS, "antidote", lambda: made)
     out = tmp_path / "out"
-    found = compare_defences(experiment, out, methods=("antidote",), prompts=0, harmful=HARMFUL)
+    found = compared_record(experiment, out, methods=("antidote",), prompts=0, harmful=HARMFUL)
     assert found["not_applicable"] == []
     (run,) = [p for p in places_of(found, UNDEFENDED).values() if p["seeds"][0]["id"] == BASE_RUN]
     told = {p["id"].removeprefix("antidote "): p for p in places_of(found, "antidote").values()}
@@ -319,7 +349,7 @@ def test_antidote_of_the_adapter_and_of_the_merged_weights(experiment, tmp_path,
 
 
 def test_a_method_that_needs_harmful_rows_goes_without_them(experiment, tmp_path):
-    found = compare_defences(experiment, tmp_path / "out", methods=("antidote",), prompts=0)
+    found = compared_record(experiment, tmp_path / "out", methods=("antidote",), prompts=0)
     assert [entry["method"] for entry in found["not_applicable"]] == ["antidote"] * len(
         trials_of("antidote")
     )
@@ -413,13 +443,13 @@ def test_the_forced_frontier_is_that_of_one_contested_prompt():
         start=lambda name: losses,
     )
     found = forced_frontier(prepared, "t", largest_gain=2.9)
-    assert found["forces"]
-    assert found["conflicting_prompts"] == 1
-    gap = tokens * (start - found["gain"])
+    assert found.forces
+    assert found.conflicting_prompts == 1
+    gap = tokens * (start - np.array(found.gain))
     exact = -np.log1p(-np.exp(-gap)) / tokens - start
-    assert (found["rise"] <= exact + 1e-9).all()
+    assert (np.array(found.rise) <= exact + 1e-9).all()
     # Tangents at five lambdas: near the front where it matters.
-    assert found["rise"][-1] == pytest.approx(exact[-1], abs=0.1)
+    assert found.rise[-1] == pytest.approx(exact[-1], abs=0.1)
     apart = SimpleNamespace(
         sets={
             "safety.held-out": one_prompt("No."),
@@ -428,8 +458,8 @@ def test_the_forced_frontier_is_that_of_one_contested_prompt():
         start=lambda name: losses,
     )
     found = forced_frontier(apart, "t", largest_gain=2.9)
-    assert not found["forces"]
-    assert found["rise"] == pytest.approx(-start)
+    assert not found.forces
+    assert np.array(found.rise) == pytest.approx(-start)
 
 
 def test_the_record_has_theory_s_curves_with_their_status(record):
@@ -444,7 +474,7 @@ def test_the_record_has_theory_s_curves_with_their_status(record):
 
 
 def test_the_plane_names_the_curves(record):
-    figure = plane_plot(record).figure
+    figure = plane_plot(TradeoffResult.of(record)).figure
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert any(label.startswith("T16 linearised front (estimated)") for label in labels)
     assert any(label.startswith("T10 limit") and "below the axes" in label for label in labels)
@@ -475,7 +505,7 @@ def test_a_start_that_was_refused_does_not_block_the_next(copy, tmp_path):
     with pytest.raises(InputError, match="another base"):
         compare_defences(copy, tmp_path / "out", methods=("grid",), prompts=0)
     config.write_text(before)
-    found = compare_defences(copy, tmp_path / "out", methods=("grid",), prompts=0)
+    found = compared_record(copy, tmp_path / "out", methods=("grid",), prompts=0)
     assert {p["family"] for p in found["places"]} == {
         UNDEFENDED, "radius", "data-mixing (original)"
     }  # fmt: skip
@@ -492,8 +522,8 @@ def test_the_linearised_forecasts_are_of_this_task_s_runs_only():
         )
     ]
     found = linearised_forecasts({"runs": said}, ["a", "b"])
-    assert (found["gain"], found["rise"]) == ([0.3, 0.5], [0.1, 0.2])
-    assert found["status"] == "ESTIMATED"
+    assert (found.gain, found.rise) == ((0.3, 0.5), (0.1, 0.2))
+    assert found.status == "ESTIMATED"
     assert linearised_forecasts(None, ["a"]) is None
     assert linearised_forecasts({"runs": said}, ["z"]) is None
 

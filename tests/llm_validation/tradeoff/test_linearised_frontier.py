@@ -121,11 +121,11 @@ def curve(experiment, tmp_path_factory):
 
 def test_the_tiny_model_s_front_is_an_estimate_within_the_run_s_displacement(curve):
     _, run, _, found = curve
-    assert (found["statement"], found["form"], found["status"]) == ("T16", "front", "ESTIMATED")
-    assert "no bound" in found["says"]
-    assert max(found["displacement"]) <= run.displacement(run.last) * (1 + 1e-12)
-    assert (np.diff(found["gain"]) > 0).all()
-    assert len(found["gain"]) == len(found["rise"]) == len(found["lam"])
+    assert (found.statement, found.form, found.status) == ("T16", "front", "ESTIMATED")
+    assert "no bound" in found.says
+    assert max(found.displacement) <= run.displacement(run.last) * (1 + 1e-12)
+    assert (np.diff(found.gain) > 0).all()
+    assert len(found.gain) == len(found.rise) == len(found.lam)
 
 
 def test_the_front_is_measured_once(curve):
@@ -139,4 +139,4 @@ def test_the_front_is_measured_once(curve):
     with pytest.raises(AssertionError, match="loaded again"):
         linearised_frontier(finished.prepared, run, fails, folder, rows=5)
     content = json.loads((folder / module.FILE).read_text())
-    assert content["front"]["gain"] == found["gain"]
+    assert tuple(content["front"]["gain"]) == found.gain
