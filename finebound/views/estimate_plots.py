@@ -121,8 +121,8 @@ def hybrid_map(result: EstimateResult) -> Plot | None:
 
     return Plot(
         drawn(draw, height=1.5 + 0.42 * len(radii)),
-        "Penalising the safety loss and staying within a radius at once: the safety loss changes "
-        "by at most the number in the cell. Paler is safer; grey cells are vacuous.",
+        "Penalising the safety loss and staying within a radius at once: the change in safety loss "
+        "is at most the number in the cell. Paler is safer; grey cells are vacuous.",
     )
 
 
@@ -238,8 +238,8 @@ def _per_token(rows: Sequence[StrategyCosts]) -> Plot | None:
 
     return Plot(
         drawn(draw, height=3.7),
-        "How much the safety loss of this model may change for the same λ, within the radius that "
-        "the planned training budget can reach. Hollow grey points are vacuous.",
+        "The most that this model's safety loss may rise for the same λ, within the radius that the "
+        "planned training budget can reach. Hollow grey points are vacuous.",
     )
 
 

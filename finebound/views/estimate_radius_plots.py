@@ -97,7 +97,7 @@ def _mark_budget(axes: Axes, reach: float) -> None:
 
 def _safety_caption(radii: NDArray, vacuous: NDArray, change: NDArray, reach: float) -> str:
     said = [
-        "How much the safety loss can change within a radius of the aligned model. The vertical "
+        "The most that the safety loss can rise within a radius of the aligned model. The vertical "
         f"line, radius {number(reach)}, is as far as the planned training can go (T13)."
     ]
     if vacuous.all():

@@ -59,6 +59,34 @@ def test_two_files_give_a_page_and_json(capsys, files, tmp_path):
     assert "<html" in (out / "report.html").read_text()
 
 
+def test_the_page_is_made_again_from_the_record_alone(capsys, files, tmp_path):
+    out = tmp_path / "out"
+    run(capsys, "estimate", "--safety", files["safety"], "--task", files["task"], "--out", out)
+    drawn = (out / "report.html").read_bytes()
+    moved = tmp_path / "moved.json"
+    (out / "estimate.json").rename(moved)
+    code, printed, _ = run(capsys, "report", moved, "--out", tmp_path / "again")
+    assert code == 0
+    assert "report.html" in printed
+    assert (tmp_path / "again" / "report.html").read_bytes() == drawn
+    code, _, err = run(capsys, "report", moved, "--json")
+    assert code == 2
+    assert "no experiment's folder" in err
+
+
+def test_errors_name_the_option_on_the_command_line_and_the_argument_in_python(capsys, files):
+    import finebound as fb
+
+    pair = {name: str(file) for name, file in files.items()}
+    code, _, err = run(
+        capsys, "estimate", "--safety", pair["safety"], "--task", pair["task"], "--model-rows", "1"
+    )
+    assert code == 2
+    assert "--model-rows is 1" in err
+    with pytest.raises(fb.InputError, match="`model_rows` is 1"):
+        fb.estimate(**pair, model_rows=1)
+
+
 def test_json_alone_on_stdout(capsys, files):
     code, out, _ = run(
         capsys, "estimate", "--safety", files["safety"], "--task", files["task"], "--json"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from html.parser import HTMLParser
@@ -31,6 +33,7 @@ SECTIONS = (
     "bounds",
     "again",
 )
+EARLIER = Path(__file__).parents[1] / "records" / "estimate_of_an_earlier_version.json"
 ATTACK = "<script>alert('x')</script>"
 MANIFEST = {
     "given": {"safety": "a.jsonl", "proxy": None, "lam": (0.5, 2.0)},
@@ -396,10 +399,19 @@ def test_the_saved_record_makes_the_same_page(either: EstimateResult, tmp_path: 
     assert either.to_json() == again.to_json()
 
 
+def test_a_page_is_drawn_without_what_computes() -> None:
+    code = f"""
+import sys
+from finebound.results.estimate import EstimateResult
+from finebound.views.estimate import page
+assert page(EstimateResult.load({str(EARLIER)!r}))
+print(*{{name.split(".")[0] for name in sys.modules}})"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"jax", "torch", "transformers", "llm_validation"} & set(done.stdout.split())
+
+
 def test_a_record_of_an_earlier_version_makes_a_page_without_what_it_lacks() -> None:
-    earlier = EstimateResult.load(
-        Path(__file__).parents[1] / "records" / "estimate_of_an_earlier_version.json"
-    )
+    earlier = EstimateResult.load(EARLIER)
     outline = Outline(page(earlier))
     ids = [attributes["id"] for _, attributes in outline.tags if "id" in attributes]
     assert {*SECTIONS, "forecast"} == set(ids)
