@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from textwrap import shorten
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
@@ -152,7 +153,7 @@ class Result(Part):
 
     def __repr__(self) -> str:
         first = self.summary().partition("\n")[0]
-        return f"<{type(self).__name__}: {first}>"
+        return f"<{type(self).__name__}: {shorten(first, 120, placeholder=' ...')}>"
 
     __str__ = __repr__
 
