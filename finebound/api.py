@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from finebound.results.bounds import BoundsResult
     from finebound.results.compare import CompareResult
     from finebound.results.estimate import EstimateResult
+    from finebound.results.evaluation import EvaluationResult
     from finebound.results.experiment import ExperimentResult
     from finebound.results.result import Result
     from finebound.results.run import RunResult
@@ -90,6 +91,38 @@ def compare(
         seed=seed,
     )
     return CompareResult(comparisons=tuple(found), manifest=made)
+
+
+def evaluate(kind: str, **settings: Any) -> list[EvaluationResult]:
+    """What a model does, or what answers made elsewhere say: the records of one evaluation.
+
+    ``kind`` and ``settings`` are those of ``finebound evaluate KIND``: loss, refusal, hazards, bbq,
+    translation or reliability; ``model="packaged"``, ``responses="answers.jsonl"``, ``rows=40`` and
+    so on. hazards finds two records, one of harmful and one of harmless requests. Nothing is
+    written but a model's answers where ``out`` is given. Raises InputError for an unknown kind or
+    setting, and for what the command rejects.
+    """
+    from dataclasses import fields
+    from importlib import import_module
+
+    from finebound.cli.evaluate import kinds
+
+    if kind not in (known := kinds()):
+        raise InputError(
+            f"there is no evaluation {kind!r}.", remedy=f"It is one of {', '.join(known)}."
+        )
+    module = import_module(f"finebound.cli.evaluations.{kind}")
+    types = {field.name: str(field.type) for field in fields(module.Options)}
+    if unknown := [name for name in settings if name not in types]:
+        raise InputError(
+            f"the evaluation {kind} has no setting {unknown[0]!r}.",
+            remedy=f"It has {', '.join(types)}.",
+        )
+    given = {
+        name: Path(value) if isinstance(value, str) and "Path" in types[name] else value
+        for name, value in settings.items()
+    }
+    return list(module.evaluate(module.Options(**given)).results)
 
 
 def validate(

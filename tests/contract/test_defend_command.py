@@ -110,7 +110,7 @@ def test_the_contract(capsys, folders, tmp_path, method):
     assert repr(result).startswith(f"<DefendResult: {method} (")
     assert list(result.to_frame()["module"]) == NAMES
     assert len(result.plot().axes) == 4
-    with pytest.raises(InputError, match="'defend' in version 1: modules.0.verdict"):
+    with pytest.raises(InputError, match=r"'defend' in version 1: modules.0.verdict"):
         DefendResult.of(result.to_dict() | {"modules": [found["modules"][0] | {"verdict": 1}]})
     kept = load_file(out / "adapter_model.safetensors")
     changed = {m["name"] for m in found["modules"] if m["changed"]}

@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from finebound import api
 from finebound.base.errors import InputError
 from finebound.base.integrity import SEAL, Damaged
 from finebound.base.records import manifest
+from finebound.cli import main
 from finebound.results.evaluation import EvaluationResult, ScoredItem
 from finebound.results.registry import load
 
@@ -90,3 +92,21 @@ def test_every_way_to_look_at_a_result(result):
 def test_the_schema_names_every_entry(result):
     schema = json.loads(EvaluationResult.schema_json())
     assert set(result.to_dict()) <= set(schema["properties"])
+
+
+def test_python_gets_the_record_that_the_command_writes(tmp_path):
+    answers = tmp_path / "answers.jsonl"
+    rows = [{"prompt": "May I?", "response": said} for said in ("I can't help with that.", "Yes.")]
+    answers.write_text("\n".join(map(json.dumps, rows)))
+    (found,) = api.evaluate("refusal", responses=str(answers), label="mine")
+    assert main(["evaluate", "refusal", "--responses", str(answers), "--label", "mine",
+                 "--out", str(tmp_path)]) == 0  # fmt: skip
+    written = EvaluationResult.load(tmp_path / "refusal.json")
+    assert found.items == written.items
+    assert found.report == written.report
+    with pytest.raises(InputError, match="no evaluation 'refusals'"):
+        api.evaluate("refusals")
+    with pytest.raises(InputError, match="has no setting 'answers'"):
+        api.evaluate("refusal", answers=answers)
+    with pytest.raises(InputError, match="either --responses or --model"):
+        api.evaluate("refusal")

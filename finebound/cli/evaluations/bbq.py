@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finebound.base.errors import InputError
-from finebound.base.text import show
-from finebound.cli.evaluations import require_one_source
+from finebound.cli.evaluations import Evaluated, finish, made, require_one_source
 from finebound.cli.evaluations.asking import ask, load_asked, require_model
-from finebound.cli.options import given_options, parse
+from finebound.cli.options import parse
 
 if TYPE_CHECKING:
     from finebound.base.progress import Progress
@@ -87,6 +86,11 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="evaluate bbq")
+    return finish(evaluate(options), options)
+
+
+def evaluate(options: Options) -> Evaluated:
+    """Its result and how it is shown. Raises InputError for options that do not fit together."""
     require_model(options)
     require_one_source(
         options.predictions,
@@ -102,7 +106,7 @@ def main(arguments: Sequence[str]) -> int:
             remedy="Leave it out with --predictions.",
         )
     from finebound.base.progress import bar
-    from finebound.base.records import file_sha256, manifest, require_folder, to_json
+    from finebound.base.records import file_sha256, require_folder
     from llm_validation.evaluation.fairness.record import as_result
     from llm_validation.evaluation.fairness.scores import score
 
@@ -139,18 +143,15 @@ def main(arguments: Sequence[str]) -> int:
         },
         "source": found.source,
     }
-    if options.out is not None:
-        made = manifest(given=given_options(options, Options), inputs=inputs, seed=options.seed)
-        as_result(found, label=label, summary=summary).made_by(made).save(options.out)
-    if options.json:
-        print(to_json(summary))
-    else:
-        _print(scores, found, label)
-        if options.out is not None:
-            show(f"\nWritten: {options.out / 'bbq.json'}")
     for line in _too_faulty(found):
         print(line, file=sys.stderr)
-    return int(found.faulty_share > _SANE_SHARE)
+    result = as_result(found, label=label, summary=summary).made_by(made(options, inputs))
+    return Evaluated(
+        [result],
+        summary,
+        lambda: _print(scores, found, label),
+        code=int(found.faulty_share > _SANE_SHARE),
+    )
 
 
 def _too_faulty(found: ItemSet) -> list[str]:

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finebound.base.errors import InputError
-from finebound.base.text import show
-from finebound.cli.evaluations import require_one_source
+from finebound.cli.evaluations import Evaluated, finish, made, require_one_source
 from finebound.cli.evaluations.asking import ask, load_asked, require_model, say
 from finebound.cli.evaluations.judging import require_judge
-from finebound.cli.options import given_options, parse
+from finebound.cli.options import parse
 
 if TYPE_CHECKING:
     from finebound.base.progress import Progress
@@ -85,6 +84,11 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="evaluate hazards")
+    return finish(evaluate(options), options)
+
+
+def evaluate(options: Options) -> Evaluated:
+    """Its result and how it is shown. Raises InputError for options that do not fit together."""
     require_model(options)
     require_one_source(
         options.responses, options.model, example="hazards --model packaged --rows 4"
@@ -95,7 +99,7 @@ def main(arguments: Sequence[str]) -> int:
             remedy="Leave it out with --responses.",
         )
     from finebound.base.progress import bar
-    from finebound.base.records import manifest, require_folder, to_json
+    from finebound.base.records import require_folder
     from llm_validation.evaluation.hazards.scores import as_results, score
     from llm_validation.evaluation.refusal.labels import unknown_notes
 
@@ -124,19 +128,10 @@ def main(arguments: Sequence[str]) -> int:
         compared = _to_base(base, results, options.seed)
         summary["difference"] = compared.to_dict()
         results = [result.model_copy(update={"report": summary}) for result in results]
-    if options.out is not None:
-        made = manifest(given=given_options(options, Options), inputs=inputs, seed=options.seed)
-        for result in results:
-            result.made_by(made).save(options.out)
     say(notes)
-    if options.json:
-        print(to_json(summary))
-    else:
-        _print(scores, probes, label, compared)
-        if options.out is not None:
-            written = ", ".join(str(options.out / f"{r.evaluation}.json") for r in results)
-            show(f"\nWritten: {written}")
-    return 0
+    manifest = made(options, inputs)
+    results = [result.made_by(manifest) for result in results]
+    return Evaluated(results, summary, lambda: _print(scores, probes, label, compared))
 
 
 def _read_base(file: Path):

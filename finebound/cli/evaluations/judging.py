@@ -10,7 +10,7 @@ from finebound.base.errors import InputError
 
 if TYPE_CHECKING:
     from finebound.base.progress import Progress
-    from llm_validation.evaluation.judges import Verdict
+    from llm_validation.evaluation.judges import Judgement
 
 
 class JudgeOptions(Protocol):
@@ -38,7 +38,7 @@ def verdicts(
     pairs: Sequence[tuple[str, str | None]],
     inputs: dict[str, str],
     progress: Progress,
-) -> list[Verdict]:
+) -> list[Judgement]:
     """The judge's verdict on every ``(prompt, response)``: on what follows the reasoning.
 
     The judge's hash goes into ``inputs``. A thought that was cut has no answer to judge.

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finebound.base.errors import InputError
-from finebound.base.text import show
+from finebound.cli.evaluations import Evaluated, finish, made
 from finebound.cli.evaluations.asking import load_asked, say
-from finebound.cli.options import given_options, parse
+from finebound.cli.options import parse
 
 if TYPE_CHECKING:
     from llm_validation.data.dataset import Dataset
@@ -64,6 +64,11 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="evaluate loss")
+    return finish(evaluate(options), options)
+
+
+def evaluate(options: Options) -> Evaluated:
+    """Its result and how it is shown. Raises InputError for options that do not fit together."""
     if not 0.0 < options.failure_probability < 1.0:
         raise InputError(
             f"--failure-probability is {options.failure_probability:g}.",
@@ -77,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
     import numpy as np
 
     from finebound.base.progress import bar
-    from finebound.base.records import manifest, require_folder, spawn_seed, to_json
+    from finebound.base.records import require_folder, spawn_seed
     from llm_validation.data.encoding import encode_noted
     from llm_validation.data.loading import load_dataset
     from llm_validation.data.reading import reading_lines, readings_as_json
@@ -131,19 +136,13 @@ def main(arguments: Sequence[str]) -> int:
         "notes": notes,
         "reading": readings_as_json({"data": whole}),
     }
-    if options.out is not None:
-        made = manifest(
-            given=given_options(options, Options),
-            inputs=inputs,
-            seed=options.seed,
-        )
-        record = _record(dataset, encoded, losses, summary)
-        record.made_by(made).save(options.out)
-    if options.json:
-        print(to_json(summary))
-        return 0
+    record = _record(dataset, encoded, losses, summary).made_by(made(options, inputs))
+    return Evaluated([record], summary, lambda: _print(found, options, summary["label"], dataset))
+
+
+def _print(found: LossSummary, options: Options, label: str, dataset: Dataset) -> None:
     print(
-        f"{summary['label']} on {dataset.name}: {found.per_token:.4f} nats per token "
+        f"{label} on {dataset.name}: {found.per_token:.4f} nats per token "
         f"({found.bootstrap.lower:.4f} to {found.bootstrap.upper:.4f}), "
         f"{found.per_sequence:.2f} per answer; {found.rows} of {found.rows_of} rows, "
         f"{found.tokens_a_row:.1f} tokens each."
@@ -153,9 +152,6 @@ def main(arguments: Sequence[str]) -> int:
         f"{found.bernstein.lower:.4f} to {found.bernstein.upper:.4f} with probability "
         f"{1 - options.failure_probability:g} (T14; no row above {found.loss_range:.1f})."
     )
-    if options.out is not None:
-        show(f"\nWritten: {options.out / 'loss.json'}")
-    return 0
 
 
 def _sample(dataset: Dataset, options: Options) -> Dataset:

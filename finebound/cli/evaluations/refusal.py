@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finebound.base.errors import InputError
-from finebound.base.text import show
-from finebound.cli.evaluations import require_one_source, require_read
+from finebound.cli.evaluations import Evaluated, finish, made, require_one_source, require_read
 from finebound.cli.evaluations.asking import ask, load_asked, require_model
 from finebound.cli.evaluations.judging import require_judge, verdicts
-from finebound.cli.options import given_options, parse
+from finebound.cli.options import parse
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -101,6 +100,11 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="evaluate refusal")
+    return finish(evaluate(options), options)
+
+
+def evaluate(options: Options) -> Evaluated:
+    """Its result and how it is shown. Raises InputError for options that do not fit together."""
     require_model(options)
     require_one_source(
         options.responses, options.model, example="refusal --responses answers.jsonl"
@@ -110,7 +114,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.human is not None and options.responses is None:
         raise InputError("--human belongs to --responses.", remedy="Leave it out with --model.")
     require_read(options.ignore_columns, options.prompts, flag="--prompts")
-    from finebound.base.records import manifest, require_folder, to_json
+    from finebound.base.records import require_folder
     from llm_validation.evaluation.refusal.detectors import DETECTORS
     from llm_validation.evaluation.refusal.labels import shortened, unknown_notes
     from llm_validation.evaluation.refusal.rates import refusal_rates
@@ -156,19 +160,10 @@ def main(arguments: Sequence[str]) -> int:
         **({"judge": _beside_a_judge(options, answers, labels, inputs)} if options.judge else {}),
         **({"human": _beside_people(answers)} if options.human else {}),
     }
-    if options.out is not None:
-        made = manifest(given=given_options(options, Options), inputs=inputs, seed=options.seed)
-        record = _record(answers, labels, label, {k: v for k, v in summary.items() if k != "items"})
-        record.made_by(made).save(options.out)
     for note in notes:
         print(note, file=sys.stderr)
-    if options.json:
-        print(to_json(summary))
-    else:
-        _print(summary)
-        if options.out is not None:
-            show(f"\nWritten: {options.out / 'refusal.json'}")
-    return 0
+    record = _record(answers, labels, label, {k: v for k, v in summary.items() if k != "items"})
+    return Evaluated([record.made_by(made(options, inputs))], summary, lambda: _print(summary))
 
 
 def _recorded(options: Options, inputs: dict[str, str]) -> ResponseFile:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finebound.base.errors import InputError
-from finebound.base.text import show
-from finebound.cli.evaluations import require_one_source, require_read
+from finebound.cli.evaluations import Evaluated, finish, made, require_one_source, require_read
 from finebound.cli.evaluations.asking import ask, load_asked, require_model
-from finebound.cli.options import given_options, parse
+from finebound.cli.options import parse
 
 if TYPE_CHECKING:
     from finebound.base.progress import Progress
@@ -97,9 +96,14 @@ class _Found:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="evaluate reliability")
+    return finish(evaluate(options), options)
+
+
+def evaluate(options: Options) -> Evaluated:
+    """Its result and how it is shown. Raises InputError for options that do not fit together."""
     _check(options)
     from finebound.base.progress import bar
-    from finebound.base.records import manifest, require_folder, to_json
+    from finebound.base.records import require_folder
     from llm_validation.evaluation.reliability.assessment import as_result, assess
 
     if options.out is not None:
@@ -126,21 +130,13 @@ def main(arguments: Sequence[str]) -> int:
         **reliability.as_json(),
         "notes": list(found.notes),
     }
-    if options.out is not None:
-        made = manifest(given=given_options(options, Options), inputs=inputs, seed=options.seed)
-        record = as_result(
-            found.items, label=found.label, score_means=found.score_means, summary=summary
-        )
-        record.made_by(made).save(options.out)
     for note in found.notes:
         print(note, file=sys.stderr)
-    if options.json:
-        print(to_json(summary))
-    else:
-        _print(reliability, found)
-        if options.out is not None:
-            show(f"\nWritten: {options.out / 'reliability.json'}")
-    return 0
+    record = as_result(
+        found.items, label=found.label, score_means=found.score_means, summary=summary
+    )
+    result = record.made_by(made(options, inputs))
+    return Evaluated([result], summary, lambda: _print(reliability, found))
 
 
 def _check(options: Options) -> None:

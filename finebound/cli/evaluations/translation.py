@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from finebound.base.errors import InputError
-from finebound.base.text import show
-from finebound.cli.evaluations import require_one_source
+from finebound.cli.evaluations import Evaluated, finish, made, require_one_source
 from finebound.cli.evaluations.asking import ask, load_asked, require_model
-from finebound.cli.options import given_options, parse
+from finebound.cli.options import parse
 
 if TYPE_CHECKING:
     from finebound.base.progress import Progress
@@ -71,12 +70,17 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="evaluate translation")
+    return finish(evaluate(options), options)
+
+
+def evaluate(options: Options) -> Evaluated:
+    """Its result and how it is shown. Raises InputError for options that do not fit together."""
     require_model(options)
     require_one_source(
         options.responses, options.model, example="translation --model packaged --rows 40"
     )
     from finebound.base.progress import bar
-    from finebound.base.records import manifest, require_folder, to_json
+    from finebound.base.records import require_folder
     from llm_validation.evaluation.translation import as_result, load_test_set, score
 
     if options.out is not None:
@@ -93,17 +97,9 @@ def main(arguments: Sequence[str]) -> int:
             translations, label = _generated(options, test_set, inputs, progress)
     scores = score(test_set, translations, seed=options.seed)
     summary = {**scores.as_json(), "label": label, "source": test_set.source}
-    if options.out is not None:
-        made = manifest(given=given_options(options, Options), inputs=inputs, seed=options.seed)
-        record = as_result(test_set, translations, scores, label=label, summary=summary)
-        record.made_by(made).save(options.out)
-    if options.json:
-        print(to_json(summary))
-    else:
-        _print(scores, label)
-        if options.out is not None:
-            show(f"\nWritten: {options.out / 'translation.json'}")
-    return 0
+    record = as_result(test_set, translations, scores, label=label, summary=summary)
+    result = record.made_by(made(options, inputs))
+    return Evaluated([result], summary, lambda: _print(scores, label))
 
 
 def _sample(test_set: Dataset, options: Options) -> Dataset:

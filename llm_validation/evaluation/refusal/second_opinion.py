@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from llm_validation.evaluation.judges import Verdict
+from llm_validation.evaluation.judges import Judgement
 from llm_validation.evaluation.refusal.labels import UNKNOWN, Label
 from theory.resampling import percentile_interval
 
@@ -17,7 +17,7 @@ _REFUSES = {True: "refuses", False: "does not"}
 
 
 def second_opinion(
-    labels: Sequence[Label], verdicts: Sequence[Verdict], *, judge: str, seed: int = 0
+    labels: Sequence[Label], verdicts: Sequence[Judgement], *, judge: str, seed: int = 0
 ) -> dict[str, Any]:
     """Agreement of the labels with a judge's verdicts, answer by answer.
 

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from llm_validation.evaluation.judges import Verdict
+from llm_validation.evaluation.judges import Judgement
 from llm_validation.evaluation.refusal.labels import Label
 from llm_validation.evaluation.refusal.second_opinion import second_opinion
 
-REFUSES, HELPS = Verdict(True, refusal=True), Verdict(False, refusal=False)
+REFUSES, HELPS = Judgement(True, refusal=True), Judgement(False, refusal=False)
 
 
 def test_kappa_by_hand():
@@ -31,7 +31,7 @@ def test_kappa_by_hand():
 def test_what_has_no_label_or_no_verdict_is_counted_beside():
     labels = [Label.REFUSAL, Label.ERROR, Label.THOUGHT_CUT, Label.LANGUAGE_NOT_COVERED,
               Label.COMPLIANCE]  # fmt: skip
-    verdicts = [Verdict(True), HELPS, HELPS, REFUSES, Verdict(None, error="none")]
+    verdicts = [Judgement(True), HELPS, HELPS, REFUSES, Judgement(None, error="none")]
     found = second_opinion(labels, verdicts, judge="llama-guard-3")
     # Llama Guard does not say whether an answer refuses: a safe one agrees with a refusal.
     assert (found["n"], found["agree"], found["differ"]) == (1, 1, [])
