@@ -63,7 +63,7 @@ format: install  ## let ruff mend what it can
 docs: install  ## build the site of docs/ into build/docs; write docs/theorems.md and docs/reference
 	$(BIN)/python -m theory.symbolic.document
 	$(BIN)/python -m docs.write_reference
-	$(BIN)/python -m sphinx -q -W --keep-going docs build/docs
+	$(BIN)/python -m sphinx -q -E -a -W --keep-going docs build/docs
 
 benchmark: install  ## measured against the targets: evaluation, text measures, estimate, sims, answers, digits, damage
 	$(BIN)/python -m benchmarks.batch_evaluation

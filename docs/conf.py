@@ -21,7 +21,7 @@ html_theme = "alabaster"
 html_theme_options = {
     "description": "How much safety must, may and will a fine-tune cost, and what buys it back?",
     "fixed_sidebar": True,
-    "page_width": "75rem",
+    "page_width": "64rem",
     "show_powered_by": False,
     "font_family": "system-ui, sans-serif",
     "head_font_family": "system-ui, sans-serif",
@@ -32,8 +32,9 @@ html_show_sphinx = False
 
 def _mathml(node: Any, *, display: str) -> str:
     source = node.astext()
-    found = convert(source.replace(r"\arg", r"\mathrm{arg}"), display=display)
-    if unread := re.findall(r"\\[a-zA-Z]+", found):
+    known = source.replace(r"\arg", r"\mathrm{arg}").replace("{aligned}", "{align*}")
+    found = convert(known, display=display)
+    if unread := re.findall(r"\\[a-zA-Z]+|<mi>&</mi>", found):
         getLogger(__name__).warning("no MathML for %s in %s", unread[0], source, location=node)
     return found
 

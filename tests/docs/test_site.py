@@ -21,6 +21,7 @@ def test_the_site_builds_without_a_warning_and_draws_formulas(tmp_path):
     assert done.returncode == 0, done.stderr
     theorems = (tmp_path / "theorems.html").read_text(encoding="utf-8")
     assert theorems.count("<math") > 300
+    assert theorems.count("<mtable") > 10  # of aligned lines and cases
     assert "$" not in theorems
     assert "https://cdn" not in theorems  # it is read without a network
 
