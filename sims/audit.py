@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 
 import numpy as np
@@ -14,7 +14,7 @@ from finebound.base.progress import Progress, silent
 from finebound.base.records import spawn_seed
 from sims.check import Check, holds_for, judge
 from sims.family import Family
-from sims.rows import StatementAudit, add_rows, caught_mutants, surviving_families
+from sims.rows import Instance, StatementAudit, add_rows, caught_mutants, surviving_families
 
 # Few instances may not include one that refutes each mutant: then more are drawn, up to these.
 EXTRA_CHUNKS = 16
@@ -78,14 +78,14 @@ def audit(
 
 def _here(
     jobs: Sequence[Job], seed: int, rows: Mapping[str, StatementAudit]
-) -> Iterator[dict[str, StatementAudit]]:
+) -> Generator[dict[str, StatementAudit]]:
     for job in jobs:
         yield audit_chunk(*job, seed, caught_mutants(rows))
 
 
 def _spread(
     jobs: Sequence[Job], seed: int, rows: Mapping[str, StatementAudit], workers: int
-) -> Iterator[dict[str, StatementAudit]]:
+) -> Generator[dict[str, StatementAudit]]:
     """The parts in the order of their jobs. What is caught by then comes from earlier chunks."""
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context)
@@ -113,7 +113,7 @@ def audit_chunk(
             for b in case.bounds:
                 if not np.any(b.applies) or not holds_for(b, run, case):
                     continue
-                where = {
+                where: Instance = {
                     "family": family.name,
                     "chunk": k,
                     "strategy": case.words,

@@ -102,16 +102,17 @@ def _truth(b: Bound, run: Run, case: Case) -> tuple[Array, Array]:
         with np.errstate(divide="ignore", invalid="ignore"):
             errors = [np.minimum(np.sqrt(e), e / np.sqrt(g)) for g, e in pairs]
         errors = [np.where(np.isnan(e), 0.0, e) for e in errors]
-        return sum(np.sqrt(g) for g, _ in pairs), sum(errors)
+        return np.sqrt(pairs[0][0]) + np.sqrt(pairs[1][0]), errors[0] + errors[1]
     truth, error = (_of_quantity(b, run, case, known) for known in (run.truth, run.error))
     return truth, error
 
 
 def _rounding_of_value_gap(case: Case, run: Run) -> Array | float:
     """T1 divides a difference of gaps by lambda; rows that sum to 1 up to rounding enter both."""
-    if not hasattr(case.problem, "capability_gap_at_aligned"):
+    gap = getattr(case.problem, "capability_gap_at_aligned", None)
+    if gap is None:
         return 0.0
-    start = np.asarray(case.problem.capability_gap_at_aligned)
+    start = np.asarray(gap)
     rows = getattr(case.problem, "responses", 0)
     sizes = 4.0 * np.where(np.isfinite(start), start, 0.0) + 2.0 * rows
     with np.errstate(divide="ignore", over="ignore"):

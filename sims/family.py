@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -73,14 +73,20 @@ class Case:
 class Family(Protocol):
     """``cases`` of ``n`` instances, at most ``chunk`` at once in memory; picklable."""
 
-    name: str
-    chunk: int
+    @property
+    def name(self) -> str: ...
+    @property
+    def chunk(self) -> int: ...
 
     def cases(self, rng: np.random.Generator, n: int) -> Iterator[Case]:
         """One case after the other; each is used up before the next one is asked for."""
+        ...
 
 
-class ClosedForm:
+P = TypeVar("P", bound=Problem)
+
+
+class ClosedForm(Generic[P]):
     """A family whose problems theory evaluates as they are, and whose minimisers are computed.
 
     ``draw`` a batch, the ``strategies`` to try on it, and what each of them ends at (``runs``).
@@ -89,19 +95,19 @@ class ClosedForm:
     name: str
     chunk = 2048
 
-    def draw(self, rng: np.random.Generator, n: int) -> Problem:
+    def draw(self, rng: np.random.Generator, n: int) -> P:
         """``n`` instances of mixed sparsity and scale, degenerate ones included."""
         raise NotImplementedError
 
-    def strategies(self, rng: np.random.Generator, problem: Problem) -> Iterable[Strategy]:
+    def strategies(self, rng: np.random.Generator, problem: P) -> Iterable[Strategy]:
         """Strategies with one strength for each instance."""
         raise NotImplementedError
 
-    def truths(self, problem: Problem, strategy: Strategy) -> dict[Quantity, Array]:
+    def truths(self, problem: P, strategy: Strategy) -> dict[Quantity, Array]:
         """True gaps ``[n]`` of the strategy's minimiser, nats."""
         raise NotImplementedError
 
-    def runs(self, rng: np.random.Generator, problem: Problem, strategy: Strategy) -> Iterable[Run]:
+    def runs(self, rng: np.random.Generator, problem: P, strategy: Strategy) -> Iterable[Run]:
         """The strategy's minimiser, and other models that a bound must hold for."""
         raise NotImplementedError
 

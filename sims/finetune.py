@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -85,25 +85,29 @@ class Plan:
         return AdamBudget(
             learning_rates=np.where(steps < stop * len(steps), rates, 0.0),
             dimension=1 if isotropic else dimension,
-            beta1=_ADAM["b1"],
-            beta2=_ADAM["b2"],
+            beta1=_B1,
+            beta2=_B2,
         )
 
 
-_ADAM = {"b1": 0.9, "b2": 0.95}
+_B1, _B2 = 0.9, 0.95  # of Adam
 
 
 def _scale_by_adam(isotropic: jax.Array | bool) -> optax.GradientTransformation:
-    adam = optax.scale_by_adam(**_ADAM)
+    adam = optax.scale_by_adam(b1=_B1, b2=_B2)
 
-    def update(gradient, state, params=None):
-        _, state = adam.update(gradient, state, params)
-        mean = state.mu / (1 - _ADAM["b1"] ** state.count)
-        square = state.nu / (1 - _ADAM["b2"] ** state.count)
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        moved = cast(Any, adam.update(updates, state, params)[1])
+        mean = moved.mu / (1 - _B1**moved.count)
+        square = moved.nu / (1 - _B2**moved.count)
         square = jnp.where(isotropic, square.sum(), square)
-        return mean / (jnp.sqrt(square) + 1e-12), state
+        return mean / (jnp.sqrt(square) + 1e-12), moved
 
     return optax.GradientTransformation(adam.init, update)
+
+
+def _moved(theta: jax.Array, update: Any) -> jax.Array:
+    return cast(jax.Array, optax.apply_updates(theta, update))
 
 
 class Finetuned(NamedTuple):
@@ -165,7 +169,7 @@ def finetune(
             data = model.sampled(jax.random.fold_in(key, index), problem, plan.batch)
         gradient = jax.grad(objective)(theta, lam, data)
         update, memory = transformation.update(gradient, memory, theta)
-        stepped = project(optax.apply_updates(theta, update), theta_s, strength.radius)
+        stepped = project(_moved(theta, update), theta_s, strength.radius)
         going = index < strength.stop * plan.stride * plan.points
         theta = jnp.where(going, stepped, theta)
         if_constrained = jnp.where(
@@ -228,7 +232,7 @@ def align(
         gradient = jax.grad(lambda t: model.gaps(t, data).safety)(theta)
         update, memory = transformation.update(gradient, memory, theta)
         going = index < stop * plan.stride * plan.points
-        return (jnp.where(going, optax.apply_updates(theta, update), theta), memory), None
+        return (jnp.where(going, _moved(theta, update), theta), memory), None
 
     state = (start, transformation.init(start))
     (theta, _), _ = jax.lax.scan(step, state, jnp.arange(plan.stride * plan.points))

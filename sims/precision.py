@@ -18,7 +18,8 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_default_matmul_precision", "highest")
 # The audit's processes share an accelerator: none of them takes its memory in advance.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-if not jax.config.jax_platforms and not (
+# jax makes its settings into attributes when it is imported.
+if not jax.config.jax_platforms and not (  # pyright: ignore[reportAttributeAccessIssue]
     importlib.util.find_spec("jax_plugins") or entry_points(group="jax_plugins")
 ):
     jax.config.update("jax_platforms", "cpu")

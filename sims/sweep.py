@@ -218,7 +218,7 @@ class _Program:
 
 def _strengths(grid: Grid) -> Strength:
     rows = [named.strength for named in grid.named]
-    return Strength(*(np.array(values, dtype=np.float64) for values in zip(*rows, strict=True)))
+    return Strength._make(np.array(values, dtype=np.float64) for values in zip(*rows, strict=True))
 
 
 def _varied(grid: Grid) -> tuple[str, ...]:
@@ -255,10 +255,10 @@ def _compiled(
 
     width = (block * devices,)
     lowered = jax.jit(program).lower(
-        Strength(*(given((strategies,), jnp.float64, everywhere) for _ in Strength._fields)),
+        Strength._make(given((strategies,), jnp.float64, everywhere) for _ in Strength._fields),
         given((), jnp.int64, everywhere),
         given(width, jnp.int64, spread),
-        Knobs(*(given(width, jnp.float64, spread) for _ in Knobs._fields)),
+        Knobs._make(given(width, jnp.float64, spread) for _ in Knobs._fields),
     )
     return lowered.compile()
 
@@ -297,6 +297,7 @@ def _fitted(grid: Grid, memory: int, block: int | None) -> _Program:
 
 def _bytes(compiled: jax.stages.Compiled) -> int:
     used = compiled.memory_analysis()
+    assert used is not None  # every backend of jax that runs here tells
     return used.temp_size_in_bytes + used.argument_size_in_bytes + used.output_size_in_bytes
 
 
@@ -304,7 +305,7 @@ def _least_bytes(grid: Grid) -> int:
     """What an instance needs at the least: its problem, and four vectors a fine-tune."""
     model = grid.build()
     key = jax.eval_shape(jax.random.key, 0)
-    knobs = Knobs(*(jax.ShapeDtypeStruct((), jnp.float64) for _ in Knobs._fields))
+    knobs = Knobs._make(jax.ShapeDtypeStruct((), jnp.float64) for _ in Knobs._fields)
     problem = jax.eval_shape(model.problem, key, knobs)
     theta = jax.eval_shape(model.start, key, problem)
 

@@ -94,9 +94,13 @@ class Record:
         write_atomically(self.folder / MANIFEST, to_json({**made, "layout": asdict(layout)}) + "\n")
         self.layout = layout
 
+    def _chunks(self) -> dict[int, range]:
+        assert self.layout is not None  # a sweep that was started has one
+        return self.layout.chunks(self.grid)
+
     def missing(self) -> dict[int, range]:
         """The chunks of a started sweep that no file holds yet."""
-        chunks = self.layout.chunks(self.grid)
+        chunks = self._chunks()
         return {k: chunk for k, chunk in chunks.items() if not self._file(k).exists()}
 
     def write(self, k: int, columns: Columns) -> None:
@@ -108,7 +112,7 @@ class Record:
 
     def columns(self) -> Columns:
         """All chunks, in their order. Raises InputError for a file that was damaged."""
-        chunks = self.layout.chunks(self.grid)
+        chunks = self._chunks()
         return joined([self._read(self._file(k), len(chunk)) for k, chunk in chunks.items()])
 
     def _file(self, k: int) -> Path:

@@ -295,7 +295,7 @@ def _closing(
                 return closing.end()
             # The turn reads otherwise once others follow: its calls and its end are the same.
             last = [match.end() for match in ends.finditer(upto)] if ends else []
-            for match in ends.finditer(text, content_end) if last else ():
+            for match in ends.finditer(text, content_end) if ends and last else ():
                 if upto.endswith(text[content_end : match.end()], 0, last[-1]):
                     return match.end()
             why = "what follows the answer changes how the chat template writes it"

@@ -23,7 +23,9 @@ def content(module_file: str, name: str) -> Any:
 def _loader() -> Any:
     import yaml
 
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    class Loader(base):
         """A safe loader that makes tuples of lists."""
 
     Loader.add_constructor(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from finebound.base.errors import InputError
-from llm_validation.data.answer_spans import Unfound
+from llm_validation.data.answer_spans import Answers, Unfound
 from llm_validation.data.conversations import SupervisedTurns, rendered_answers, turns_of
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.data.encoding_notes import Seen
@@ -168,11 +168,12 @@ def prompt_texts(
 ) -> list[str]:
     """``prompt_text`` of many conversations; an error names the row by its number from 1."""
     requests = [Request(turns_of(messages), True) for messages in conversations]
-    found = render(requests, tokenizer)
-    for row, text in enumerate(found, start=1):
-        if isinstance(text, TemplateFault):
-            raise text.error(row=row if len(found) > 1 else None)
-    return [text.text for text in found]
+    texts: list[str] = []
+    for row, found in enumerate(render(requests, tokenizer), start=1):
+        if isinstance(found, TemplateFault):
+            raise found.error(row=row if len(requests) > 1 else None)
+        texts.append(found.text)
+    return texts
 
 
 def collate(encoded: Sequence[Encoded], pad_id: int) -> dict[str, torch.Tensor]:
@@ -230,13 +231,15 @@ def _encode_rows(
     seen: Seen,
 ) -> list[tuple[list[int], np.ndarray]]:
     """Ids ``[t]`` and which of them are supervised ``[t]``, of every example."""
-    found = rendered_answers(examples, tokenizer, turns)
-    for (file, row), answers in zip(places, found, strict=True):
+    found: list[Answers] = []
+    rendered = rendered_answers(examples, tokenizer, turns)
+    for (file, row), answers in zip(places, rendered, strict=True):
         if isinstance(answers, TemplateFault):
             raise answers.error(file, row)
         if isinstance(answers, Unfound):
             raise _unfound(answers, file, row)
         _require_whole_characters(answers.text, file, row)
+        found.append(answers)
     encoded = token_spans([a.text for a in found], [a.spans for a in found], tokenizer)
     asked = [place for place, answers in enumerate(found) if answers.prompt is not None]
     prompts = token_spans([found[i].prompt or "" for i in asked], [()] * len(asked), tokenizer)

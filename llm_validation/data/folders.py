@@ -95,7 +95,7 @@ def read_saved(folder: Path, *, split: str | None) -> tuple[Iterator[tuple[int, 
             file=folder,
         ) from error
     if isinstance(saved, datasets.DatasetDict):
-        split = choose_split(list(saved), split, where=folder)
+        split = choose_split(list(map(str, saved)), split, where=folder)
         saved = saved[split]
     return library_rows(saved, folder), split or str(saved.split or "")
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from finebound.base.errors import InputError
 from llm_validation.data.columns import KNOWN_COLUMNS
@@ -86,7 +86,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
                 )
             if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
                 raise InputError("the file is UTF-16, not UTF-8.", remedy=_AS_UTF8, file=path)
-            yield stream
+            yield cast(IO[bytes], stream)  # a GzipFile reads as one
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(
             f"the gzip data are damaged or cut short ({error}).",
@@ -208,7 +208,9 @@ def _read_json(
 
 def _elements(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The elements of a JSON list, decoded one by one: a long list is never held whole."""
-    place, row = _LIST_START.match(text).end(), 0
+    start = _LIST_START.match(text)
+    assert start is not None  # the caller has looked
+    place, row = start.end(), 0
     if _LIST_END.match(text, place):
         return
     while True:

@@ -136,8 +136,9 @@ def _pair(found: set[str], file: str | Path) -> tuple[str, str] | None:
     if prompt and response:
         return prompt, response
     for one, other in PAIRS_BY_BOTH_NAMES:
-        if one in found and (other or response) in found and (prompt is None or prompt == one):
-            return one, other or response
+        answer = other or response
+        if one in found and answer in found and (prompt is None or prompt == one):
+            return one, answer
     return None
 
 

@@ -175,6 +175,8 @@ class _Worker:
         """Answers to the calls of ``batch``; None where they ended the process."""
         with self._lock:
             process = self._running()
+            assert process.stdin is not None  # it and stdout are pipes
+            assert process.stdout is not None
             # The system counts the processor's time; this is for systems that do not.
             clock = threading.Timer(60 + 12 * limits.seconds, process.kill)
             clock.daemon = True
@@ -225,7 +227,8 @@ class _Worker:
         process.wait()
         for pipe in (process.stdin, process.stdout):
             with suppress(OSError):
-                pipe.close()
+                if pipe is not None:
+                    pipe.close()
 
 
 def _outcome(answer: dict[str, Any]) -> Rendered | TemplateFault:

@@ -57,6 +57,12 @@ class _Plan:
     optional: tuple[str, ...] = ()
     problem: InputError | None = None
 
+    @property
+    def chosen(self) -> Layout:
+        """``layout`` of a plan without a ``problem``."""
+        assert self.layout is not None
+        return self.layout
+
 
 class RowReader:
     """Turns the rows of a data set, file after file, into ``examples``.
@@ -88,7 +94,7 @@ class RowReader:
         self._problem: InputError | None = None
         self._unread: dict[str, None] = {}
         self._left_out: dict[tuple[str, str], list[int]] = {}
-        self._joined: Counter[tuple[str, tuple[str, ...]]] = Counter()
+        self._joined: Counter[tuple[str | None, tuple[str, ...]]] = Counter()
         self._files: list[str] = []
         self._rows = self._several = self._unlearnt = self._cut = 0
 
@@ -226,7 +232,7 @@ class RowReader:
                     f"the row has {column!r}, which cannot be learnt from: only texts can.",
                     f"Leave out such rows, or the column with --ignore-columns {column}.",
                 )
-        return plan.layout.read(row, origin)
+        return plan.chosen.read(row, origin)
 
     def _take_label(self, column: str, value: Any, origin: tuple[str, int]) -> None:
         """Watch for a label of zeros and ones: where it first is not 1, None where it is more."""
@@ -247,7 +253,7 @@ class RowReader:
             if column not in self.columns:
                 self.columns[column] = self._unread[column] = None
         if read.joined:
-            self._joined[plan.layout.prompt, read.joined] += 1
+            self._joined[plan.chosen.prompt, read.joined] += 1
         self._cut += read.cut
         for example in read.examples:
             self._unlearnt += bool(example.unlearnt)
@@ -292,7 +298,7 @@ class RowReader:
             self._first = plan
         if plan is not self._last:
             self._unread.update(dict.fromkeys(plan.unread))
-            self._used |= plan.layout.used
+            self._used |= plan.chosen.used
             self._last = plan
         return plan
 
@@ -327,7 +333,7 @@ class RowReader:
         """A later row's problem, in the words of the first row's columns where one is missing."""
         if self._first is None:
             return problem
-        missing = [name for name in self._first.layout.needed if name not in keys]
+        missing = [name for name in self._first.chosen.needed if name not in keys]
         if not missing:
             return problem
         return InputError(

@@ -13,13 +13,15 @@ import sys
 from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any
 
 if __name__ == "__main__":  # Jinja is where the parent process has it
     sys.path.extend(path for path in json.loads(sys.argv[1]) if path not in sys.path)
 
 import jinja2
 import jinja2.ext
+import jinja2.nodes
+import jinja2.parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 try:
@@ -35,11 +37,11 @@ _OPENS, _CLOSES = (f"\ue000{secrets.token_hex(8)}{mark}" for mark in "\ue001\ue0
 class _Generation(jinja2.ext.Extension):
     """The tag of templates that mark what the assistant writes."""
 
-    tags: ClassVar = {"generation"}
+    tags = {"generation"}  # noqa: RUF012 (declared by jinja2)
 
-    def parse(self, parser):
+    def parse(self, parser: jinja2.parser.Parser) -> jinja2.nodes.Node:
         line = next(parser.stream).lineno
-        body = parser.parse_statements(["name:endgeneration"], drop_needle=True)
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return jinja2.nodes.CallBlock(self.call_method("_marked"), [], [], body).set_lineno(line)
 
     def _marked(self, caller):
@@ -98,11 +100,12 @@ def _compiled(source: str):
     for drawn in (environment.filters, environment.globals):
         drawn.pop("random", None)
         drawn.pop("lipsum", None)
-    environment.globals |= {
+    ours: dict[str, Any] = {
         "raise_exception": _raise_exception,
         "dict": _Dict(),
         "namespace": _Namespace,
     }
+    environment.globals.update(ours)
     return environment.from_string(source)
 
 

@@ -60,11 +60,12 @@ def render_one(tokenizer: PreTrainedTokenizerBase) -> tuple[str, Answers]:
     turns = turns_of([("user", _QUESTION), ("assistant", _ANSWER)])
     (asked,) = render([Request(turns[:1], True)], tokenizer)
     (written,) = find_answers([Conversation(turns, (1,))], tokenizer)
-    for outcome in (asked, written):
-        if isinstance(outcome, TemplateFault):
-            raise outcome.error()
-        if isinstance(outcome, Unfound):
-            raise TemplateFault("broken", outcome.why).error()
+    if isinstance(asked, TemplateFault):
+        raise asked.error()
+    if isinstance(written, TemplateFault):
+        raise written.error()
+    if isinstance(written, Unfound):
+        raise TemplateFault("broken", written.why).error()
     return asked.text, written
 
 

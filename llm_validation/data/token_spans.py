@@ -42,7 +42,7 @@ def token_spans(
     if tokenizer.is_fast:
         return [
             _spans(encoding.ids, _ends(encoding.offsets), text, spans)
-            for encoding, text, spans in zip(found.encodings, texts, places, strict=True)
+            for encoding, text, spans in zip(found.encodings or (), texts, places, strict=True)
         ]
     return [
         _spans(ids, _ends_by_prefix(ids, text, spans, tokenizer), text, spans)

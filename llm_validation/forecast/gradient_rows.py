@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -99,7 +100,9 @@ def gradient_rows(world: World, plan: TrainingPlan, role: Role, rows: int) -> Gr
 
 def _make_room(world: World, plan: TrainingPlan, about: tuple, role: Role, rows: int) -> None:
     """Whatever will be in memory together is there, or nothing is begun."""
-    roles = {role, "safety", "task", *(["proxy"] if lam_of(plan) else [])}
+    roles: set[Role] = {role, "safety", "task"}
+    if lam_of(plan):
+        roles.add("proxy")
     wanted = {world.key_of(one, about): one for one in roles}
     known = {k: r.bytes for k, r in world.known.items() if isinstance(r, GradientRows)}
     vector = _numbers(world, plan) * next(world.model.model.parameters()).element_size()
@@ -141,10 +144,8 @@ def chunks(dimension: int, rows: int) -> Iterator[slice]:
 
 def products(rows: Tensor, others: Tensor) -> Tensor:
     """Inner products ``[n, m]`` of rows ``[n, d]`` and ``[m, d]``, summed in float64."""
-    return sum(
-        rows[:, part].double() @ others[:, part].double().T
-        for part in chunks(rows.shape[1], len(rows) + len(others))
-    )
+    parts = chunks(rows.shape[1], len(rows) + len(others))
+    return reduce(torch.add, (rows[:, p].double() @ others[:, p].double().T for p in parts))
 
 
 def _measure(

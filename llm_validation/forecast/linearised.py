@@ -32,6 +32,7 @@ from theory.unroll import interval
 
 _ADAM_EPS = 1e-8
 FOLDS = 3
+_CHANGES: tuple[Role, ...] = ("safety", "task")
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,12 @@ class Linearised:
                 remedy="Give a radius, or forecast by the coarse unroll.",
             )
         lam = lam_of(plan)
-        roles: list[Role] = ["safety", "task", *(["proxy"] if lam else [])]
-        found = {role: gradient_rows(world, plan, role, self.rows) for role in roles}
+        roles: list[Role] = ["safety", "task"]
+        if lam:
+            roles.append("proxy")
+        found: dict[Role, GradientRows] = {
+            role: gradient_rows(world, plan, role, self.rows) for role in roles
+        }
         system = _System(found, plan, lam, weight_metric(world, plan))
         samples = [system.forecast(order) for order in permutations(range(FOLDS))]
         # Orders that share the measuring fold are one repetition.
@@ -107,7 +112,9 @@ class _System:
                 )
             self.places[role] = (np.arange(start, start + n), np.arange(start + n, start + 2 * n))
             start += 2 * n
-        self.counts = {role: rows.token_count.numpy() for role, rows in found.items()}
+        self.counts: dict[Role, np.ndarray] = {
+            role: rows.token_count.numpy() for role, rows in found.items()
+        }
         self.gram, self._weights = _grams(found, plan, lam, metric)
         self.rates = plan.learning_rates()
         if plan.optimizer == "sgd":
@@ -118,7 +125,7 @@ class _System:
         live = size > size.size * np.finfo(float).eps * size[-1]
         self._inverse = (basis[:, live] / size[live]) @ basis[:, live].T
 
-    def forecast(self, order: tuple[int, int, int]) -> tuple[float, float, float]:
+    def forecast(self, order: tuple[int, ...]) -> tuple[float, float, float]:
         """Safety and task change on fold ``order[0]``, moved by the others; the displacement."""
         measuring, *moving = order
         moves = [self._move(measuring, fold) for fold in moving]
@@ -127,7 +134,7 @@ class _System:
         safety, task = (
             kept * self._slope(role, measuring, moves)
             + kept**2 * (self._curvature(role, measuring, moves) + self._noise(role, measuring))
-            for role in ("safety", "task")
+            for role in _CHANGES
         )
         return safety, task, kept * reached
 
@@ -225,7 +232,7 @@ def _grams(
     gram = weights = torch.zeros((), dtype=torch.float64)
     steps = []
     for part in chunks(dimension, count):
-        here = {role: rows.columns(part) for role, rows in found.items()}
+        here: dict[Role, GradientRows] = {role: rows.columns(part) for role, rows in found.items()}
         scale = _preconditioner(here, plan, lam)
         blocks = torch.cat([block for rows in here.values() for block in (rows.given, rows.drawn)])
         rooted, stepped = blocks * scale.sqrt(), blocks * scale

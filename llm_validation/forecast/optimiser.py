@@ -164,6 +164,7 @@ class _DualAscent:
         self.lam, self.plan, self.tokens = plan.lam, plan, 0.0
         self._rate = plan.dual_rate * speed
         self._starts: list[float] = []
+        self._epsilon = plan.epsilon or 0.0
         if plan.epsilon is None:
             return
         for step in range(steps):
@@ -173,5 +174,5 @@ class _DualAscent:
 
     def ascend(self, step: int, sums: dict[str, float]) -> None:
         if self._starts:
-            violation = sums[PROXY] - self._starts[step] - self.plan.epsilon
+            violation = sums[PROXY] - self._starts[step] - self._epsilon
             self.lam = max(0.0, self.lam + self._rate * violation)

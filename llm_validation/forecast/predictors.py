@@ -32,9 +32,10 @@ def all_predictors(*, share: float = 0.1, gradients: int = ROWS) -> list[Predict
     that a predictor cannot forecast (the epsilon form, a soft constraint, a very short run) raises
     InputError when that predictor is asked.
     """
-    return [
+    found: list[Predictor] = [
         UnrollWithin(share),
         Linearised(rows=gradients),
         *data_baselines(),
         *gradient_baselines(rows=gradients),
     ]
+    return found

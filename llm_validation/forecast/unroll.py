@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
+from transformers import PreTrainedModel
 
 from finebound.base.errors import InputError
 from finebound.base.records import spawn_seed
@@ -117,7 +117,7 @@ class CoarseUnroll:
             changes, sampling = watch.changes(model)
         halves = _QUANTILE * self._errors(plan, path, changes, sampling)
         bounds = list(zip(changes - halves, changes + halves, strict=True))
-        safety, task = (tuple(map(float, pair)) for pair in bounds)
+        safety, task = ((float(low), float(high)) for low, high in bounds)
         return Prediction(
             name=self.name,
             safety_change=check_finite(float(changes[0]), "safety change"),
@@ -217,11 +217,11 @@ class _Watch:
         """Of measuring all rows once."""
         return FORWARD_ONLY * sum(total_tokens(rows) for rows in self.rows.values())
 
-    def losses(self, model: torch.nn.Module, encoded: Sequence[Encoded]) -> Losses:
+    def losses(self, model: PreTrainedModel, encoded: Sequence[Encoded]) -> Losses:
         """Row losses under the weights as they are."""
         return measure_losses(model, encoded, pad_id=self.pad_id, tokens_per_batch=2048)
 
-    def changes(self, model: torch.nn.Module) -> tuple[np.ndarray, np.ndarray]:
+    def changes(self, model: PreTrainedModel) -> tuple[np.ndarray, np.ndarray]:
         """Changes of (safety, task) in nats per token, and their standard errors over rows."""
         pairs = [
             _paired(self.start[name], self.losses(model, rows)) for name, rows in self.rows.items()

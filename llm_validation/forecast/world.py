@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
+import torch
 from transformers import PreTrainedModel
 
 from finebound.base.errors import InputError
@@ -64,7 +65,7 @@ class World:
     @property
     def pad_id(self) -> int:
         """The padding token."""
-        return self.model.tokenizer.pad_token_id
+        return self.model.pad_id
 
     def dataset(self, role: Role) -> Dataset:
         """The dataset of a role. Raises InputError when this world has none."""
@@ -152,7 +153,8 @@ class Prediction:
 class Predictor(Protocol):
     """Anything that forecasts a fine-tune from theta_s, the data and the plan alone."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def predict(self, world: World, plan: TrainingPlan) -> Prediction:
         """The forecast; the world's model leaves as it came, weights bit for bit."""
@@ -184,8 +186,8 @@ def prepared(
     base = loaded.model
     state = [(p, p.requires_grad, p.grad) for p in base.parameters()]
     modes = [(module, module.training) for module in base.modules()]
-    originals: list[Any] = []
-    wrapped = None
+    originals: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
+    wrapped: Any = None
     try:
         if not isinstance(plan.method, FullWeights):
             model = wrapped = attach(base, plan.method, seed=plan.seed, quantise=False)
@@ -198,16 +200,14 @@ def prepared(
             base.requires_grad_(True)
             coordinates = all_weights(base)
             for parameter in coordinates.parameters:
-                originals.append(parameter.data)
+                originals.append((parameter, parameter.data))
                 parameter.data = parameter.data.clone()
         model.eval()
         yield model, coordinates
     finally:
         if wrapped is not None:
             wrapped.unload()
-        for parameter, data in zip(
-            coordinates.parameters if originals else (), originals, strict=True
-        ):
+        for parameter, data in originals:
             parameter.data = data
         for parameter, flag, gradient in state:
             parameter.requires_grad_(flag)

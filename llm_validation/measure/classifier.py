@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +16,7 @@ from llm_validation.measure.texts import (
     fold,
     halve,
     inverse_document_frequency,
+    shape_of,
     tfidf,
 )
 
@@ -60,10 +63,11 @@ def embedding_classifier(
     pooled = np.concatenate([fit for fit, _ in halves])
     centre, scale = pooled.mean(axis=0), pooled.std(axis=0)
     scale = np.where(scale > 0, scale, 1.0)
-    (fit_safety, safety), (fit_task, task) = (
-        tuple((rows - centre) / scale for rows in half) for half in halves
+    (fit_safety, held_safety), (fit_task, held_task) = (
+        [(rows - centre) / scale for rows in half] for half in halves
     )
-    return _measure("embedding classifier", fit_safety, fit_task, (safety, task), strength=0.1, p=p)
+    held_out = (held_safety, held_task)
+    return _measure("embedding classifier", fit_safety, fit_task, held_out, strength=0.1, p=p)
 
 
 def fit_classifier(
@@ -71,8 +75,9 @@ def fit_classifier(
 ) -> LogisticRegression:
     """Balanced ridge logistic regression, ``True`` = safety; ``strength`` is sklearn's ``C``."""
     sparse = sp.issparse(safety)
-    rows = sp.vstack([safety, task], format="csr") if sparse else np.concatenate([safety, task])
-    labels = np.arange(rows.shape[0]) < safety.shape[0]
+    both: Any = [safety, task]
+    rows: Any = sp.vstack(both, format="csr") if sparse else np.concatenate(both)
+    labels = np.arange(shape_of(rows)[0]) < shape_of(safety)[0]
     model = LogisticRegression(C=strength, class_weight="balanced", max_iter=200)
     return model.fit(rows, labels)
 

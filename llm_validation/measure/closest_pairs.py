@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from finebound.base.progress import Progress, silent
-from llm_validation.measure.texts import TextPair, inverse_document_frequency, tfidf
+from llm_validation.measure.texts import TextPair, inverse_document_frequency, shape_of, tfidf
 
 _SAME = 0.8  # prompts as close as this to one already listed would say nothing new
 _PER_PROMPT = 3
@@ -57,8 +57,8 @@ def closest_pairs(
     listed = _spread(safety, task, i, j, similarity, k)
     return [
         ClosePair(
-            safety_prompts[safety_rows[i[c]]],
-            task_prompts[task_rows[j[c]]],
+            safety_prompts[int(safety_rows[i[c]])],
+            task_prompts[int(task_rows[j[c]])],
             float(min(similarity[c], 1.0)),
             int(safety_rows[i[c]]),
             int(task_rows[j[c]]),
@@ -71,23 +71,23 @@ def _candidates(
     safety: sp.csr_matrix, task: sp.csr_matrix, progress: Progress
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """For every safety prompt its closest few task prompts on the n-grams that can be afforded."""
-    width = safety.shape[1]
+    width = shape_of(safety)[1]
     in_safety, in_task = (np.bincount(m.indices, minlength=width) for m in (safety, task))
     products = in_safety.astype(np.float64) * in_task
     shared = np.flatnonzero(products)
     shared = shared[np.argsort(products[shared], kind="stable")]
-    budget = max(_LEAST_PRODUCTS, _PRODUCTS_PER_PROMPT * (safety.shape[0] + task.shape[0]))
+    budget = max(_LEAST_PRODUCTS, _PRODUCTS_PER_PROMPT * (shape_of(safety)[0] + shape_of(task)[0]))
     kept = shared[np.cumsum(products[shared]) <= budget]
     if not kept.size:
         kept = shared[:1]
     kept = np.sort(kept)
     safety, task = safety[:, kept], task[:, kept].T.tocsr()
-    row_products = np.zeros(safety.shape[0] + 1)
+    row_products = np.zeros(shape_of(safety)[0] + 1)
     row_products[1:] = np.cumsum(
         np.bincount(
-            np.repeat(np.arange(safety.shape[0]), np.diff(safety.indptr)),
+            np.repeat(np.arange(shape_of(safety)[0]), np.diff(safety.indptr)),
             weights=in_task[kept][safety.indices],
-            minlength=safety.shape[0],
+            minlength=shape_of(safety)[0],
         )
     )
     chunk = (row_products[1:] // _PRODUCTS_AT_ONCE).astype(np.int64)

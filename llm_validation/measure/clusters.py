@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.cluster import KMeans, MiniBatchKMeans
@@ -142,9 +144,9 @@ def _fit_centres(points: NDArray, clusters: int, rng: np.random.Generator) -> ND
         return distinct
     seed = _sklearn_seed(rng)
     if len(points) <= _SMALL:
-        model = KMeans(clusters, n_init=4, random_state=seed)
+        model = cast(Any, KMeans)(clusters, n_init=4, random_state=seed)
     else:
-        model = MiniBatchKMeans(clusters, n_init=1, batch_size=4096, random_state=seed)
+        model = cast(Any, MiniBatchKMeans)(clusters, n_init=1, batch_size=4096, random_state=seed)
     return model.fit(points).cluster_centers_
 
 

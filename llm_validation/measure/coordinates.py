@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -143,7 +143,7 @@ def adapted_weights(
     """
     head = model.get_output_embeddings()
     found = {
-        f"{name}.weight": module.weight
+        f"{name}.weight": cast("nn.Parameter", module.weight)
         for name, module in model.named_modules()
         if is_linear(module)
         and module is not head

@@ -133,7 +133,7 @@ def measure_landscape(
         lora = planned_lora(model, coordinates)
     else:
         coordinates = all_weights(model)
-    pad_id = loaded.tokenizer.pad_token_id
+    pad_id = loaded.pad_id
     chosen = {
         name: subsample(encoded, rows_for_gradient, seed=seed) for name, encoded in datasets.items()
     }

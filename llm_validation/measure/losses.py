@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from llm_validation.models.rope import rope_switch
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
     from transformers import PreTrainedModel
 
 _POSITIONS_IN_FLOAT64 = 64  # of a row of the vocabulary each: 25 MB at 49,152 tokens
@@ -160,7 +161,7 @@ def _last(values: torch.Tensor, t: int) -> torch.Tensor:
 
 
 def _check_ids(model: PreTrainedModel, encoded: Sequence[Encoded]) -> None:
-    known = model.get_input_embeddings().weight.shape[0]
+    known = cast("nn.Embedding", model.get_input_embeddings()).weight.shape[0]
     largest = max(int(row.input_ids.max()) for row in encoded)
     if largest >= known:
         raise InputError(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
 from llm_validation.measure.overlap_measure import Errs, OverlapMeasure, estimated_overlap
-from llm_validation.measure.texts import TextPair
+from llm_validation.measure.texts import TextPair, shape_of
 
 THRESHOLD = 0.7  # one word changed in twenty leaves 0.86 of the 1- and 2-grams, two leave 0.73
 BANDS, ROWS = 16, 4  # finds a pair of similarity 0.7 with probability 0.988, of 0.8 with 0.9998
@@ -79,7 +79,7 @@ def minhash_signatures(ngrams: sp.csr_matrix, *, seed: int) -> NDArray[np.uint32
     rng = np.random.default_rng(seed)
     width = BANDS * ROWS
     factors = rng.integers(2**63, size=(2, width), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    signatures = np.full((ngrams.shape[0], width), 2**32 - 1, dtype=np.uint32)
+    signatures = np.full((shape_of(ngrams)[0], width), 2**32 - 1, dtype=np.uint32)
     filled = np.flatnonzero(np.diff(ngrams.indptr))
     for start in range(0, filled.size, _ROWS_AT_ONCE):
         rows = filled[start : start + _ROWS_AT_ONCE]
@@ -112,7 +112,7 @@ def _neighbours(
     bucket = np.maximum.accumulate(np.where(start, place, 0))
     before = []
     for mine, other in ((None, None), (safety, task), (task, safety)):
-        if mine is None:
+        if mine is None or other is None:
             last = place - 1
             wanted = ~start
         else:

@@ -82,13 +82,16 @@ class OverlapMeasure:
 
     def _sum(self, lam: float, *, swap: bool) -> float:
         step = -1 if swap else 1
-        masses = self.image_masses[::step]
+        own, other = self.image_masses[::step]
         if self.radii is None or self.accuracies is None:
-            return float(overlap_sum(*masses, lam))
+            return float(overlap_sum(own, other, lam))
         safety_radius, task_radius = self.radii[::step]
+        accuracy, other_accuracy = self.accuracies[::step]
         return min(
-            overlap_sum_upper(*masses, lam, safety_radius=safety_radius, task_radius=task_radius),
-            overlap_sum_from_accuracy(*self.accuracies[::step], lam),
+            overlap_sum_upper(
+                own, other, lam, safety_radius=safety_radius, task_radius=task_radius
+            ),
+            overlap_sum_from_accuracy(accuracy, other_accuracy, lam),
         )
 
 

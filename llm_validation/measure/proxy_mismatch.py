@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -191,4 +192,5 @@ def sliced_wasserstein(
     )
     directions = rng.normal(size=(first.shape[1], _PROJECTIONS))
     directions /= np.linalg.norm(directions, axis=0)
-    return float(ot.sliced_wasserstein_distance(first, second, projections=directions))
+    distance: Any = ot.sliced_wasserstein_distance(first, second, projections=directions)
+    return float(distance)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -105,4 +106,5 @@ def response_features(responses: Sequence[str]) -> sp.csr_matrix:
     varies = scale > 1e-9
     standard = (values - values.mean(axis=0)) / np.where(varies, scale, 1.0)
     standard /= np.sqrt(max(int(varies.sum()), 1))
-    return sp.hstack([*blocks, sp.csr_matrix(standard.astype(np.float32))], format="csr")
+    found = sp.hstack([*blocks, sp.csr_matrix(standard.astype(np.float32))], format="csr")
+    return cast(sp.csr_matrix, found)

@@ -106,7 +106,8 @@ def reads_after_a_prefix(model: PreTrainedModel) -> bool:
 
     if is_prompt_learning(model) or rope_switch(model) is not None:
         return False
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    unwrap: Any = getattr(model, "get_base_model", None)
+    base = model if unwrap is None else unwrap()
     if not inspect.signature(base.forward).parameters.keys() >= _NEEDED:
         return False
     return all(type(layer) is DynamicLayer for layer in DynamicCache(config=base.config).layers)

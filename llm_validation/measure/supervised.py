@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -51,7 +52,7 @@ class SupervisedBatch:
         A hook hands just these hidden states to the output layer, whose rows cost as much as a
         fifth of a small model; whatever the model does to its logits afterwards still happens.
         """
-        head = model.get_output_embeddings()
+        head: Any = cast(Any, model).get_output_embeddings()
         if head is None:
             logits = self._selected(self._forward(model))
         else:

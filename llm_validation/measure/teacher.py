@@ -14,6 +14,7 @@ from scipy.stats import binom
 from sklearn.linear_model import LogisticRegression
 
 from llm_validation.measure.responses import STATISTICS, response_features, response_statistics
+from llm_validation.measure.texts import shape_of
 from theory.confidence import Interval, clopper_pearson, sign_flip_p_value
 from theory.mismatch import teacher_tv_from_pair_accuracy
 from theory.resampling import paired_bootstrap
@@ -23,7 +24,7 @@ _FLIPS = 4999
 _MOST_PAIRS = 1000  # the kernel matrix is quadratic in them, and more change no verdict
 
 
-class Verdict(StrEnum):
+class TeacherVerdict(StrEnum):
     SAME = "same teacher"
     OTHER = "other teacher"
     UNDECIDED = "undecided"
@@ -41,7 +42,7 @@ class TeacherComparison:
     ``statistics`` holds the mean of each response statistic: (safety, proxy).
     """
 
-    verdict: Verdict
+    verdict: TeacherVerdict
     matching: str
     separated: bool
     pairs: int
@@ -82,8 +83,8 @@ def compare_teachers(
     if n != len(proxy_responses) or n < 2:
         raise ValueError(f"{n} and {len(proxy_responses)} answers make no two or more pairs.")
     chosen = rng.permutation(n)[:_MOST_PAIRS]
-    safety = [safety_responses[i] for i in chosen]
-    proxy = [proxy_responses[i] for i in chosen]
+    safety = [safety_responses[int(i)] for i in chosen]
+    proxy = [proxy_responses[int(i)] for i in chosen]
     features = response_features([*safety, *proxy])
     differences = features[: len(chosen)] - features[len(chosen) :]
     # Most hashed features stay empty on few texts; one is kept where all answers are equal.
@@ -126,23 +127,23 @@ def compare_teachers(
 
 def _verdict(
     p_value: float, ceiling: float, *, level: float, margin: float, separated: bool
-) -> tuple[Verdict, str]:
+) -> tuple[TeacherVerdict, str]:
     if p_value <= level:
         if separated:
-            return Verdict.OTHER, (
+            return TeacherVerdict.OTHER, (
                 f"The answers to the same prompts differ (p = {p_value:.2g}): another teacher "
                 "wrote the proxy."
             )
-        return Verdict.UNDECIDED, (
+        return TeacherVerdict.UNDECIDED, (
             f"The answers differ (p = {p_value:.2g}), but so do the prompts: contexts and teacher "
             "cannot be separated without prompts that both sets answer."
         )
     if ceiling <= 0.5 + margin:
-        return Verdict.SAME, (
+        return TeacherVerdict.SAME, (
             f"No difference found (p = {p_value:.2g}), and a classifier names the safety answer "
             f"with accuracy {ceiling:.2f} at most: the teachers agree as far as it can tell."
         )
-    return Verdict.UNDECIDED, (
+    return TeacherVerdict.UNDECIDED, (
         f"No difference found (p = {p_value:.2g}), but too few pairs to exclude one: a classifier "
         f"might still reach accuracy {ceiling:.2f}."
     )
@@ -165,7 +166,7 @@ def _prequential_hits(differences: sp.csr_matrix, rng: np.random.Generator) -> t
     Given the earlier pairs, a pair of one teacher is as likely either way round, so the hits are
     exactly binomial(trials, 1/2): no fold sees a later one, unlike in cross-validation.
     """
-    n = differences.shape[0]
+    n = shape_of(differences)[0]
     ends = np.unique(np.linspace(0, n, min(_BLOCKS, n) + 1).astype(int))
     hits = 0
     for start, end in pairwise(ends[1:]):

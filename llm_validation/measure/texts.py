@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -28,7 +29,7 @@ def normalise(text: str) -> str:
 
 def hashed_ngrams(texts: Sequence[str]) -> sp.csr_matrix:
     """Counts of word 1- and 2-grams in 2^20 hashed features, ``[n, 2^20]`` float32."""
-    vectorizer = HashingVectorizer(
+    vectorizer = cast(Any, HashingVectorizer)(
         n_features=NGRAM_FEATURES,
         ngram_range=(1, 2),
         token_pattern=_TOKEN,
@@ -44,23 +45,28 @@ def fold(ngrams: sp.csr_matrix, features: int) -> sp.csr_matrix:
     """The same counts in fewer hashed features, ``[n, features]``; a power of two divides them."""
     folded = sp.csr_matrix(
         (ngrams.data.copy(), ngrams.indices % features, ngrams.indptr.copy()),
-        shape=(ngrams.shape[0], features),
+        shape=(shape_of(ngrams)[0], features),
     )
     folded.sum_duplicates()
     return folded
 
 
+def shape_of(rows: NDArray[Any] | sp.csr_matrix) -> tuple[int, int]:
+    """Rows and columns, which scipy's own types do not tell."""
+    return cast("tuple[int, int]", rows.shape)
+
+
 def inverse_document_frequency(ngrams: sp.csr_matrix) -> NDArray[np.float32]:
     """``log((1 + n) / (1 + df)) + 1`` of each feature."""
-    df = np.bincount(ngrams.indices, minlength=ngrams.shape[1])
-    return (np.log((1.0 + ngrams.shape[0]) / (1.0 + df)) + 1.0).astype(np.float32)
+    df = np.bincount(ngrams.indices, minlength=shape_of(ngrams)[1])
+    return (np.log((1.0 + shape_of(ngrams)[0]) / (1.0 + df)) + 1.0).astype(np.float32)
 
 
 def tfidf(ngrams: sp.csr_matrix, idf: NDArray[np.float32]) -> sp.csr_matrix:
     """Rows ``(1 + log count) idf`` of Euclidean length 1; an empty row stays 0."""
     weights = (1.0 + np.log(ngrams.data)) * idf[ngrams.indices]
     filled = np.flatnonzero(np.diff(ngrams.indptr))
-    lengths = np.ones(ngrams.shape[0], dtype=np.float32)
+    lengths = np.ones(shape_of(ngrams)[0], dtype=np.float32)
     if filled.size:
         lengths[filled] = np.sqrt(np.add.reduceat(weights * weights, ngrams.indptr[filled]))
     weights /= np.repeat(lengths, np.diff(ngrams.indptr))

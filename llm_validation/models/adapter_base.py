@@ -41,7 +41,7 @@ def base_note(loaded: LoadedModel, folder: Path, settings: dict[str, Any]) -> st
         return None
     if not isinstance(named, str) or not named.strip():
         return f"The adapter does not say which model it was trained on; it is on {loaded.name}."
-    here = Path(loaded.model.name_or_path)
+    here = Path(loaded.model.name_or_path or "")
     if _last(named) in {_last(loaded.name), _last(str(here))} or _same_place(named, here):
         return None
     return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -13,6 +13,7 @@ from finebound.base.errors import InputError
 from llm_validation.models.loading import TOKENIZER_FILES, LoadedModel, load_tokenizer
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _TEMPLATE = "chat_template.jinja"
@@ -27,9 +28,11 @@ def with_its_tokenizer(loaded: LoadedModel, folder: Path) -> LoadedModel:
     """
     base = loaded.tokenizer
     if any((folder / name).is_file() for name in TOKENIZER_FILES):
-        own = load_tokenizer(folder, template=base.chat_template)
+        own = load_tokenizer(folder, template=cast("str | None", base.chat_template))
     elif (folder / _TEMPLATE).is_file():
-        own = load_tokenizer(Path(loaded.model.name_or_path), template=_read(folder / _TEMPLATE))
+        own = load_tokenizer(
+            Path(loaded.model.name_or_path or ""), template=_read(folder / _TEMPLATE)
+        )
         own.chat_template = _read(folder / _TEMPLATE)
     else:
         return loaded
@@ -68,7 +71,7 @@ def grow_for(
     ``settings`` and ``shapes`` are the adapter's configuration and the shapes of its weights.
     Raises InputError for tokens without trained embeddings.
     """
-    rows = model.get_input_embeddings().weight.shape[0]
+    rows = cast("nn.Embedding", model.get_input_embeddings()).weight.shape[0]
     saved = _saved_rows(model, shapes)
     if saved is None and len(tokenizer) <= rows:
         return

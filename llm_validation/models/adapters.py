@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +63,7 @@ def attach_lora(
     _require_modules(model, [t for t in targets if t != ALL_LINEAR], "LoRA", f"or {ALL_LINEAR}")
     config = LoraConfig(
         r=rank,
-        lora_alpha=alpha,
+        lora_alpha=cast(int, alpha),  # any number: peft divides it by the rank
         lora_dropout=0.0,
         target_modules=ALL_LINEAR if ALL_LINEAR in targets else list(targets),
         task_type="CAUSAL_LM",
@@ -150,7 +150,10 @@ def lora_factors(model: nn.Module) -> list[LoraFactors]:
 
     return [
         LoraFactors(
-            name, module.lora_A[_NAME].weight, module.lora_B[_NAME].weight, module.scaling[_NAME]
+            name,
+            cast(nn.Parameter, module.lora_A[_NAME].weight),
+            cast(nn.Parameter, module.lora_B[_NAME].weight),
+            module.scaling[_NAME],
         )
         for name, module in model.named_modules()
         if isinstance(module, LoraLayer) and _NAME in module.lora_A
@@ -247,15 +250,16 @@ def _require_same_sizes(
     from peft import PeftType
 
     if config.peft_type in (PeftType.PROMPT_TUNING, PeftType.P_TUNING):
-        width = model.get_input_embeddings().weight.shape[1]
+        width = cast(nn.Embedding, model.get_input_embeddings()).weight.shape[1]
         if prompt.dim() != 2 or prompt.shape[1] != width:
             raise _does_not_fit(
                 folder, f"virtual tokens {list(prompt.shape)}, token embeddings of {width} numbers"
             )
     layers = getattr(model.config.get_text_config(), "num_hidden_layers", None)
-    if None not in (layers, config.num_layers) and layers != config.num_layers:
+    trained = getattr(config, "num_layers", None)
+    if None not in (layers, trained) and layers != trained:
         raise _does_not_fit(
-            folder, f"it was trained on {config.num_layers} layers, and the model has {layers}"
+            folder, f"it was trained on {trained} layers, and the model has {layers}"
         )
 
 

@@ -11,7 +11,7 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from finebound.base.errors import InputError
 from finebound.base.progress import Progress, silent
@@ -51,6 +51,11 @@ class LoadedModel:
     sha256: str
     context_length: int
     notes: tuple[str, ...] = ()
+
+    @property
+    def pad_id(self) -> int:
+        """The padding token."""
+        return cast(int, self.tokenizer.pad_token_id)  # load_tokenizer sees to one
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ def on_device(loaded: LoadedModel) -> LoadedModel:
 
     is_on_cpu = next(loaded.model.parameters()).device.type == "cpu"
     if is_on_cpu and torch.cuda.is_available():
-        loaded.model.to("cuda")
+        cast("torch.nn.Module", loaded.model).to("cuda")
     return loaded
 
 
@@ -213,7 +218,7 @@ def _weight_files(folder: Path) -> list[Path]:
 def _shards(index: Path) -> list[str]:
     """The names of the files that an index of weights names."""
     found = read_json_object(index).get("weight_map")
-    names = list(found.values()) if isinstance(found, dict) else [None]
+    names: list[Any] = list(found.values()) if isinstance(found, dict) else [None]
     if wrong := [name for name in names if not isinstance(name, str) or Path(name).name != name]:
         raise InputError(
             f"The index of the weights names no file for a weight: {str(wrong[0])[:80]!r}.",
@@ -298,7 +303,7 @@ def _load_weights(folder: Path, attention: str) -> PreTrainedModel:
     choice = {"sdpa": {}, "eager": {"attn_implementation": "eager"}}[attention]
     try:
         with without_bars():
-            model, found = AutoModelForCausalLM.from_pretrained(
+            read: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype=torch.float32,
                 use_safetensors=True,
@@ -307,6 +312,7 @@ def _load_weights(folder: Path, attention: str) -> PreTrainedModel:
                 output_loading_info=True,
                 **choice,
             )
+            model, found = read
     except MemoryError:
         raise
     except Exception as error:  # whatever the model's code says of its files

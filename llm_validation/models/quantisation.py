@@ -11,7 +11,7 @@ import os
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import nn
@@ -54,7 +54,7 @@ def quantise(model: PreTrainedModel, how: FourBit) -> PreTrainedModel:
         head = model.get_output_embeddings()
         if torch.cuda.is_available():
             # Rounded where it will train: the Trainer does not move a quantised model.
-            model.to(torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))))
+            cast(nn.Module, model).to(torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))))
         linear = [
             (name, module)
             for name, module in model.named_modules()
@@ -162,11 +162,12 @@ def _mark(model: PreTrainedModel, how: FourBit) -> None:
         bnb_4bit_use_double_quant=how.double_quant,
         bnb_4bit_compute_dtype="bfloat16" if how.compute == "bf16" else "float32",
     )
-    model.hf_quantizer = AutoHfQuantizer.from_config(config)
-    model.quantization_method = config.quant_method
-    model.is_quantized = model.is_loaded_in_4bit = True
-    model.config.quantization_config = config
-    model.finebound_quantisation = how
+    marked: Any = model
+    marked.hf_quantizer = AutoHfQuantizer.from_config(config)
+    marked.quantization_method = config.quant_method
+    marked.is_quantized = marked.is_loaded_in_4bit = True
+    marked.config.quantization_config = config
+    marked.finebound_quantisation = how
 
 
 def _bitsandbytes():

@@ -17,7 +17,7 @@ def rope_switch(model: nn.Module) -> int | None:
 
     Rows on both sides of it must not be read together, nor a row in two parts.
     """
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     if not hasattr(config, "get_text_config"):
         return None
     config = config.get_text_config()

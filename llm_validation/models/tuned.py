@@ -112,8 +112,8 @@ def _require_embeddings(wrapped: PeftModel, folder: Path) -> None:
         PeftType.P_TUNING,
     ):
         raise InputError(
-            f"the adapter is of peft's type {config.peft_type.value}, whose virtual tokens are no "
-            "embeddings; finebound does not generate with those.",
+            f"the adapter is of peft's type {PeftType(config.peft_type).value}, whose virtual "
+            "tokens are no embeddings; finebound does not generate with those.",
             remedy="Evaluate its answers with --responses where the evaluation has it.",
             file=folder,
         )

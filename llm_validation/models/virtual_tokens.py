@@ -7,7 +7,7 @@ reads them counts from the end.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,7 @@ def attach_prompt(
         start = _embeddings_of(model, text, tokens, tokenizer)
     config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=tokens)
     wrapped = _attach(model, config, seed)
-    if start is not None:
+    if start is not None and tokenizer is not None:
         with torch.no_grad():
             prompt_encoder(wrapped).embedding.weight.copy_(start)
         # The saved adapter says how it began; peft itself would have asked for a tokenizer's path.
@@ -69,7 +69,7 @@ def attach_encoder(
     return _attach(model, config, seed)
 
 
-def prompt_encoder(model: nn.Module) -> nn.Module | None:
+def prompt_encoder(model: nn.Module) -> Any:
     """What makes the virtual tokens; None for a model without any."""
     encoders = getattr(model, "prompt_encoder", None)
     return None if encoders is None else encoders["default"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import jax
 import jax.numpy as jnp
@@ -30,25 +30,32 @@ class World(Protocol):
     ``limits``: least and largest value of each free parameter.
     """
 
-    name: str
-    forms: Sequence[Form]
-    limits: Mapping[str, tuple[float, float]]
+    @property
+    def name(self) -> str: ...
+    @property
+    def forms(self) -> Sequence[Form]: ...
+    @property
+    def limits(self) -> Mapping[str, tuple[float, float]]: ...
 
     def draw(self, rng: np.random.Generator, form: Form, n: int) -> Parameters:
         """``n`` random starts of the free parameters, and the ``fixed_...`` ones of its setting."""
+        ...
 
     def quantities(self, parameters: Mapping[str, jax.Array]) -> Any:
         """One traced instance: what the forms' formulas are made of."""
+        ...
 
     def instance(self, quantities: Any) -> dict[str, jax.Array]:
         """The numbers that :meth:`attempt` makes a problem of."""
+        ...
 
     def attempt(self, form: Form, x: Mapping[str, Array]) -> Attempt:
         """Instances ``[n]`` as theory sees them, with their truths by another path."""
+        ...
 
 
 def ascend(
-    world: World, parameters: Parameters, which: Array, steps: int
+    world: World, parameters: Parameters, which: np.ndarray, steps: int
 ) -> tuple[dict[str, Array], Array, Array]:
     """The best instance of every start ``[n]``, its rounding size and the curve ``[HISTORY, n]``.
 
@@ -69,7 +76,7 @@ def ascend(
 
 # Hundreds of small operations, run a few hundred times: compiling them is most of the work, and
 # XLA's older emitters take half as long over it.
-_QUICK = {"xla_cpu_use_fusion_emitters": False}
+_QUICK: dict[str, str | bool] = {"xla_cpu_use_fusion_emitters": False}
 
 
 @lru_cache(maxsize=16)
@@ -107,7 +114,8 @@ def _ascend(world: World, free, fixed, which, steps):
         best_value = jnp.maximum(value, best_value)
         curve = curve.at[i * HISTORY // steps].set(best_value)
         slope = jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), -g, 0.0), slope)
-        update, memory = adam.update(slope, memory)
+        found, memory = adam.update(slope, memory)
+        update = cast("dict[str, jax.Array]", found)
         share = 0.5 * (1.0 + jnp.cos(jnp.pi * i / steps))
         rate = _LAST_RATE + (_RATE - _LAST_RATE) * share
         free = {

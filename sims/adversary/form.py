@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import numpy as np
 
 from theory.bound import Bound, Direction, Quantity
 from theory.divergence import Array
-from theory.problem import Problem
+from theory.problem import Constants, Problem
 from theory.strategy import Strategy
 
 # Measured from the gap at the aligned model: what a fine-tune adds to it or takes off it.
@@ -36,7 +37,7 @@ class Form:
     ratio: Callable[[Any], tuple[jax.Array, jax.Array]]
     part: str = ""
     strategy: str = "lam"
-    setting: Mapping[str, object] = field(default_factory=dict)
+    setting: Mapping[str, Any] = field(default_factory=dict)
     size: Callable[[Any], jax.Array | float] = lambda q: 1.0
     sharpest: float = 1.0
     why: str = ""
@@ -75,12 +76,12 @@ class Attempt:
     where they are not the strategy's minimiser.
     """
 
-    problem: Problem
+    problem: Problem | list[Constants]
     strategy: Strategy
     truth: Array
     start: Array
     error: Array
-    checked: Array
+    checked: np.ndarray
     attained: Mapping[str, Array] = field(default_factory=dict)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,14 +80,14 @@ _QUARTER = (
 def _comparator_forms() -> list[Form]:
     task, proxy = "task optimum", "proxy optimum"
     total = "G_f + lambda G_hat_s, "
-    loose = {"sharpest": 0.25, "why": _QUARTER}
+    loose = partial(Form, sharpest=0.25, why=_QUARTER)
     return [
         Form("T2", TOTAL, UPPER, total + task, lambda q: (q.total, q.lam * q.of_task)),
         Form("T2", TOTAL, UPPER, total + proxy, lambda q: (q.total, q.of_proxy)),
-        Form("T2", TASK, UPPER, task, lambda q: (q.task, q.lam * q.of_task), **loose),
+        loose("T2", TASK, UPPER, task, lambda q: (q.task, q.lam * q.of_task)),
         Form("T2", TASK, UPPER, proxy, lambda q: (q.task, q.of_proxy)),
         Form("T2", PROXY, UPPER, task, lambda q: (q.proxy, q.of_task)),
-        Form("T2", PROXY, UPPER, proxy, lambda q: (q.proxy, q.of_proxy / q.lam), **loose),
+        loose("T2", PROXY, UPPER, proxy, lambda q: (q.proxy, q.of_proxy / q.lam)),
         Form("T2", PROXY, UPPER, "constrained", lambda q: (q.proxy, q.proxy), strategy="epsilon"),
         Form(
             "T2",
@@ -262,11 +264,11 @@ def _radius_forms() -> list[Form]:
         return jnp.minimum(q.slope * q.reach, q.task_start) / q.lam
 
     gap, off = "value gap / lambda", "proxy mismatch"
-    hybrid = {"statement": "T9", "quantity": SAFETY, "direction": UPPER, "strategy": "hybrid"}
+    hybrid = partial(Form, "T9", SAFETY, UPPER, strategy="hybrid")
     # Their terms come out where the value gap is small: those searches start at large lambdas.
     perfect, near = {**NEAR, **PERFECT}, {**NEAR, "log_lam": 4.0}
     rise = Quantity.SAFETY_LOSS_INCREASE
-    local = {"statement": "T12", "quantity": rise, "direction": UPPER, "form": "centred logits"}
+    local = partial(Form, "T12", rise, UPPER, "centred logits")
     return [
         Form(
             "T8",
@@ -276,23 +278,21 @@ def _radius_forms() -> list[Form]:
             lambda q: (q.value_gap * q.lam / root, q.reach),
             size=lambda q: 1.0 + q.task_start,
         ),
-        Form(
+        hybrid(
             form="(A-J)",
             ratio=lambda q: (q.rise, general(q)),
             part=gap,
             setting=perfect,
             size=_per_lambda,
-            **hybrid,
         ),
-        Form(
+        hybrid(
             form="tabular",
             ratio=lambda q: (q.rise, table(q)),
             part=gap,
             setting=perfect,
             size=_per_lambda,
-            **hybrid,
         ),
-        Form(
+        hybrid(
             form="(A-J)",
             ratio=lambda q: (q.rise - general(q), 2.0 * root * q.reach * q.mismatch),
             part=off,
@@ -300,21 +300,18 @@ def _radius_forms() -> list[Form]:
             size=_per_lambda,
             sharpest=1.0 / root,
             why=_LOGITS,
-            **hybrid,
         ),
-        Form(
+        hybrid(
             form="tabular",
             ratio=lambda q: (q.rise - table(q), 2.0 * q.reach * q.mismatch),
             part=off,
             setting=near,
             size=_per_lambda,
-            **hybrid,
         ),
-        Form(
+        hybrid(
             form="(A-J), without data",
             ratio=lambda q: (q.safety, 0.25 * q.reach**2),
             setting=EXACT,
-            **hybrid,
         ),
         Form(
             "T9",
@@ -325,26 +322,23 @@ def _radius_forms() -> list[Form]:
             strategy="hybrid",
             size=_weighted,
         ),
-        Form(
+        local(
             ratio=lambda q: (q.rise, q.value_gap),
             part=gap,
             setting=perfect,
             size=_per_lambda,
-            **local,
         ),
-        Form(
+        local(
             ratio=lambda q: (q.rise - q.value_gap - q.bend, q.pull * q.reach),
             part="gradient mismatch",
             setting=near,
             size=_per_lambda,
-            **local,
         ),
-        Form(
+        local(
             ratio=lambda q: (q.rise - q.value_gap - q.pull * q.reach, q.bend),
             part="curvature",
             setting={**EXACT, "same_teacher": 1.0, "covers": (1.0, 1.0, 0.0), "log_lam": 7.0},
             size=_per_lambda,
-            **local,
         ),
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -106,7 +106,7 @@ class Valleys:
     @cached_property
     def bounded(self) -> Plane:
         """The best step of the ball whose multiplier is ``nu``."""
-        return _solve(_plus(self.H_f, Plane(1.0, 1.0), self.nu), self.pull)
+        return _solve(_plus(self.H_f, Plane._make((1.0, 1.0, 0.0)), self.nu), self.pull)
 
     @cached_property
     def radius(self) -> jax.Array:
@@ -227,15 +227,15 @@ def _parametric(q: Valleys) -> jax.Array:
 
 def _forms() -> tuple[Form, ...]:
     rise, task, proxy = Quantity.SAFETY_LOSS_INCREASE, "task optimum", "proxy optimum"
-    half = {"size": _by_lambda, "sharpest": 0.5, "why": _HALF}
-    quarter = {"sharpest": 0.25, "why": _QUARTER}
+    half = partial(Form, size=_by_lambda, sharpest=0.5, why=_HALF)
+    quarter = partial(Form, sharpest=0.25, why=_QUARTER)
     total = "G_f + lambda G_hat_s, "
-    epsilon = {"strategy": "epsilon"}
-    ball = {"strategy": "radius", "size": _start}
-    fall = {"part": FROM_START, **ball}
+    epsilon = partial(Form, strategy="epsilon")
+    ball = partial(Form, strategy="radius", size=_start)
+    fall = partial(Form, strategy="radius", size=_start, part=FROM_START)
     forced = "(d) forced radius, smooth"
     return (
-        Form("T1", SAFETY, UPPER, "perfect proxy", lambda q: (q.safety, q.value_gap), **half),
+        half("T1", SAFETY, UPPER, "perfect proxy", lambda q: (q.safety, q.value_gap)),
         Form(
             "T1",
             PROXY,
@@ -248,56 +248,51 @@ def _forms() -> tuple[Form, ...]:
         ),
         Form("T2", TOTAL, UPPER, total + task, lambda q: (q.total, q.lam * q.at_task)),
         Form("T2", TOTAL, UPPER, total + proxy, lambda q: (q.total, q.start)),
-        Form("T2", TASK, UPPER, task, lambda q: (q.task, q.lam * q.at_task), **quarter),
+        quarter("T2", TASK, UPPER, task, lambda q: (q.task, q.lam * q.at_task)),
         Form("T2", TASK, UPPER, proxy, lambda q: (q.task, q.start)),
         Form("T2", PROXY, UPPER, task, lambda q: (q.safety, q.at_task)),
-        Form("T2", PROXY, UPPER, proxy, lambda q: (q.safety, q.start / q.lam), **quarter),
-        Form("T2", PROXY, UPPER, "constrained", lambda q: (q.safety, q.safety), **epsilon),
-        Form(
+        quarter("T2", PROXY, UPPER, proxy, lambda q: (q.safety, q.start / q.lam)),
+        epsilon("T2", PROXY, UPPER, "constrained", lambda q: (q.safety, q.safety)),
+        epsilon(
             "T2",
             TASK,
             UPPER,
             "constrained",
             lambda q: (q.task, (1.0 - q.safety / q.at_task) * q.start),
-            **epsilon,
         ),
-        Form(
+        ball(
             "T6",
             SAFETY,
             UPPER,
             "smooth",
             lambda q: (q.ball_safety, 0.5 * q.s.most * q.radius**2),
-            **ball,
         ),
-        Form(
+        ball(
             "T6",
             SAFETY,
             LOWER,
             "quadratic growth",
             lambda q: (0.5 * q.s.least * q.radius**2, q.ball_safety),
-            **ball,
         ),
-        Form("T7", TASK, UPPER, "convex", _convex_upper, **fall),
-        Form("T7", TASK, UPPER, "smooth", _smooth_upper, **fall),
-        Form(
+        fall("T7", TASK, UPPER, "convex", _convex_upper),
+        fall("T7", TASK, UPPER, "smooth", _smooth_upper),
+        fall(
             "T7",
             TASK,
             UPPER,
             "Polyak-Lojasiewicz",
             lambda q: (q.fallen(q.f.least, 0.0), q.drop),
-            **fall,
         ),
-        Form("T7", TASK, LOWER, "convex", _convex_lower, **fall),
-        Form("T7", TASK, LOWER, "smooth, local", _local_lower, **fall),
-        Form(
+        fall("T7", TASK, LOWER, "convex", _convex_lower),
+        fall("T7", TASK, LOWER, "smooth, local", _local_lower),
+        fall(
             "T7",
             TASK,
             LOWER,
             "smooth",
             lambda q: (q.drop, q.fallen(q.f.most, 1.0)),
-            **fall,
         ),
-        Form("T8", TASK, LOWER, "(c) Pareto front", _front, **fall),
+        fall("T8", TASK, LOWER, "(c) Pareto front", _front),
         Form(
             "T8",
             Quantity.RADIUS,
@@ -347,7 +342,7 @@ def _forms() -> tuple[Form, ...]:
             lambda q: (_parametric(q), _any_roots(q)),
             strategy="any",
         ),
-        Form("T12", rise, UPPER, "perfect proxy", lambda q: (q.safety, q.value_gap), **half),
+        half("T12", rise, UPPER, "perfect proxy", lambda q: (q.safety, q.value_gap)),
     )
 
 
@@ -415,9 +410,10 @@ class Quadratics:
         truth[TOTAL], error[TOTAL] = (v[TASK] + lam * v[SAFETY] for v in (truth, error))
         truth[ROOTS] = np.sqrt(truth[SAFETY]) + np.sqrt(truth[TASK])
         with np.errstate(divide="ignore"):
-            error[ROOTS] = sum(
+            of_roots = [
                 np.minimum(np.sqrt(error[q]), error[q] / np.sqrt(truth[q])) for q in (SAFETY, TASK)
-            )
+            ]
+            error[ROOTS] = of_roots[0] + of_roots[1]
         return Attempt(
             problem,
             strategy,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -57,9 +58,11 @@ def distribution(
     )
 
 
-def table(rng: np.random.Generator, n: int, contexts: int = 3, responses: int = 4, **parts):
+def table(
+    rng: np.random.Generator, n: int, contexts: int = 3, responses: int = 4, **parts: Any
+) -> TabularProblem:
     """Independent safety, proxy and task data, except for the ``parts`` given."""
-    drawn = {
+    drawn: dict[str, Any] = {
         name: distribution(rng, n, contexts, responses) for name in ("safety", "proxy", "task")
     }
     return TabularProblem(**{**drawn, **parts})

@@ -24,7 +24,7 @@ class Blind(Constants):
     policies: int = 1
 
 
-class Price(ClosedForm):
+class Price(ClosedForm[Blind]):
     """Safety data within total variation eta of the proxy, chosen against the policy.
 
     One eta and vocabulary a batch; an instance is a policy. "context": the proxy misses a context

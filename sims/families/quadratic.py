@@ -19,7 +19,7 @@ _EPS = np.finfo(np.float64).eps
 _NEWTON_STEPS = 60
 
 
-class Quadratic(ClosedForm):
+class Quadratic(ClosedForm[QuadraticProblem]):
     """``f_s, f_f`` with Hessians that share all, some or no directions; every strategy exact.
 
     Minimisers solve ``(H_f + lam H_s + nu I) x = H_f d`` by elimination in long double, with
@@ -69,9 +69,8 @@ class Quadratic(ClosedForm):
         """The minimiser, and a point of the ball (of the segment, where there is no radius)."""
         yield _minimiser(problem, strategy)
         shape = problem.batch_shape
-        lam = (
-            np.ones(shape) * getattr(strategy, "lam", 1.0) if _has_lam(strategy) else np.ones(shape)
-        )
+        given = _lam(strategy)
+        lam = np.ones(shape) if given is None else np.ones(shape) * given
         d = problem.displacement
         if isinstance(strategy, LossConstraint):
             step = d * rng.random((*shape, 1))
@@ -87,8 +86,8 @@ class Quadratic(ClosedForm):
         yield run_at(problem, step * factor[..., None], Kind.IN_BALL, lam)
 
 
-def _has_lam(strategy: Strategy) -> bool:
-    return not isinstance(strategy, ParameterConstraint) and strategy.lam is not None
+def _lam(strategy: Strategy) -> float | np.ndarray | None:
+    return None if isinstance(strategy, ParameterConstraint) else strategy.lam
 
 
 def _hessians(rng: np.random.Generator, n: int, dimension: int) -> Array:
@@ -106,7 +105,7 @@ def _hessians(rng: np.random.Generator, n: int, dimension: int) -> Array:
     return 0.5 * (matrix + np.swapaxes(matrix, -1, -2))
 
 
-def _eliminate(matrix: Array, right: Array) -> Array:
+def _eliminate(matrix: np.ndarray, right: np.ndarray) -> Array:
     """``x`` with ``matrix x = right`` for PSD matrices whose zero rows are exact; long double.
 
     ``matrix [n, k, k]``, ``right [n, k, m]``. Rows of zeros (flat directions) give ``x = 0``.
@@ -136,9 +135,10 @@ def _minimiser(problem: QuadraticProblem, strategy: Strategy) -> Run:
     shape = problem.batch_shape
     if isinstance(strategy, LossConstraint) and strategy.lam is None:
         return _constrained(problem, np.asarray(strategy.epsilon))
-    lam = np.broadcast_to(strategy.lam if _has_lam(strategy) else 0.0, shape)
+    given = _lam(strategy)
+    lam = np.broadcast_to(0.0 if given is None else given, shape)
     radius = None if isinstance(strategy, LossConstraint) else np.asarray(strategy.radius)
-    weight = lam if _has_lam(strategy) else np.ones(shape)
+    weight = np.ones(shape) if given is None else lam
     step, nu = _solve(problem, lam, radius)
     run = run_at(problem, step, Kind.MINIMISER, weight)
     return replace(run, conditioning=_conditioning(problem, lam, nu, run))
@@ -238,7 +238,7 @@ def _constrained(problem: QuadraticProblem, epsilon: Array) -> Run:
 
 def run_at(
     problem: QuadraticProblem,
-    step: Array,
+    step: np.ndarray,
     kind: Kind,
     lam: Array,
     *,
@@ -251,7 +251,7 @@ def run_at(
     d = problem.theta_f.astype(np.longdouble) - problem.theta_s
     left = d - step
 
-    def half_form(matrix: Array, vector: Array) -> Array:
+    def half_form(matrix: Array, vector: np.ndarray) -> Array:
         value = 0.5 * np.einsum("ni,nij,nj->n", vector, matrix.astype(np.longdouble), vector)
         return np.maximum(value, 0.0).astype(np.float64)
 

@@ -38,14 +38,17 @@ class Class(Protocol):
 
     def minimiser(self, lam: Array) -> Array:
         """The model that minimises ``f_f + lam f_hat_s``."""
+        ...
 
     def spoil(self, rng: np.random.Generator, model: Array, share: Array) -> Array:
         """The model moved off by a ``share [n]`` in (0, 1]."""
+        ...
 
     def losses(self, model: Array) -> Losses: ...
 
     def slack(self, model: Array, best: Array, lam: Array) -> Array:
         """``F(model) - F(best)`` of the objective, ``[n]`` nats, not below the truth."""
+        ...
 
 
 class _Tables:

@@ -22,7 +22,7 @@ _LEAST_EPSILON = 1e-7
 _STEP = 1e-3
 
 
-class Tabular(ClosedForm):
+class Tabular(ClosedForm[TabularProblem]):
     """Softmax tables ``[n, X, V]``; Case I in closed form, Case II and hybrids by a solver.
 
     The gaps of any policy follow from the definition ``sum rho KL(mu || P)``. A minimiser of
@@ -144,7 +144,7 @@ def _gaps_before(problem: TabularProblem) -> tuple[Array, Array]:
 
 def _run(
     problem: TabularProblem,
-    policy: Array,
+    policy: np.ndarray,
     kind: Kind,
     lam: Array,
     *,
@@ -189,7 +189,7 @@ def _minimiser(problem: TabularProblem, strategy: Strategy) -> Run:
         return _constrained(problem, np.asarray(strategy.epsilon))
     lam = strategy.lam if isinstance(strategy, Hybrid) else 0.0
     policy, slack = minimise_in_ball(problem, lam=lam, radius=strategy.radius)
-    return _run(problem, policy, Kind.MINIMISER, _weight(strategy), slack=slack)
+    return _run(problem, policy, Kind.MINIMISER, np.asarray(_weight(strategy)), slack=slack)
 
 
 def _constrained(problem: TabularProblem, epsilon: Array) -> Run:
@@ -247,7 +247,7 @@ def _contested_proxy_gap(problem: TabularProblem) -> Callable[[Array], Array]:
     return reached
 
 
-def _between(rng: np.random.Generator, problem: TabularProblem) -> Array:
+def _between(rng: np.random.Generator, problem: TabularProblem) -> np.ndarray:
     """Policies on the way from the task's to the safety targets, or far from both."""
     n, contexts, responses = problem.safety.target.shape
     t = rng.random((n, contexts, 1)) ** rng.choice([0.3, 1.0, 3.0], size=(n, 1, 1))

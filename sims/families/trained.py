@@ -23,7 +23,9 @@ from theory.strategy import Hybrid, LossConstraint, ParameterConstraint, Strateg
 
 if TYPE_CHECKING:
     from sims.finetune import Plan
-    from sims.models.base import OnTables
+    from sims.models.log_linear import LogLinear
+    from sims.models.mlp import MLP
+    from sims.models.transformer import Transformer
 
 # float64 sums of a few hundred terms of size 1; float32 parameters, whose norms are rounded.
 _ERROR = 1e-12
@@ -121,7 +123,7 @@ class _World:
         """Fine-tuned models of all instances at these strengths."""
         from sims.finetune import Strength
 
-        strength = Strength(*(np.full(self.n, default) for default in Strength()))._replace(
+        strength = Strength._make(np.full(self.n, default) for default in Strength())._replace(
             **numbers
         )
         return self._finetune(self.problem, self.theta_s, strength, self.keys)
@@ -222,8 +224,9 @@ class _World:
 
     def _class_constants(self, radius: Array, moved: Array) -> dict[str, Array]:
         import jax
+        import jax.numpy as jnp
 
-        within = np.minimum(radius, moved)
+        within = jnp.asarray(np.minimum(radius, moved))
         known = jax.vmap(self.model.constants)(self.problem, self.theta_s, within)
         known = {name: np.asarray(column) * (1 + _ERROR) for name, column in known.items()}
         known["gradient_norm_safety"] = self.before["gradient_safety"] + _ERROR
@@ -232,13 +235,16 @@ class _World:
 
     def _slack(self, done: Any, lam: Array, radius: Array) -> Array:
         import jax
+        import jax.numpy as jnp
 
         from sims.certificate import ball_gap, least_objective
 
-        least = np.asarray(jax.vmap(least_objective)(self.problem.pair, lam))
+        least = np.asarray(jax.vmap(least_objective)(self.problem.pair, jnp.asarray(lam)))
         slack = np.asarray(done.gaps.task + lam * done.gaps.proxy) - least
         if self.model.name == "log-linear":
-            of_ball = jax.vmap(ball_gap)(done.theta, self.theta_s, radius, done.gradient)
+            of_ball = jax.vmap(ball_gap)(
+                done.theta, self.theta_s, jnp.asarray(radius), done.gradient
+            )
             slack = np.minimum(slack, np.asarray(of_ball))
         return np.maximum(slack, 0.0) + _ERROR * (1.0 + lam)
 
@@ -299,7 +305,15 @@ def data_constants(tables: TabularProblem, policy: Array) -> dict[str, Array]:
 
 
 @lru_cache
-def _compiled(name: str) -> tuple[OnTables, Plan, Callable, Callable, Callable]:
+def _compiled(
+    name: str,
+) -> tuple[
+    LogLinear | MLP | Transformer,
+    Plan,
+    Callable[..., Any],
+    Callable[..., Any],
+    Callable[..., Any],
+]:
     """The model class, its plan, and compiled: aligning, fine-tuning, measuring a batch."""
     import jax
     import jax.numpy as jnp
@@ -331,4 +345,5 @@ def _compiled(name: str) -> tuple[OnTables, Plan, Callable, Callable, Callable]:
             "gradient_mismatch": jnp.linalg.norm(slopes.safety - slopes.proxy),
         }
 
-    return model, plan, *(jax.jit(jax.vmap(f)) for f in (aligned, tuned, measured))
+    aligning, tuning, measuring = (jax.jit(jax.vmap(f)) for f in (aligned, tuned, measured))
+    return model, plan, aligning, tuning, measuring

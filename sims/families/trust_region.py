@@ -36,7 +36,7 @@ def minimise_in_ball(
     return moved(problem.aligned, np.asarray(step)), np.asarray(slack)
 
 
-def moved(aligned: Array, step: Array) -> Array:
+def moved(aligned: Array, step: np.ndarray) -> np.ndarray:
     """The policy whose logits lie ``step`` from those of ``aligned``; zeros stay, long double."""
     alive = aligned > 0
     step = np.where(alive, step, -np.inf).astype(np.longdouble)

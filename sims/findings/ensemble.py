@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from theory.problem import Distribution, TabularProblem
 class Ensemble:
     """``n`` instances: their problems and aligned models ``theta_s [n, d]``."""
 
-    lab: Lab
+    lab: Lab[Any]
     problem: Any
     theta_s: jax.Array
     keys: jax.Array
@@ -45,7 +45,7 @@ class Ensemble:
         given = {name: np.asarray(values, dtype=float) for name, values in strengths.items()}
         shape = np.broadcast_shapes((len(self), 1), *(values.shape for values in given.values()))
         full = {
-            name: np.broadcast_to(given.get(name, default), shape).ravel()
+            name: np.broadcast_to(given.get(name, np.asarray(default)), shape).ravel()
             for name, default in Strength()._asdict().items()
         }
         n, m = shape
@@ -54,7 +54,7 @@ class Ensemble:
         )
         done = self.lab.in_chunks(
             _tuning(self.lab.model, self.lab.plan),
-            (*repeated, Strength(**full), jnp.repeat(self.keys, m, axis=0)),
+            (*repeated, Strength()._replace(**full), jnp.repeat(self.keys, m, axis=0)),
         )
         return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(n, m, *leaf.shape[1:]), done)
 
@@ -74,11 +74,14 @@ class Ensemble:
         )
 
 
+M = TypeVar("M", bound=ModelClass)
+
+
 @dataclass(frozen=True)
-class Lab:
+class Lab(Generic[M]):
     """A model class and the plan it is trained by; ``chunk`` runs share one compiled program."""
 
-    model: ModelClass
+    model: M
     plan: Plan
     chunk: int = 64
 
@@ -96,8 +99,8 @@ class Lab:
             name: np.broadcast_to(np.asarray(knobs.get(name, default), dtype=float), len(keys))
             for name, default in Knobs()._asdict().items()
         }
-        problem, start = self.in_chunks(_drawing(self.model), (keys, Knobs(**full)))
-        strength = Strength(*(np.full(len(keys), float(x)) for x in Strength(stop=stop)))
+        problem, start = self.in_chunks(_drawing(self.model), (keys, Knobs()._replace(**full)))
+        strength = Strength._make(np.full(len(keys), float(x)) for x in Strength(stop=stop))
         # Alignment is a fine-tune on the safety data: no second program to compile.
         as_task = (_safety_as_task(problem), start, strength, keys)
         aligned = self.in_chunks(_tuning(self.model, self.plan), as_task)

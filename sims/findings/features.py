@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -21,7 +21,7 @@ from theory.divergence import Array
 Family = Literal["tabular", "log-linear", "mlp", "transformer"]
 
 _GRAMMAR = Grammar(Sizes(contexts=1, responses=4), words=3, lexicon=4)
-LABS: dict[Family, Lab] = {
+LABS: dict[Family, Lab[Any]] = {
     "tabular": TABLE,
     "log-linear": Lab(LogLinear(dimension=10), Plan(steps=300, rate=0.3), chunk=128),
     "mlp": NETWORK,
@@ -44,7 +44,7 @@ def damage(
     made = LABS[family].ensemble_of(
         keys, overlap=overlap, feature_overlap=feature_overlap, disagreement=disagreement
     )
-    return made.finetuned(lam=[0.0]).gaps.safety[:, 0]
+    return np.asarray(made.finetuned(lam=[0.0]).gaps.safety)[:, 0]
 
 
 def feature_effect(seed: int, family: Family, n: int, disagreement: float) -> Array:

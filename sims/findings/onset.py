@@ -36,9 +36,10 @@ def onset_paths(seed: int, family: Family, *, avoids: bool, n: int) -> tuple[Arr
     directions, though its curvature leads there.
     """
     made = (_bowls if family == "quadratic" else _log_linear)(seed, avoids, n)
-    path = made.finetuned(lam=[0.0]).path.safety[:, 0, 1:]
+    path = np.asarray(made.finetuned(lam=[0.0]).path.safety)[:, 0, 1:]
     plan = made.lab.plan
-    return plan.rate * plan.stride * np.arange(1, plan.points + 1), path
+    steps = np.arange(1, plan.points + 1, dtype=np.float64)
+    return plan.rate * plan.stride * steps, path
 
 
 def _bowls(seed: int, avoids: bool, n: int) -> Ensemble:
@@ -54,7 +55,7 @@ def _bowls(seed: int, avoids: bool, n: int) -> Ensemble:
         gradient -= np.einsum("nik,njk,nj->ni", sensitive, sensitive, gradient)
     theta_s = np.zeros((n, d))
     theta_f = -np.linalg.solve(H_f, gradient[..., None])[..., 0]
-    problem = Bowls(H_s, H_s, H_f, theta_s, theta_s, theta_f)
+    problem = Bowls._make((H_s, H_s, H_f, theta_s, theta_s, theta_f))
     return _ensemble(_BOWLS, problem, theta_s)
 
 
@@ -83,11 +84,11 @@ def _log_linear(seed: int, avoids: bool, n: int) -> Ensemble:
     mu_f[:, -1] += push * (-masses[0] / masses[1] if avoids else 1.0)
     rho_s, rho_f = np.zeros((2, n, contexts))
     rho_s[:, :-2], rho_f[:, -2:] = 1.0 / (contexts - 2), masses
-    pair = Pair(rho_s, policy, rho_s, policy, rho_f, mu_f)
-    return _ensemble(_LOG_LINEAR, TableProblem(pair, phi), weights.reshape(n, -1))
+    pair = Pair._make((rho_s, policy, rho_s, policy, rho_f, mu_f))
+    return _ensemble(_LOG_LINEAR, TableProblem._make((pair, phi)), weights.reshape(n, -1))
 
 
-def _ensemble(lab: Lab, problem: Any, theta_s: Array) -> Ensemble:
+def _ensemble(lab: Lab[Any], problem: Any, theta_s: Array) -> Ensemble:
     keys = jax.random.split(jax.random.key(0), len(theta_s))  # no plan here draws batches
     return Ensemble(lab, jax.tree.map(jnp.asarray, problem), jnp.asarray(theta_s), keys)
 

@@ -27,19 +27,24 @@ class ModelClass(Protocol):
     in.
     """
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def problem(self, key: jax.Array, knobs: Knobs) -> Any:
         """The instance that the knobs describe."""
+        ...
 
     def start(self, key: jax.Array, problem: Any) -> jax.Array:
         """Parameters ``[d]`` before alignment."""
+        ...
 
     def gaps(self, theta: jax.Array, problem: Any) -> Gaps:
         """Exact population gaps."""
+        ...
 
     def sampled(self, key: jax.Array, problem: Any, batch: int) -> Any:
         """A problem whose gradients are those of ``batch`` fresh draws: unbiased."""
+        ...
 
 
 class TableProblem(NamedTuple):

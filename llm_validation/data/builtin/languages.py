@@ -68,7 +68,7 @@ def tables() -> dict[str, tuple[dict[str, Any], ...]]:
     Of ``things`` the cells are nouns, of ``colors``, ``judgments`` and (both together)
     ``adjectives`` they are adjectives, else texts.
     """
-    found = {
+    found: dict[str, tuple[dict[str, Any], ...]] = {
         name: tuple(
             dict(zip(("English", *LANGUAGES), map(_MAKES.get(name, str), row), strict=True))
             for row in rows
