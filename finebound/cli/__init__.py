@@ -73,9 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Progress is told by this project's own stages.
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    command = import_module(f"finebound.cli.{verb}")
     try:
         with obeyed_interrupts():
+            command = import_module(f"finebound.cli.{verb}")
             code = command.main(rest)
             sys.stdout.flush()
         return code

@@ -82,10 +82,10 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="calibrate")
-    from finebound.base.output import number, strategy_as_json
-    from finebound.base.records import manifest, require_folder, to_json, write_atomically
-    from finebound.results.bounds import BoundEntry
-    from llm_validation.data.reading import readings_as_json
+    from finebound.base.records import manifest, require_folder
+    from finebound.results.calibrate import CalibrateResult
+    from finebound.results.result import Manifest
+    from llm_validation.data.reading import data_readings
 
     if options.out is not None:
         require_folder(options.out)
@@ -97,44 +97,14 @@ def main(arguments: Sequence[str]) -> int:
     found, inputs, unit, datasets = (
         _from_problem(options) if options.problem else _from_data(options)
     )
-    winner = found.best.winner
-    content = to_json(
-        {
-            "strategy": None if found.strategy is None else strategy_as_json(found.strategy),
-            "budget": found.budget,
-            "unit": unit,
-            "quantity": str(found.quantity),
-            "unconstrained": found.unconstrained,
-            "reached": found.best.value,
-            "status": str(found.best.status),
-            "failure_probability": found.best.failure_probability,
-            "bound": None if winner is None else BoundEntry.of(winner).to_dict(),
-            **({"reading": readings_as_json(datasets)} if datasets else {}),
-            "manifest": manifest(
-                given=given_options(options, Options), inputs=inputs, seed=options.seed
-            ),
-        }
+    made = manifest(given=given_options(options, Options), inputs=inputs, seed=options.seed)
+    result = CalibrateResult.of_theory(
+        found, unit=unit, manifest=Manifest(**made), reading=data_readings(datasets)
     )
     if options.out is not None:
-        write_atomically(options.out / "calibrate.json", content + "\n")
-    if options.json:
-        print(content)
-    elif found.strategy is None:
-        by = f" (by {winner.statement}, {winner.status})" if winner is not None else ""
-        print(
-            f"No {options.strategy} strategy keeps the budget of {number(found.budget)} {unit}: "
-            f"the strictest of the range reaches {number(found.best.value)}{by}."
-        )
-    else:
-        chosen = {k: v for k, v in strategy_as_json(found.strategy).items() if k != "kind"}
-        words = ", ".join(f"{name} {value:.4g}" for name, value in chosen.items())
-        note = ": the least constraining of the range keeps it" if found.unconstrained else ""
-        print(
-            f"{options.strategy} constraint, {words}{note}. {found.quantity} <= "
-            f"{number(found.best.value)} {unit} by {winner.statement} ({found.best.status}), "
-            f"budget {number(found.budget)}."
-        )
-    return 0 if found.strategy is not None else 1
+        result.save(options.out)
+    print(result.to_json() if options.json else result.summary())
+    return 0 if result.strategy is not None else 1
 
 
 def _from_problem(options: Options) -> _Found:

@@ -31,6 +31,7 @@ KINDS = (
     Kind("experiment", "ExperimentResult", "validate.json", ("runs", "findings", "violated")),
     Kind("run", "RunResult", "record.json", ("configuration_sha256", "aligned_sha256", "plan")),
     Kind("estimate", "EstimateResult", "estimate.json", ("closest_pairs", "frontier", "audit")),
+    Kind("calibrate", "CalibrateResult", "calibrate.json", ("budget", "unconstrained")),
     Kind("bounds", "BoundsResult", "bounds.json", ("exact", "bounds")),
     Kind("comparison", "ComparisonResult", "comparison.json", ("verdict", "premise", "measured")),
     Kind("compare", "CompareResult", "compare.json", ("comparisons",)),
