@@ -10,10 +10,11 @@ from scipy import stats
 
 from finebound.base.errors import InputError
 from finebound.views import style
+from finebound.views.claims import Claim
+from finebound.views.style import fixed_ticks
+from llm_validation.evaluation.statistics.correlation import spearman
 from paper_figures import paths
-from paper_figures.claims import Claim
 from paper_figures.defended import COMPARED, read_compared
-from paper_figures.finetuned import fixed_ticks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,7 +73,7 @@ def shows(data: dict[str, Any]) -> str:
 def claims(data: dict[str, Any]) -> list[Claim]:
     known = [m for m in data["modules"] if None not in (m["distance"], m["score"], m["cosine"])]
     rho = {
-        name: float(stats.spearmanr([m["score"] for m in known], [m[name] for m in known])[0])
+        name: spearman([m["score"] for m in known], [m[name] for m in known])
         for name in ("distance", "cosine")
     }
     return [

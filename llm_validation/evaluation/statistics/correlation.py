@@ -57,7 +57,7 @@ def correlation(
     if n < 2 or np.ptp(x) == 0.0 or np.ptp(y) == 0.0:
         nan = float("nan")
         return Correlation(n, Interval(nan, -1.0, 1.0), nan, nan)
-    estimate = float(stats.spearmanr(x, y).statistic)
+    estimate = spearman(x, y)
     p_value = _permutation_p(x, y, rng if permutations is None else permutations)
     pearson = _pearson(x[None], y[None])[0]
     if n < FEWEST:
@@ -72,6 +72,11 @@ def correlation(
     if p_value > 1.0 - level:
         found = Interval(estimate, min(found.lower, 0.0), max(found.upper, 0.0))
     return Correlation(n, found, float(pearson), p_value)
+
+
+def spearman(x: ArrayLike, y: ArrayLike) -> float:
+    """Spearman's rank correlation of ``x [n]`` and ``y [n]``, without an interval."""
+    return float(stats.spearmanr(x, y).statistic)
 
 
 def _of_perfect_order(estimate: float, n: int, level: float) -> Interval:
