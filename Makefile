@@ -77,4 +77,4 @@ benchmark: install  ## measured against the targets: evaluation, text measures, 
 	$(BIN)/python -m benchmarks.fuzz --count 1000
 
 clean:  ## remove what the build made, but not .venv
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache estimate-out validate-out smoke-out
+	rm -rf build dist *.egg-info .coverage .pytest_cache .ruff_cache estimate-out validate-out smoke-out
