@@ -13,19 +13,18 @@ from finebound.views.tables import Table
 
 def table(result: CalibrateResult) -> Table:
     """The terms of the bound, their sum, and the budget beside it."""
-    terms = {} if result.bound is None else result.bound.terms
-    rows = (*terms.items(), ("bound", result.reached), ("budget", result.budget))
+    rows = (*_parts(result).items(), ("budget", result.budget))
     return Table("calibrate", result.summary(), ("term", result.unit), rows)
 
 
 def plot(result: CalibrateResult) -> Figure:
     """The terms of the bound as bars, the budget as a line."""
-    rows = [(name, value) for name, value in table(result).rows[:-1] if math.isfinite(value)]
+    parts = {name: value for name, value in _parts(result).items() if math.isfinite(value)}
     with paper_style():
-        figure = new_figure(height=1.0 + 0.24 * len(rows))
+        figure = new_figure(height=1.0 + 0.24 * len(parts))
         axes = figure.subplots()
-        axes.barh(range(len(rows)), [value for _, value in rows], color=BLUE)
-        axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+        axes.barh(range(len(parts)), list(parts.values()), color=BLUE)
+        axes.set_yticks(range(len(parts)), list(parts))
         axes.invert_yaxis()
         axes.axvline(result.budget, color=INK, lw=1.0)
         axes.set_xlabel(f"{result.unit} (line: the budget)")
@@ -35,3 +34,8 @@ def plot(result: CalibrateResult) -> Figure:
 def first_screen(result: CalibrateResult) -> str:
     """The table as HTML, the result in words as its caption."""
     return table(result).html()
+
+
+def _parts(result: CalibrateResult) -> dict[str, float]:
+    terms = {} if result.bound is None else result.bound.terms
+    return {**terms, "bound": result.reached}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -27,7 +28,7 @@ from finebound.views.page_plots import (
 from finebound.views.style import INK, MUTED, new_figure, paper_style
 
 _AT_MOST = {"ls": "--", "mfc": "white"}
-_LINES = {
+_LINES: dict[str, tuple[str, dict[str, Any]]] = {
     "forced_safety": ("safety, exactly", {"color": SAFETY, "marker": "o"}),
     "forced_capability": ("capability, exactly", {"color": TASK, "marker": "s"}),
     "contested_safety": ("safety, at most", {"color": SAFETY, "marker": "o", **_AT_MOST}),
@@ -55,10 +56,11 @@ def front_plot(result: EstimateResult) -> Plot | None:
             front.safety_gap, front.capability_gap, color=GRID, lw=0, label="no policy here"
         )
         axes.plot(front.safety_gap, front.capability_gap, color=INK)
-        for gaps, form, label in (
+        marks: tuple[tuple[GapPoints | None, dict[str, Any], str], ...] = (
             (asked, {"marker": "o", "color": INK, "ms": 5.5, "mec": "white"}, "best possible"),
             (with_proxy, {"marker": "D", "color": PROXY, "ms": 5}, "with proxy"),
-        ):
+        )
+        for gaps, form, label in marks:
             if gaps is not None:
                 axes.plot(gaps.safety_gap, gaps.capability_gap, ls="none", label=label, **form)
         axes.set(
@@ -91,7 +93,7 @@ def lambda_plots(result: EstimateResult) -> list[Plot]:
 def hybrid_map(result: EstimateResult) -> Plot | None:
     """The change in safety loss at most, for every lambda and radius; None without a model."""
     found = {
-        (row.strategy.radius, row.strategy.lam): row.safety
+        (row.strategy.radius or 0.0, row.strategy.lam or 0.0): row.safety
         for row in result.costs("hybrid")
         if row.safety is not None
     }
@@ -165,7 +167,8 @@ def drawn(draw: Callable[[Axes], None], *, height: float) -> Figure:
 def _label_apart(axes: Axes, gaps: GapPoints, limits: Sequence[float]) -> None:
     """A label at every point that is not too close to a point labelled before it."""
     placed: list[tuple[float, float]] = []
-    for lam, *point in zip(gaps.lam, gaps.safety_gap, gaps.capability_gap, strict=True):
+    for lam, *place in zip(gaps.lam, gaps.safety_gap, gaps.capability_gap, strict=True):
+        point = (place[0], place[1])
         here = (point[0] / limits[0], point[1] / limits[1])
         if all(max(abs(here[0] - x), abs(here[1] - y)) > 0.055 for x, y in placed):
             axes.annotate(f"λ = {lam:g}", point, (7, 5), textcoords="offset points", fontsize=8)
@@ -215,7 +218,7 @@ def _per_response(rows: Sequence[StrategyCosts]) -> Plot | None:
 
 def _per_token(rows: Sequence[StrategyCosts]) -> Plot | None:
     points = [
-        (row.strategy.lam, row.safety)
+        (row.strategy.lam or 0.0, row.safety)
         for row in rows
         if row.safety is not None and 0 < row.safety.value < math.inf
     ]
@@ -224,10 +227,11 @@ def _per_token(rows: Sequence[StrategyCosts]) -> Plot | None:
 
     def draw(axes: Axes) -> None:
         axes.plot([lam for lam, _ in points], [c.value for _, c in points], color=FAINT, zorder=1)
-        for vacuous, form, label in (
+        looks: tuple[tuple[bool, dict[str, Any], str], ...] = (
             (False, {"color": SAFETY}, "at most"),
             (True, {"color": MUTED, "mfc": "white"}, "at most, but vacuous"),
-        ):
+        )
+        for vacuous, form, label in looks:
             chosen = [(lam, cost.value) for lam, cost in points if cost.vacuous is vacuous]
             if chosen:
                 axes.plot(*zip(*chosen, strict=True), "o", ms=5.5, label=label, **form)
@@ -238,25 +242,25 @@ def _per_token(rows: Sequence[StrategyCosts]) -> Plot | None:
 
     return Plot(
         drawn(draw, height=3.7),
-        "The most that this model's safety loss may rise for the same λ, within the radius that the "
-        "planned training budget can reach. Hollow grey points are vacuous.",
+        "The most that this model's safety loss may rise for the same λ, within the radius that "
+        "the planned training budget can reach. Hollow grey points are vacuous.",
     )
 
 
-def _colours(costs: Sequence[CostBound]) -> Callable[[CostBound], object]:
+def _colours(costs: Sequence[CostBound]) -> Callable[[CostBound], Any]:
     """A cell's colour: the paler the safer, grey where the bound is vacuous."""
     sound = [cost.value for cost in costs if not cost.vacuous and cost.value > 0]
     low, high = (min(sound), max(sound)) if sound else (1.0, 1.0)
     scale = LogNorm(low, max(high, 1.001 * low))
     colours = matplotlib.colormaps["YlOrRd"]
 
-    def colour(cost: CostBound) -> object:
+    def colour(cost: CostBound) -> Any:
         return _EMPTY_CELL if cost.vacuous else colours(0.75 * float(scale(max(cost.value, low))))
 
     return colour
 
 
-def _readable_on(face: object) -> str:
+def _readable_on(face: Any) -> str:
     """Dark ink on a light cell, white on a dark one."""
     red, green, blue = to_rgb(face)
     return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"

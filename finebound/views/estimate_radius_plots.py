@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
@@ -12,8 +14,14 @@ from finebound.views.estimate_plots import drawn
 from finebound.views.page_plots import SAFETY, TASK, Plot, log_axis
 from finebound.views.style import INK, MUTED
 
+Array = NDArray[Any]
 _RADIUS = "radius: distance from the aligned model (Euclidean norm)"
-_FORECAST = {"ls": "--", "color": INK, "lw": 1.3, "label": "straight step (ESTIMATED)"}
+_FORECAST: dict[str, Any] = {
+    "ls": "--",
+    "color": INK,
+    "lw": 1.3,
+    "label": "straight step (ESTIMATED)",
+}
 
 
 def radius_plots(result: EstimateResult) -> list[Plot]:
@@ -32,7 +40,7 @@ def radius_plots(result: EstimateResult) -> list[Plot]:
     ]
 
 
-def _safety_by_radius(curves: dict[str, NDArray], reach: float) -> Plot:
+def _safety_by_radius(curves: dict[str, Array], reach: float) -> Plot:
     radii, bound, vacuous = (curves[n] for n in ("radius", "safety_at_most", "vacuous"))
     change = curves["safety_change"]
     # One point in common, so that the grey line starts where the coloured one ends.
@@ -58,7 +66,7 @@ def _safety_by_radius(curves: dict[str, NDArray], reach: float) -> Plot:
     return Plot(drawn(draw, height=4.1), _safety_caption(radii, vacuous, change, reach))
 
 
-def _task_by_radius(curves: dict[str, NDArray], reach: float, start: float) -> Plot:
+def _task_by_radius(curves: dict[str, Array], reach: float, start: float) -> Plot:
     radii, lowest, highest = (curves[n] for n in ("radius", "task_at_least", "task_at_most"))
     forecast = start + curves["task_change"]
 
@@ -95,7 +103,7 @@ def _mark_budget(axes: Axes, reach: float) -> None:
     )
 
 
-def _safety_caption(radii: NDArray, vacuous: NDArray, change: NDArray, reach: float) -> str:
+def _safety_caption(radii: Array, vacuous: Array, change: Array, reach: float) -> str:
     said = [
         "The most that the safety loss can rise within a radius of the aligned model. The vertical "
         f"line, radius {number(reach)}, is as far as the planned training can go (T13)."
@@ -103,7 +111,7 @@ def _safety_caption(radii: NDArray, vacuous: NDArray, change: NDArray, reach: fl
     if vacuous.all():
         said.append("The bound is vacuous at every radius drawn.")
     elif vacuous.any():
-        at = number(radii[int(np.argmax(vacuous))])
+        at = number(float(radii[int(np.argmax(vacuous))]))
         said.append(f"From the cross on, radius {at}, the bound is vacuous.")
     said.append(
         "Straight step: a forecast, no bound, for one step down the task's gradient with the "
@@ -114,8 +122,8 @@ def _safety_caption(radii: NDArray, vacuous: NDArray, change: NDArray, reach: fl
         if first == 0 and last == len(radii) - 1:
             where = "at every radius drawn"
         elif first == 0:
-            where = f"up to radius {number(radii[last])}"
+            where = f"up to radius {number(float(radii[last]))}"
         else:
-            where = f"from radius {number(radii[first])} on"
+            where = f"from radius {number(float(radii[first]))} on"
         said.append(f"It has the safety loss fall {where}, which this axis cannot show.")
     return " ".join(said)
