@@ -6,10 +6,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from finebound.views import style
-from paper_figures.claims import Claim
+from finebound.views.claims import Claim
+from finebound.views.style import fixed_ticks
 from paper_figures.finetuned import (
     PROXY_COLOURS,
-    fixed_ticks,
     gates_note,
     of_findings,
     read_finetuned,

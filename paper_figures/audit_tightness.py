@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finebound.views import style
-from paper_figures.claims import Claim
+from finebound.views.claims import Claim
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

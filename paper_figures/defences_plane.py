@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finebound.views import style
-from paper_figures.claims import Claim
+from finebound.views.claims import Claim
+from finebound.views.style import fixed_ticks
 from paper_figures.defended import read_compared
-from paper_figures.finetuned import fixed_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

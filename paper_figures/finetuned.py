@@ -13,13 +13,11 @@ from finebound.base.errors import InputError
 from finebound.base.integrity import require_seal
 from finebound.base.records import file_sha256
 from finebound.views import style
+from finebound.views.claims import Claim
 from paper_figures import paths
-from paper_figures.claims import Claim
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
-    from matplotlib.lines import Line2D
+    pass
 
 SAFETY_RISE = "safety loss rise"
 PROXY_COLOURS = {
@@ -148,33 +146,6 @@ def gates_note(runs: Iterable[dict[str, Any]], sign: str) -> str:
     """A caption's last sentence: what ``sign`` (hollow, a dagger) means; empty where all passed."""
     failed = [f"{run['id']} ({', '.join(run['failed'])})" for run in runs if run["failed"]]
     return f" {sign}: behind a failed gate, {'; '.join(failed)}." if failed else ""
-
-
-def hollow_handle(runs: Iterable[dict[str, Any]]) -> list[Line2D]:
-    """What hollow means, as a legend's last entry; none where every run passed its gates."""
-    from matplotlib.lines import Line2D
-
-    if not any(run["failed"] for run in runs):
-        return []
-    look = {"ls": "none", "marker": "o", "ms": 5, "color": style.INK, "mfc": "white"}
-    return [Line2D([], [], label="hollow: behind a failed gate", **look)]
-
-
-def fixed_ticks(axes: Axes) -> None:
-    """Ticks within the limits as they are now; the layout then has none to add or drop."""
-    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
-    few_ticks(axes.xaxis, axes.get_xlim())
-    few_ticks(axes.yaxis, axes.get_ylim())
-
-
-def few_ticks(axis: Axis, limits: tuple[float, float]) -> None:
-    """Ticks of one axis within ``limits``."""
-    from matplotlib.ticker import MaxNLocator
-
-    low, high = sorted(limits)
-    ticks = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-    kept = [float(tick) for tick in ticks if low <= tick <= high]
-    axis.set_ticks(kept, [f"{tick + 0.0:.6g}".replace("-", "\N{MINUS SIGN}") for tick in kept])
 
 
 def setting(about: dict[str, Any]) -> str:

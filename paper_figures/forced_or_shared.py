@@ -5,16 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finebound.views import style
-from paper_figures.claims import Claim
-from paper_figures.finetuned import (
-    fixed_ticks,
-    gates_note,
-    main_task,
-    read_finetuned,
-    run_of,
-    setting,
-    words,
-)
+from finebound.views.claims import Claim
+from finebound.views.style import fixed_ticks
+from paper_figures.finetuned import gates_note, main_task, read_finetuned, run_of, setting, words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,8 +8,9 @@ import numpy as np
 
 from finebound.base.errors import InputError
 from finebound.views import style
-from paper_figures.claims import Claim
-from paper_figures.finetuned import fixed_ticks, read_finetuned, setting
+from finebound.views.claims import Claim
+from finebound.views.style import fixed_ticks
+from paper_figures.finetuned import read_finetuned, setting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

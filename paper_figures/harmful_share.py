@@ -5,16 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finebound.views import style
-from paper_figures.behaved import interval_words
-from paper_figures.claims import Claim
-from paper_figures.finetuned import (
-    fixed_ticks,
-    gates_note,
-    hollow_handle,
-    read_finetuned,
-    run_of,
-    setting,
-)
+from finebound.views.behaviour.common import interval_words
+from finebound.views.claims import Claim
+from finebound.views.style import fixed_ticks, hollow_handle
+from paper_figures.finetuned import gates_note, read_finetuned, run_of, setting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

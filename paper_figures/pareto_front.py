@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finebound.views import style
-from paper_figures.claims import Claim
+from finebound.views.claims import Claim
 from theory.divergence import Array, kl, mass_sum
 from theory.exact import frontier
 from theory.limits import disagreement_weighted_overlap

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 RECORDS = Path(__file__).resolve().parent / "records"
-CAPTIONS = "captions.md"
 # Records of real fine-tunes are made from these folders of the working directory.
 VALIDATED = Path("validate-out")  # `make validate` makes it
 DEFENDED = Path("defences-out")  # `finebound defend --compare validate-out --out defences-out`

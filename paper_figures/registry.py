@@ -6,19 +6,14 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 import paper_figures
 from finebound.base.errors import InputError
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from paper_figures.claims import Claim
+from finebound.views.figure_files import FigureModule
 
 _SUPPORT = {
     "behaved",
-    "claims",
     "defended",
     "drawing",
     "finetuned",
@@ -29,24 +24,11 @@ _SUPPORT = {
 }
 
 
-class FigureModule(Protocol):
-    """What a figure's module holds; ``draw``, ``shows`` and ``claims`` see only the data."""
-
-    SOURCE: str
-    """``theory`` where the data are closed forms that any machine makes again to rounding,
-    ``measurement`` where a model was run."""
+class RecordedFigure(FigureModule, Protocol):
+    """A figure whose data are recorded in this folder."""
 
     def record(self, seed: int) -> dict[str, Any]:
         """The data, JSON types only, made from ``seed`` and nothing else."""
-
-    def draw(self, data: dict[str, Any]) -> Figure:
-        """The figure, within ``style.paper_style()``."""
-
-    def shows(self, data: dict[str, Any]) -> str:
-        """What is drawn: the first sentences of the caption."""
-
-    def claims(self, data: dict[str, Any]) -> list[Claim]:
-        """Which statements the data test and whether they hold."""
 
 
 def figure_names() -> list[str]:
@@ -69,6 +51,6 @@ def chosen(names: Iterable[str]) -> list[str]:
     return asked or known
 
 
-def figure_module(name: str) -> FigureModule:
+def figure_module(name: str) -> RecordedFigure:
     """The module of a figure in :func:`figure_names`, imported now."""
-    return cast("FigureModule", import_module(f"paper_figures.{name}"))
+    return cast("RecordedFigure", import_module(f"paper_figures.{name}"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finebound.views import style
-from paper_figures.claims import Claim
+from finebound.views.claims import Claim
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

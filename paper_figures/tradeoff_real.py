@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finebound.views import style
-from paper_figures.claims import Claim
+from finebound.views.claims import Claim
+from finebound.views.style import fixed_ticks, hollow_handle
 from paper_figures.finetuned import (
     PROXY_COLOURS,
-    fixed_ticks,
     gates_note,
-    hollow_handle,
     main_task,
     of_findings,
     read_finetuned,

@@ -38,8 +38,10 @@ class Options:
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="figures")
     from finebound.base.errors import InputError
-    from paper_figures.drawing import draw_experiment, draw_figures
-    from paper_figures.paths import CAPTIONS
+    from finebound.results.experiment import ExperimentResult
+    from finebound.views.behaviour.drawing import draw_experiment
+    from finebound.views.figure_files import CAPTIONS
+    from paper_figures.drawing import draw_figures
     from paper_figures.registry import chosen
 
     if options.experiment is None:
@@ -50,7 +52,8 @@ def main(arguments: Sequence[str]) -> int:
             remedy="Leave the names out.",
         )
     else:
-        drawn = draw_experiment(options.experiment, options.out)
+        result = ExperimentResult.load(options.experiment)
+        drawn = draw_experiment(result, options.experiment, options.out)
     captions = options.out / CAPTIONS
     if options.json:
         from finebound.base.records import to_json

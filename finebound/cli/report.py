@@ -82,12 +82,11 @@ def main(arguments: Sequence[str]) -> int:
 def write_report(result: ExperimentResult, folder: Path, out: Path) -> list[Path]:
     """The page of a finished experiment, and where behaviour was evaluated its figures."""
     from finebound.base.records import write_atomically
+    from finebound.views.behaviour.drawing import draw_experiment, has_behaviour
     from finebound.views.experiment import page
 
     written = [write_atomically(out / PAGE, page(result))]
-    if result.behaviour is not None and result.done:
-        from paper_figures.drawing import draw_experiment
-
-        draw_experiment(folder, out / FIGURES)
+    if has_behaviour(result):
+        draw_experiment(result, folder, out / FIGURES)
         written.append(out / FIGURES)
     return written

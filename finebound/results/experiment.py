@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from finebound.base.integrity import require_unchanged
+from finebound.base.integrity import read_record, require_unchanged
 from finebound.results.behaviour import Behaviour, SharedBehaviour
 from finebound.results.comparison import BoundCounts, ComparedBound, ComparisonResult
 from finebound.results.forecasts import Forecasts
@@ -20,6 +20,7 @@ from finebound.results.strategies import strategy_label
 if TYPE_CHECKING:
     from finebound.results.advice import Advice
 
+_PREPARED = "prepared.json"
 AGAIN = "Start the experiment again with `finebound validate`: it writes that anew."
 
 
@@ -298,7 +299,8 @@ Run = Annotated[DoneRun | OpenRun, Field(discriminator="status")]
 class ExperimentResult(Result):
     """What ``finebound validate``, ``finebound finetune`` and ``finebound.validate`` find.
 
-    ``compared`` is read from ``comparison.json`` beside the record; None where it was not.
+    ``compared`` is read from ``comparison.json`` beside the record, None where it was not; the
+    name of the ``model`` that was aligned from ``prepared.json``.
     """
 
     kind: ClassVar[str] = "experiment"
@@ -321,20 +323,25 @@ class ExperimentResult(Result):
     manifest: Manifest
     files: dict[str, str] = Field({})
     compared: Annotated[SkipJsonSchema[list[ComparedBound] | None], Field(exclude=True)] = None
+    model: Annotated[SkipJsonSchema[str], Field(exclude=True)] = "a model"
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """The result of an experiment's folder, or of its record alone. Raises InputError.
 
-        Of a folder ``compared`` is read too. Damaged is raised where that is not what was written.
+        Of a folder ``compared`` and ``model`` are read too. Raises Damaged where a file is not
+        what was written.
         """
         found, folder = super().load(path), Path(path)
         if not folder.is_dir():
             return found
         require_unchanged(folder, found.files, remedy=AGAIN)
-        if not (folder / ComparisonResult.file).is_file():
-            return found
-        return found.model_copy(update={"compared": ComparisonResult.load(folder).entries})
+        beside: dict[str, Any] = {}
+        if (folder / ComparisonResult.file).is_file():
+            beside["compared"] = ComparisonResult.load(folder).entries
+        if (folder / _PREPARED).is_file():
+            beside["model"] = read_record(folder / _PREPARED, remedy=AGAIN)["model"]["name"]
+        return found.model_copy(update=beside)
 
     def save(self, path: str | Path) -> Path:
         """Write ``comparison.json`` beside the record where it is known, then the record."""

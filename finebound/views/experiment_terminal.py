@@ -51,10 +51,10 @@ def _before_the_tables(result: ExperimentResult) -> list[str]:
     aligned = result.aligned
     answers = aligned.answers.after
     if aligned.as_it_is:
-        model = result.manifest.given.get("model", "packaged")
         told = (
-            f"Aligned model: {model} as it is, loss {_two(aligned.safety_loss[1])} nats/token on "
-            f"the safety rows, {_two(aligned.held_out_safety_loss[1])} on held-out ones."
+            f"Aligned model: {result.model} as it is, loss {_two(aligned.safety_loss[1])} "
+            f"nats/token on the safety rows, {_two(aligned.held_out_safety_loss[1])} on held-out "
+            "ones."
         )
         if answers:
             told += (

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axis import Axis
+    from matplotlib.lines import Line2D
 
 # Inches: the text width of a two-column page, so that 8 pt in a figure are 8 pt in print.
 FULL_WIDTH = 7.0
@@ -80,3 +85,30 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
         figure.savefig(file, metadata=metadata)
         files.append(file)
     return files
+
+
+def hollow_handle(runs: Iterable[dict[str, Any]]) -> list[Line2D]:
+    """What hollow means, as a legend's last entry; none where every run passed its gates."""
+    from matplotlib.lines import Line2D
+
+    if not any(run["failed"] for run in runs):
+        return []
+    look = {"ls": "none", "marker": "o", "ms": 5, "color": INK, "mfc": "white"}
+    return [Line2D([], [], label="hollow: behind a failed gate", **look)]
+
+
+def fixed_ticks(axes: Axes) -> None:
+    """Ticks within the limits as they are now; the layout then has none to add or drop."""
+    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
+    few_ticks(axes.xaxis, axes.get_xlim())
+    few_ticks(axes.yaxis, axes.get_ylim())
+
+
+def few_ticks(axis: Axis, limits: tuple[float, float]) -> None:
+    """Ticks of one axis within ``limits``."""
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = sorted(limits)
+    ticks = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    kept = [float(tick) for tick in ticks if low <= tick <= high]
+    axis.set_ticks(kept, [f"{tick + 0.0:.6g}".replace("-", "\N{MINUS SIGN}") for tick in kept])

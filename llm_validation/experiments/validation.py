@@ -185,6 +185,7 @@ def judge(
             seed=seed,
         ),
         compared=compared,
+        model=document["model"]["name"],
     )
 
 

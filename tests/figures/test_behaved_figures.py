@@ -15,10 +15,11 @@ from matplotlib.text import Text
 
 from finebound.base.errors import InputError
 from finebound.cli import main
+from finebound.results.experiment import ExperimentResult
+from finebound.views.behaviour.common import by_setting
+from finebound.views.behaviour.drawing import draw_experiment
+from finebound.views.claims import compose
 from finebound.views.style import paper_style, save
-from paper_figures.behaved import by_setting
-from paper_figures.claims import compose
-from paper_figures.drawing import draw_experiment
 
 NAMES = (
     "method_tradeoff",
@@ -214,7 +215,8 @@ def test_an_experiment_of_one_run_is_drawn_without_a_warning(write_studies, tmp_
     folder = write_studies(lambda _, content: content | {"runs": [content["runs"][place]]})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        drawn = draw_experiment(folder / "peft-out", tmp_path / "drawn")
+        study = folder / "peft-out"
+        drawn = draw_experiment(ExperimentResult.load(study), study, tmp_path / "drawn")
     assert "method_tradeoff" in {figure.name for figure in drawn}
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
+from finebound.views.claims import compose
 from finebound.views.style import paper_style
-from paper_figures.claims import compose
 from paper_figures.drawing import draw_figures
 from paper_figures.paths import record_file
 from paper_figures.records import make_record, read_record

@@ -44,7 +44,8 @@ def test_a_folder_is_the_result_that_it_holds():
     assert alone.compared is None
     whole = load(SMOKE)
     assert len(whole.compared) == 33
-    assert whole.model_copy(update={"compared": None}) == alone
+    assert whole.model_copy(update={"compared": None, "model": alone.model}) == alone
+    assert whole.model == "SmolLM2-135M-Instruct"
     assert isinstance(load(SMOKE / "runs" / RUN), RunResult)
     assert len({kind.file for kind in KINDS}) == len(KINDS)
 

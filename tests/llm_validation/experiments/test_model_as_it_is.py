@@ -86,7 +86,7 @@ def test_the_folder_is_not_mixed_with_one_whose_model_was_aligned(found, content
 def test_the_command_says_that_nothing_was_aligned(found, capsys):
     print_experiment(found.result, found.prepared.out)
     shown = " ".join(capsys.readouterr().out.split())
-    assert "as it is, loss" in shown
+    assert "Aligned model: tiny-llama as it is, loss" in shown
     assert "before" not in shown.partition("Runs,")[0]
 
 

@@ -1,0 +1,146 @@
+"""Each method's learning rates, from its start through its checkpoints to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from string import ascii_lowercase
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.colors import to_rgb
+
+from finebound.views import style
+from finebound.views.behaviour.common import (
+    in_order,
+    interval_words,
+    look,
+    of_gates,
+    rate_words,
+    setting,
+    shown,
+    sound,
+    zero_lines,
+)
+from finebound.views.claims import Claim
+from finebound.views.style import fixed_ticks, hollow_handle
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SOURCE = "measurement"
+_COLUMNS = 4
+_MARKS = "osD^vP"
+
+
+def data_of(studies: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The figure's data, from one finished experiment."""
+    (study,) = studies.values()
+    return {
+        "experiment": study["experiment"],
+        "runs": [shown(run, "safety", "gain", "path", "start") for run in study["runs"]],
+    }
+
+
+def shows(data: dict[str, Any]) -> str:
+    return (
+        f"The learning rates of every method ({setting(data['experiment'])}): rise of the "
+        "held-out safety loss against the capability gained, from the run's own start (the small "
+        "dot) through its checkpoints to its end (the large mark, with paired 95 % bootstrap "
+        "intervals over rows); a darker line is a higher rate. Hollow: behind a failed gate."
+    )
+
+
+def claims(data: dict[str, Any]) -> list[Claim]:
+    found = [of_gates(data["runs"])]
+    for name, runs in _methods(sound(data["runs"])).items():
+        low, high = runs[0], runs[-1]
+        if low["rate"] == high["rate"]:
+            continue
+        found.append(
+            Claim(
+                f"That a higher learning rate costs {name} more safety",
+                high["safety"][1] > low["safety"][2],
+                f"{interval_words(low['safety'])} nats/token at {rate_words(low['rate'])}, "
+                f"{interval_words(high['safety'])} at {rate_words(high['rate'])}",
+            )
+        )
+    return found
+
+
+def _methods(runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Runs by their method, each by rate."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for run in in_order(runs):
+        found.setdefault(look(run).name, []).append(run)
+    return found
+
+
+def draw(data: dict[str, Any]) -> Figure:
+    methods = _methods(data["runs"])
+    columns = min(_COLUMNS, len(methods))
+    rows = -(-len(methods) // columns)
+    figure = style.new_figure(height=0.7 + 2.3 * rows)
+    panels = figure.subplots(rows, columns, squeeze=False)
+    rates = sorted({run["rate"] for run in data["runs"]})
+    for place, (axes, letter) in enumerate(zip(panels.flat, ascii_lowercase, strict=False)):
+        if place >= len(methods):
+            axes.remove()
+            continue
+        name, runs = list(methods.items())[place]
+        zero_lines(axes)
+        for run in runs:
+            _run(axes, run, rates)
+        style.panel_letter(axes, letter, name)
+        axes.set_xlabel("gain (nats/token)")
+        # A method that collapses would press all others into a point: each has its own scale.
+        axes.margins(0.12)
+        fixed_ticks(axes)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("rise of the safety loss (nats/token)")
+    _legend(figure, rates, data["runs"])
+    return figure
+
+
+def _shade(rate: float, rates: list[float]) -> tuple[float, float, float]:
+    """From light to full blue."""
+    share = 1.0 if len(rates) == 1 else 0.35 + 0.65 * rates.index(rate) / (len(rates) - 1)
+    return tuple(1.0 - share * (1.0 - channel) for channel in to_rgb(style.BLUE))
+
+
+def _run(axes: Axes, run: dict[str, Any], rates: list[float]) -> None:
+    colour, mark = _shade(run["rate"], rates), _MARKS[rates.index(run["rate"]) % len(_MARKS)]
+    path = np.array(run["path"]).reshape(-1, 2)
+    axes.plot(path[:, 0], path[:, 1], "-", lw=1.2, color=colour)
+    axes.plot(path[:-1, 0], path[:-1, 1], ".", ms=4, color=colour)
+    x, y = np.array(run["gain"]), np.array(run["safety"])
+    axes.errorbar(
+        x[0],
+        y[0],
+        xerr=np.abs(x[1:] - x[0]).reshape(2, 1),
+        yerr=np.abs(y[1:] - y[0]).reshape(2, 1),
+        fmt=mark,
+        ms=5,
+        lw=0.6,
+        color=colour,
+        mfc="white" if run["failed"] else colour,
+        mew=1.0,
+    )
+
+
+def _legend(figure: Figure, rates: list[float], runs: list[dict[str, Any]]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=_shade(rate, rates),
+            marker=_MARKS[place % len(_MARKS)],
+            ms=5,
+            label=f"learning rate {rate_words(rate)}",
+        )
+        for place, rate in enumerate(rates)
+    ]
+    handles += hollow_handle(runs)
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)
