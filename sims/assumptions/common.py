@@ -14,7 +14,7 @@ from theory.problem import Distribution, QuadraticProblem, TabularProblem
 
 
 @dataclass(frozen=True, eq=False)
-class Finding:
+class AssumptionFinding:
     """What the formula claims and what is true, ``[n]`` each; ``resolution`` of the truth."""
 
     bound: Array
@@ -44,7 +44,7 @@ class Experiment:
     name: str
     statement: str
     assumption: str
-    run: Callable[[np.random.Generator, int, bool], Finding]
+    run: Callable[[np.random.Generator, int, bool], AssumptionFinding]
     cost: int = 1
 
 

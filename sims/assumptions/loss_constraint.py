@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from sims.assumptions.common import (
+    AssumptionFinding,
     Experiment,
-    Finding,
     bowls,
     distribution,
     half_form,
@@ -36,7 +36,7 @@ def _claimed(problem, lam: Array, statement: str, quantity: Quantity) -> Array:
     return _tightest(evaluate(problem, LossConstraint(lam=lam), statements=[statement]), quantity)
 
 
-def _ended_above_its_start(rng: np.random.Generator, n: int, holds: bool) -> Finding:
+def _ended_above_its_start(rng: np.random.Generator, n: int, holds: bool) -> AssumptionFinding:
     """T1: the trained objective is at most that of theta_s; else delta is left out."""
     problem, lam = bowls(rng, n), strengths(rng, n)
     best = quadratic.best_step(problem, lam).astype(np.float64)
@@ -44,7 +44,7 @@ def _ended_above_its_start(rng: np.random.Generator, n: int, holds: bool) -> Fin
     low, high = (0.0, 2.0) if holds else (2.0, 5.0)
     step = best * rng.uniform(low, high, size=(n, 1))
     start = half_form(problem.H_f, problem.displacement)
-    return Finding(start / lam, half_form(problem.H_s, step))
+    return AssumptionFinding(start / lam, half_form(problem.H_s, step))
 
 
 def _spoiled(rng: np.random.Generator, problem: TabularProblem, lam: Array, holds: bool) -> Array:
@@ -54,37 +54,37 @@ def _spoiled(rng: np.random.Generator, problem: TabularProblem, lam: Array, hold
     return (1 - share) * best + share * rng.dirichlet(np.ones(best.shape[-1]), shape)
 
 
-def _slack_ignored(rng: np.random.Generator, n: int, holds: bool) -> Finding:
+def _slack_ignored(rng: np.random.Generator, n: int, holds: bool) -> AssumptionFinding:
     problem, lam = table(rng, n), strengths(rng, n)
     truth = gap(problem.task, _spoiled(rng, problem, lam, holds))
-    return Finding(_claimed(problem, lam, "T2", Quantity.CAPABILITY_GAP), truth)
+    return AssumptionFinding(_claimed(problem, lam, "T2", Quantity.CAPABILITY_GAP), truth)
 
 
-def _another_safety_set(rng: np.random.Generator, n: int, holds: bool) -> Finding:
+def _another_safety_set(rng: np.random.Generator, n: int, holds: bool) -> AssumptionFinding:
     """T2: a larger lambda never raises the gap of the data that it penalises."""
     problem, lam = table(rng, n), strengths(rng, n)
     measured = problem.proxy if holds else problem.safety
     gaps = [gap(measured, case_one_policy(problem, lam * factor)) for factor in (1.0, 3.0)]
-    return Finding(gaps[0], gaps[1])
+    return AssumptionFinding(gaps[0], gaps[1])
 
 
-def _mass_form(rng: np.random.Generator, n: int, holds: bool) -> Finding:
+def _mass_form(rng: np.random.Generator, n: int, holds: bool) -> AssumptionFinding:
     problem, lam = table(rng, n), strengths(rng, n)
     policy = _spoiled(rng, problem, lam, holds)
-    return Finding(
+    return AssumptionFinding(
         _claimed(problem, lam, "T4", Quantity.PROXY_SAFETY_GAP), gap(problem.proxy, policy)
     )
 
 
-def _floor_of_a_minimiser(rng: np.random.Generator, n: int, holds: bool) -> Finding:
+def _floor_of_a_minimiser(rng: np.random.Generator, n: int, holds: bool) -> AssumptionFinding:
     safety = distribution(rng, n, 3, 4)
     problem = table(rng, n, safety=safety, proxy=safety)
     lam = strengths(rng, n)
     policy = _spoiled(rng, problem, lam, holds)
-    return Finding(_claimed(problem, lam, "T5", Quantity.SAFETY_GAP), gap(safety, policy))
+    return AssumptionFinding(_claimed(problem, lam, "T5", Quantity.SAFETY_GAP), gap(safety, policy))
 
 
-def _coverage(rng: np.random.Generator, n: int, holds: bool) -> Finding:
+def _coverage(rng: np.random.Generator, n: int, holds: bool) -> AssumptionFinding:
     """T5 for the same teacher: ``r rho_f(O) / lambda`` with r over the covered contexts."""
     safety, lam = distribution(rng, n, 3, 4), strengths(rng, n)
     masses = rng.dirichlet(np.full(3, 3.0), n)
@@ -95,10 +95,10 @@ def _coverage(rng: np.random.Generator, n: int, holds: bool) -> Finding:
     covered = masses > 0
     ratio = np.where(covered, safety.context / np.where(covered, masses, 1.0), 0.0).max(axis=-1)
     shared = np.where(covered, problem.task.context, 0.0).sum(axis=-1)
-    return Finding(ratio * shared / lam, gap(safety, case_one_policy(problem, lam)))
+    return AssumptionFinding(ratio * shared / lam, gap(safety, case_one_policy(problem, lam)))
 
 
-def _loss_range(rng: np.random.Generator, n: int, holds: bool) -> Finding:
+def _loss_range(rng: np.random.Generator, n: int, holds: bool) -> AssumptionFinding:
     """T1: the oscillation of the losses over the contexts that either data set has."""
     contexts = 4
     rho = rng.dirichlet(np.full(contexts - 1, 3.0), n)
@@ -116,10 +116,10 @@ def _loss_range(rng: np.random.Generator, n: int, holds: bool) -> Finding:
         change = change[:, :-1]
     oscillation = np.ptp(change, axis=(-2, -1))
     drop = problem.capability_gap_at_aligned - gap(problem.task, policy)
-    return Finding(drop / lam + oscillation * missed[:, 0], gap(safety, policy))
+    return AssumptionFinding(drop / lam + oscillation * missed[:, 0], gap(safety, policy))
 
 
-def _shared_features(rng: np.random.Generator, n: int, holds: bool) -> Finding:
+def _shared_features(rng: np.random.Generator, n: int, holds: bool) -> AssumptionFinding:
     """T3's equality, for minimisers of logits ``features @ W`` with fewer features than contexts.
 
     Gaps are relative to the best of the class on each data set, as everywhere.
@@ -142,7 +142,7 @@ def _shared_features(rng: np.random.Generator, n: int, holds: bool) -> Finding:
         for counts, alone in zip(joint, best, strict=True)
     )
     value = _claimed(problem, lam, "T3", Quantity.WEIGHTED_SUM)
-    return Finding(value, task + lam * proxy, Direction.EQUALITY, resolution=1e-6)
+    return AssumptionFinding(value, task + lam * proxy, Direction.EQUALITY, resolution=1e-6)
 
 
 def _fit(features: Array, counts: Array) -> Array:
@@ -176,7 +176,7 @@ def _fit(features: Array, counts: Array) -> Array:
     return policy(weights)
 
 
-def _separate_contexts(rng: np.random.Generator, n: int, holds: bool) -> Finding:
+def _separate_contexts(rng: np.random.Generator, n: int, holds: bool) -> AssumptionFinding:
     """T4: task and proxy share no context, so both gaps are 0 - in a table.
 
     A class with one feature for all contexts answers one prompt like another.
@@ -196,10 +196,10 @@ def _separate_contexts(rng: np.random.Generator, n: int, holds: bool) -> Finding
     alone = _fit(features, joint[1])
     off = -(joint[1] * np.log(policy / alone)).sum(axis=(-2, -1))
     value = overlap_sum(proxy.context, task.context, lam)
-    return Finding(value, np.where(off > 1e-9, off, 0.0))
+    return AssumptionFinding(value, np.where(off > 1e-9, off, 0.0))
 
 
-def _estimated_masses(rng: np.random.Generator, n: int, holds: bool) -> Finding:
+def _estimated_masses(rng: np.random.Generator, n: int, holds: bool) -> AssumptionFinding:
     """T15: masses of the images are known; else they are shares of 30 prompts of each set."""
     masses = [rng.dirichlet(np.ones(3), n) for _ in range(2)]
     lam = strengths(rng, n)
@@ -207,20 +207,22 @@ def _estimated_masses(rng: np.random.Generator, n: int, holds: bool) -> Finding:
     task, proxy = (Distribution(m, t) for m, t in zip(masses, targets, strict=True))
     problem = TabularProblem(safety=proxy, task=task)
     known = masses if holds else [rng.multinomial(30, m) / 30 for m in masses]
-    return Finding(overlap_sum(known[1], known[0], lam), gap(proxy, case_one_policy(problem, lam)))
+    return AssumptionFinding(
+        overlap_sum(known[1], known[0], lam), gap(proxy, case_one_policy(problem, lam))
+    )
 
 
-def _runs_taken_as_minimisers(rng: np.random.Generator, n: int, holds: bool) -> Finding:
+def _runs_taken_as_minimisers(rng: np.random.Generator, n: int, holds: bool) -> AssumptionFinding:
     """T17(a) with slack 0 claimed of runs that were not trained to the end."""
     problem, lam = table(rng, n), strengths(rng, n)
     best = case_one_policy(problem, lam).astype(np.float64)
     run = _spoiled(rng, problem, lam, holds)
     intercept = gap(problem.task, run) + lam * gap(problem.proxy, run)
     value = intercept - lam * gap(problem.proxy, best)
-    return Finding(value, gap(problem.task, best), Direction.LOWER)
+    return AssumptionFinding(value, gap(problem.task, best), Direction.LOWER)
 
 
-def _routed_by_another_rule(rng: np.random.Generator, n: int, holds: bool) -> Finding:
+def _routed_by_another_rule(rng: np.random.Generator, n: int, holds: bool) -> AssumptionFinding:
     """T18 for the rule that was measured; another one answers a tenth of the contexts."""
     problem = table(rng, n, contexts=10)
     rule = rng.random((n, 10)) < 0.5
@@ -228,7 +230,7 @@ def _routed_by_another_rule(rng: np.random.Generator, n: int, holds: bool) -> Fi
     used = rule ^ swapped
     away = mass_sum(problem.safety.context, kl(problem.safety.target, problem.task.target), rule)
     policy = np.where(used[..., None], problem.task.target, problem.aligned)
-    return Finding(away, gap(problem.safety, policy))
+    return AssumptionFinding(away, gap(problem.safety, policy))
 
 
 EXPERIMENTS = (

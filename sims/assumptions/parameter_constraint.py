@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from sims.assumptions.common import (
+    AssumptionFinding,
     Experiment,
-    Finding,
     bowls,
     distribution,
     half_form,
@@ -28,7 +28,7 @@ def _stiffest(matrix: Array) -> tuple[Array, Array]:
     return sizes[..., -1], vectors[..., -1]
 
 
-def _gradient_ignored(rng: np.random.Generator, n: int, holds: bool) -> Finding:
+def _gradient_ignored(rng: np.random.Generator, n: int, holds: bool) -> AssumptionFinding:
     """T6: ``G_s(theta_s) + beta_s radius^2 / 2`` around a point that may have a gradient."""
     problem = bowls(rng, n)
     smoothness, stiff = _stiffest(problem.H_s)
@@ -38,7 +38,7 @@ def _gradient_ignored(rng: np.random.Generator, n: int, holds: bool) -> Finding:
     length = np.linalg.norm(uphill, axis=-1, keepdims=True)
     step = np.where(length > 0, uphill / np.where(length > 0, length, 1.0), stiff)
     truth = half_form(problem.H_s, off + step * radius[:, None])
-    return Finding(half_form(problem.H_s, off) + 0.5 * smoothness * radius**2, truth)
+    return AssumptionFinding(half_form(problem.H_s, off) + 0.5 * smoothness * radius**2, truth)
 
 
 def _pushed(rng: np.random.Generator, policy: Array, radius: Array) -> Array:
@@ -48,17 +48,17 @@ def _pushed(rng: np.random.Generator, policy: Array, radius: Array) -> Array:
     return moved(policy, step * radius[:, None, None] / np.where(size > 0, size, 1.0))
 
 
-def _aligned_elsewhere(rng: np.random.Generator, n: int, holds: bool) -> Finding:
+def _aligned_elsewhere(rng: np.random.Generator, n: int, holds: bool) -> AssumptionFinding:
     """T6(ii), and T9 without data: ``J^2 radius^2 / 2`` with J^2 = 1/2, from theta_s alone."""
     safety = distribution(rng, n, 3, 4)
     share = 0.0 if holds else 10.0 ** rng.uniform(-2, 0, size=(n, 1, 1))
     aligned = (1 - share) * safety.target + share * rng.dirichlet(np.ones(4), (n, 3))
     problem = table(rng, n, safety=safety, aligned=aligned)
     radius = 10.0 ** rng.uniform(-2, 0.5, size=n)
-    return Finding(0.25 * radius**2, gap(safety, _pushed(rng, problem.aligned, radius)))
+    return AssumptionFinding(0.25 * radius**2, gap(safety, _pushed(rng, problem.aligned, radius)))
 
 
-def _concave_task(rng: np.random.Generator, n: int, holds: bool) -> Finding:
+def _concave_task(rng: np.random.Generator, n: int, holds: bool) -> AssumptionFinding:
     """T7: ``(1 - t) G_0`` on the way to the optimum, of a task loss with a barrier on it.
 
     ``f(x) = c (x - 1)^2 (1 + b x^2)`` from x = 0: not convex for large b.
@@ -67,10 +67,10 @@ def _concave_task(rng: np.random.Generator, n: int, holds: bool) -> Finding:
     radius = rng.uniform(0.05, 0.95, size=n)
     x = np.linspace(0, 1, 400)[:, None] * radius
     reached = ((x - 1.0) ** 2 * (1.0 + height * x**2)).min(axis=0)
-    return Finding(1.0 - radius, reached)
+    return AssumptionFinding(1.0 - radius, reached)
 
 
-def _wrong_proxy(rng: np.random.Generator, n: int, holds: bool) -> Finding:
+def _wrong_proxy(rng: np.random.Generator, n: int, holds: bool) -> AssumptionFinding:
     """T8(c): some lambda of Case I is as safe as Case II and no less capable.
 
     The claim is a lower bound on Case II's capability gap: Case I's least one at that safety.
@@ -90,10 +90,10 @@ def _wrong_proxy(rng: np.random.Generator, n: int, holds: bool) -> Finding:
         gap_there = half_form(problem.H_f, problem.displacement - point)
         least = np.where(as_safe, np.minimum(least, gap_there), least)
     # The grid steps by 2.8 % in lambda.
-    return Finding(least, task, Direction.LOWER, resolution=0.1)
+    return AssumptionFinding(least, task, Direction.LOWER, resolution=0.1)
 
 
-def _flat_direction(rng: np.random.Generator, n: int, holds: bool) -> Finding:
+def _flat_direction(rng: np.random.Generator, n: int, holds: bool) -> AssumptionFinding:
     """T10(d) with the least *curved* direction of f_s in the place of quadratic growth."""
     problem = bowls(rng, n, dimension=3)
     sizes, vectors = np.linalg.eigh(problem.H_s)
@@ -107,10 +107,10 @@ def _flat_direction(rng: np.random.Generator, n: int, holds: bool) -> Finding:
     left = problem.displacement - step
     truth = np.sqrt(half_form(problem.H_f, left)) + rate * np.sqrt(half_form(hessian, step))
     start = np.sqrt(half_form(problem.H_f, problem.displacement))
-    return Finding(start, truth, Direction.LOWER)
+    return AssumptionFinding(start, truth, Direction.LOWER)
 
 
-def _curvature_at_centre(rng: np.random.Generator, n: int, holds: bool) -> Finding:
+def _curvature_at_centre(rng: np.random.Generator, n: int, holds: bool) -> AssumptionFinding:
     """T12 with the curvature of ``f_s - f_hat_s`` at theta_s instead of on the whole ball."""
     sure = 10.0 ** rng.uniform(-4, -1, size=n)
     aligned = np.repeat(np.stack([sure, 1 - sure], axis=-1)[:, None, :], 2, axis=1)
@@ -126,10 +126,10 @@ def _curvature_at_centre(rng: np.random.Generator, n: int, holds: bool) -> Findi
     curvature = steepest * np.maximum(difference, 0.0).max(axis=-1)
     policy = _pushed(rng, problem.aligned, radius)
     rise = [gap(d, policy) - gap(d, problem.aligned) for d in (problem.safety, problem.proxy)]
-    return Finding(rise[1] + 0.5 * curvature * radius**2, rise[0])
+    return AssumptionFinding(rise[1] + 0.5 * curvature * radius**2, rise[0])
 
 
-def _growing_momentum(rng: np.random.Generator, n: int, holds: bool) -> Finding:
+def _growing_momentum(rng: np.random.Generator, n: int, holds: bool) -> AssumptionFinding:
     """T13 by the limit of ``k_t``, whose series of beta1^2 / beta2 has to converge.
 
     Gradients of one weight, by the adversary: ``g_t ~ (beta2 / beta1)^t``.
@@ -148,7 +148,7 @@ def _growing_momentum(rng: np.random.Generator, n: int, holds: bool) -> Finding:
         second = beta2 * second + (1 - beta2) * gradient**2
         moved_by += first / (1 - beta1**t) / np.sqrt(second / (1 - beta2**t))
     # Bias correction lifts the first factors a little above the limit.
-    return Finding(steps * (np.maximum(limit, early) if holds else limit), moved_by)
+    return AssumptionFinding(steps * (np.maximum(limit, early) if holds else limit), moved_by)
 
 
 EXPERIMENTS = (

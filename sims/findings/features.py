@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from sims.findings.ensemble import Lab
-from sims.findings.finding import Finding, of_mean
+from sims.findings.finding import SimulatedFinding, of_mean
 from sims.findings.limits import NETWORK
 from sims.findings.loss_constraint import TABLE
 from sims.finetune import Plan
@@ -61,7 +61,7 @@ def prompt_effect(seed: int, family: Family, n: int, disagreement: float) -> Arr
     return damage(seed, family, n, overlap=0.5, **at) - damage(seed, family, n, overlap=0.0, **at)
 
 
-def shared_weights(seed: int, *, family: Family = "mlp", n: int = 32) -> Finding:
+def shared_weights(seed: int, *, family: Family = "mlp", n: int = 32) -> SimulatedFinding:
     """Without a shared prompt a table keeps all its safety; classes that share weights do not."""
     lost = damage(seed, family, n, overlap=0.0, feature_overlap=0.5, disagreement=0.5)
     return of_mean(
@@ -72,7 +72,7 @@ def shared_weights(seed: int, *, family: Family = "mlp", n: int = 32) -> Finding
     )
 
 
-def feature_overlap(seed: int, *, family: Family = "mlp", n: int = 128) -> Finding:
+def feature_overlap(seed: int, *, family: Family = "mlp", n: int = 128) -> SimulatedFinding:
     """Shared features alone do damage: no prompt is shared, features go from none to all."""
     return of_mean(
         "feature_overlap",
@@ -84,7 +84,7 @@ def feature_overlap(seed: int, *, family: Family = "mlp", n: int = 128) -> Findi
 
 def features_not_prompts(
     seed: int, *, family: Family = "mlp", disagreement: float = 0.0, n: int = 128
-) -> Finding:
+) -> SimulatedFinding:
     """Is the damage of shared features larger than that of shared prompts? The difference, nats.
 
     Where shared prompts are answered alike (disagreement 0) they do no damage, they protect.

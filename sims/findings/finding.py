@@ -15,7 +15,7 @@ LEVEL = 1.0 - 1e-6
 
 
 @dataclass(frozen=True)
-class Finding:
+class SimulatedFinding:
     """One claim about the mean of an effect over random instances, and what ``n`` of them say.
 
     ``interval`` holds that mean except with probability ``1 - level``. ``claimed`` is the range
@@ -59,14 +59,14 @@ def of_mean(
     claimed: tuple[float, float],
     *,
     level: float = LEVEL,
-) -> Finding:
+) -> SimulatedFinding:
     """A finding about the mean of ``effects [n]``, one an independent instance.
 
     Raises ValueError for fewer than 2 of them, or one that is not finite.
     """
     effects = np.asarray(effects, dtype=np.float64)
     mean, (low, high) = mean_interval(effects, level=level)
-    return Finding(name, statement, mean, (low, high), claimed, level, effects.size)
+    return SimulatedFinding(name, statement, mean, (low, high), claimed, level, effects.size)
 
 
 def mean_interval(effects: ArrayLike, *, level: float) -> tuple[float, tuple[float, float]]:
@@ -97,12 +97,12 @@ def of_share(
     claimed: tuple[float, float],
     *,
     level: float = LEVEL,
-) -> Finding:
+) -> SimulatedFinding:
     """A finding about the share of instances at which ``holds [n]`` is true."""
     holds = np.asarray(holds, dtype=bool)
     share = clopper_pearson(int(holds.sum()), holds.size, p=1.0 - level)
     interval = (share.lower, share.upper)
-    return Finding(name, statement, share.estimate, interval, claimed, level, holds.size)
+    return SimulatedFinding(name, statement, share.estimate, interval, claimed, level, holds.size)
 
 
 def slopes(x: ArrayLike, y: ArrayLike) -> np.ndarray:

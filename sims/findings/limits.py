@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from sims.findings.ensemble import Lab
-from sims.findings.finding import Finding, of_mean, slopes
+from sims.findings.finding import SimulatedFinding, of_mean, slopes
 from sims.finetune import Plan
 from sims.models.mlp import MLP
 from sims.models.quadratic import Quadratic
@@ -54,7 +54,7 @@ def local_gaps(seed: int, n: int, etas: Array) -> Array:
     return np.stack(gaps, axis=-1)
 
 
-def minimax_floor(seed: int, *, worst_case: bool = True, n: int = 32) -> Finding:
+def minimax_floor(seed: int, *, worst_case: bool = True, n: int = 32) -> SimulatedFinding:
     """T11(a): the worst safety gap grows linearly in the total variation that was not seen.
 
     Without the worst case (``worst_case=False``) it is quadratic instead.
@@ -68,7 +68,7 @@ def minimax_floor(seed: int, *, worst_case: bool = True, n: int = 32) -> Finding
     )
 
 
-def minimax_price(seed: int, *, worst_case: bool = True, n: int = 32) -> Finding:
+def minimax_price(seed: int, *, worst_case: bool = True, n: int = 32) -> SimulatedFinding:
     """T11(a): that price is at least ``eta log V``; the effect is the ratio of the two, eta 0.1."""
     eta = np.array([0.1])
     gaps = (worst_gaps if worst_case else local_gaps)(seed, n, eta)
@@ -82,7 +82,7 @@ def minimax_price(seed: int, *, worst_case: bool = True, n: int = 32) -> Finding
 
 def parallel_sum(
     seed: int, *, curvature: Literal["safety", "isotropic"] = "safety", n: int = 40
-) -> Finding:
+) -> SimulatedFinding:
     """Quadratic model: ``G_f + lam G_s`` of trained bowls is ``d' (H_f : lam H_s) d / 2``.
 
     ``curvature="isotropic"`` predicts with a multiple of the identity of the same trace, as if

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from sims.findings.ensemble import Ensemble, Lab
-from sims.findings.finding import Finding, of_mean, of_share, slopes
+from sims.findings.finding import SimulatedFinding, of_mean, of_share, slopes
 from sims.finetune import Plan
 from sims.models.table import Table
 from theory.divergence import Array, kl, mean_ratio
@@ -28,7 +28,9 @@ def excess_slopes(seed: int, teacher_mismatch: float, n: int) -> Array:
     return slopes(_LARGE, np.abs(run.gaps.safety - floor[:, None]))
 
 
-def same_teacher_decay(seed: int, *, teacher_mismatch: float = 0.0, n: int = 32) -> Finding:
+def same_teacher_decay(
+    seed: int, *, teacher_mismatch: float = 0.0, n: int = 32
+) -> SimulatedFinding:
     """T5: a proxy of the same teacher leaves an excess like lambda^-2."""
     return of_mean(
         "same_teacher_decay",
@@ -38,7 +40,9 @@ def same_teacher_decay(seed: int, *, teacher_mismatch: float = 0.0, n: int = 32)
     )
 
 
-def other_teacher_decay(seed: int, *, teacher_mismatch: float = 0.5, n: int = 32) -> Finding:
+def other_teacher_decay(
+    seed: int, *, teacher_mismatch: float = 0.5, n: int = 32
+) -> SimulatedFinding:
     """T5: a proxy of another teacher leaves an excess like lambda^-1 (of either sign).
 
     At a mismatch of 0.5 the first-order term is far from 0 in these pairs. Where it almost
@@ -62,7 +66,7 @@ _SHARED = TABLE.model.sizes.contexts
 
 def over_penalising(
     seed: int, *, under: Literal["task", "safety"] = "task", n: int = 120
-) -> Finding:
+) -> SimulatedFinding:
     """T5(b): on a context, a finite lambda beats lambda = inf iff ``E_mu_f[mu_s / mu_hat] > 1``.
 
     Random teachers; the task leans to either side of ``mu_s / mu_hat``. ``under="safety"`` takes

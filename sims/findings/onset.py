@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sims.findings.ensemble import Ensemble, Lab
-from sims.findings.finding import Finding, of_mean, slopes
+from sims.findings.finding import SimulatedFinding, of_mean, slopes
 from sims.finetune import Plan
 from sims.models.base import TableProblem
 from sims.models.log_linear import LogLinear
@@ -95,21 +95,21 @@ def _ensemble(lab: Lab[Any], problem: Any, theta_s: Array) -> Ensemble:
 
 def quadratic_onset(
     seed: int, *, family: Family = "quadratic", avoids: bool = False, n: int = 32
-) -> Finding:
+) -> SimulatedFinding:
     """T19: the safety gap starts like t^2."""
     return _onset("quadratic_onset", (1.9, 2.1), seed, family, avoids, n)
 
 
 def quartic_onset(
     seed: int, *, family: Family = "quadratic", avoids: bool = True, n: int = 32
-) -> Finding:
+) -> SimulatedFinding:
     """T19: it starts like t^4 where the task's gradient avoids the safety curvature."""
     return _onset("quartic_onset", (3.8, 4.2), seed, family, avoids, n)
 
 
 def _onset(
     name: str, claimed: tuple[float, float], seed: int, family: Family, avoids: bool, n: int
-) -> Finding:
+) -> SimulatedFinding:
     times, gaps = onset_paths(seed, family, avoids=avoids, n=n)
     where = "avoids" if avoids else "meets"
     return of_mean(

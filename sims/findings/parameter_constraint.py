@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from sims.findings.finding import Finding, of_mean, of_share
+from sims.findings.finding import SimulatedFinding, of_mean, of_share
 from sims.findings.loss_constraint import TABLE
 from sims.models.base import HALF_RANGE
 from theory.parameter_constraint import crossover_radius
 
 
-def price_without_overlap(seed: int, *, radius_share: float = 0.5, n: int = 32) -> Finding:
+def price_without_overlap(seed: int, *, radius_share: float = 0.5, n: int = 32) -> SimulatedFinding:
     """T8(b): no shared context, and Case II still pays at least half of ``G_0``.
 
     The radius is ``radius_share G_0 / (2 J)``, so the price ``1 - radius_share``. The effect is
@@ -33,7 +33,7 @@ def price_without_overlap(seed: int, *, radius_share: float = 0.5, n: int = 32) 
 
 def loss_constraint_is_free_without_overlap(
     seed: int, *, overlap: float = 0.0, n: int = 32
-) -> Finding:
+) -> SimulatedFinding:
     """T8(a): with the same teacher and no shared context, Case I pays neither gap (nats)."""
     made = TABLE.ensemble(seed, n, overlap=overlap)
     gaps = made.finetuned(lam=[1.0]).gaps
@@ -45,7 +45,7 @@ def loss_constraint_is_free_without_overlap(
     )
 
 
-def crossover(seed: int, *, radius_share: float = 0.95, n: int = 120) -> Finding:
+def crossover(seed: int, *, radius_share: float = 0.95, n: int = 120) -> SimulatedFinding:
     """Crossover after T8: below that radius Case II keeps more safety than Case I can promise.
 
     Trained tables: the safety gap of Case II at ``radius_share`` of the crossover radius against

@@ -7,21 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sims.findings import features, limits, loss_constraint, onset, parameter_constraint
-from sims.findings.finding import Finding
+from sims.findings.finding import SimulatedFinding
 
 
 @dataclass(frozen=True)
 class Entry:
     """How to measure a finding from a seed, in the claimed setting and in a negative control."""
 
-    measure: Callable[..., Finding]
+    measure: Callable[..., SimulatedFinding]
     control: Mapping[str, Any]
     setting: Mapping[str, Any] = field(default_factory=dict)
 
-    def claimed(self, seed: int) -> Finding:
+    def claimed(self, seed: int) -> SimulatedFinding:
         return self.measure(seed, **self.setting)
 
-    def negative(self, seed: int) -> Finding:
+    def negative(self, seed: int) -> SimulatedFinding:
         return self.measure(seed, **{**self.setting, **self.control})
 
 

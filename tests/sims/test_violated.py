@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sims.assumptions.common import Experiment, Finding
+from sims.assumptions.common import AssumptionFinding, Experiment
 from sims.violated import EXPERIMENTS, outcome, violated_assumptions
 from theory.bound import Direction
 
@@ -43,10 +43,10 @@ def test_experiments_are_named_once_and_told_in_order() -> None:
 
 
 def test_a_lower_bound_breaks_above_the_truth_and_a_nan_is_refused() -> None:
-    above = Finding(np.array([2.0, 1.0]), np.array([1.0, 2.0]), Direction.LOWER)
+    above = AssumptionFinding(np.array([2.0, 1.0]), np.array([1.0, 2.0]), Direction.LOWER)
     np.testing.assert_array_equal(above.ratios(), [2.0, 0.5])
-    nothing = Finding(np.zeros(2), np.array([0.0, 1e-3]))
+    nothing = AssumptionFinding(np.zeros(2), np.array([0.0, 1e-3]))
     np.testing.assert_array_equal(nothing.ratios(), [0.0, np.inf])
-    broken = Experiment("x", "T1", "y", lambda rng, n, holds: Finding(np.nan, np.ones(n)))
+    broken = Experiment("x", "T1", "y", lambda rng, n, holds: AssumptionFinding(np.nan, np.ones(n)))
     with pytest.raises(FloatingPointError, match="x"):
         outcome(broken, seed=0)
