@@ -285,8 +285,8 @@ class TradeoffResult(Result):
     def summary(self) -> str:
         """The best family beside the undefended sweep, then what failed, theory, and the notes."""
         lines = [
-            f"{s.family}: hypervolume {number(s.hypervolume.estimate)} (nats/token)^2, "
-            f"{number(s.less_baseline.estimate)} above the undefended sweep's "
+            f"{s.family}: hypervolume {number(s.hypervolume.as_interval().estimate)} "
+            f"(nats/token)^2, {number(s.less_baseline.as_interval().estimate)} above the undefended sweep's "
             f"[{number(s.less_baseline.lower)}, {number(s.less_baseline.upper)}]"
             for s in self.scores
             if s.hypervolume is not None and s.less_baseline is not None

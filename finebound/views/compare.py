@@ -39,15 +39,14 @@ def plot(result: CompareResult) -> Figure:
         for axes, comparison in zip(
             figure.subplots(count, squeeze=False).flat, result.comparisons, strict=False
         ):
-            others = [m for m in comparison.methods if m.change is not None]
-            for place, method in enumerate(others):
-                ends = [method.change.lower, method.change.upper]
+            others = [(m, m.change) for m in comparison.methods if m.change is not None]
+            for place, (method, change) in enumerate(others):
                 colour = BLUE if method.decided else MUTED
-                axes.plot(ends, [place, place], color=colour)
-                axes.plot(method.change.estimate, place, "o", color=colour, ms=5)
+                axes.plot([change.lower, change.upper], [place, place], color=colour)
+                axes.plot(change.estimate, place, "o", color=colour, ms=5)
             names = _names(comparison)
             axes.axvline(0.0, color=INK, lw=0.7)
-            axes.set_yticks(range(len(others)), [names[m.label] for m in others])
+            axes.set_yticks(range(len(others)), [names[m.label] for m, _ in others])
             axes.invert_yaxis()
             axes.set_title(f"{comparison.title}: difference to {names[comparison.base]}")
     return figure

@@ -18,12 +18,12 @@ def table(result: EvaluationResult) -> Table:
 
 def plot(result: EvaluationResult) -> Figure:
     """The mean score of every category, and of all, as a bar."""
-    drawn = [mean for mean in result.means if mean.mean is not None]
+    drawn = [(m.category or "all", m.mean) for m in result.means if m.mean is not None]
     with paper_style():
         figure = new_figure(height=1.0 + 0.24 * max(len(drawn), 1))
         axes = figure.subplots()
-        axes.barh(range(len(drawn)), [mean.mean for mean in drawn], color=BLUE)
-        axes.set_yticks(range(len(drawn)), [mean.category or "all" for mean in drawn])
+        axes.barh(range(len(drawn)), [mean for _, mean in drawn], color=BLUE)
+        axes.set_yticks(range(len(drawn)), [name for name, _ in drawn])
         axes.invert_yaxis()
         axes.set_xlabel(result.score_means or "mean score")
     return figure

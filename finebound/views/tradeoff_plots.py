@@ -46,7 +46,7 @@ def plane_plot(result: TradeoffResult) -> Plot:
     failed = [place for place in result.places if not place.counts]
     limits = _limits(result)
     for place in failed:
-        corner = np.clip((place.gain.estimate, place.rise.estimate), *limits)
+        corner = np.clip(_three((place.gain, place.rise))[0], *limits)
         axes.plot(*corner, "x", color=MUTED, ms=6, mew=1.2, clip_on=False)
     if failed:
         axes.plot([], [], "x", color=MUTED, label="incoherent (clipped to the edge)")
@@ -102,15 +102,15 @@ def _draw_curve(axes: Axes, curve: TheoryCurve) -> None:
 
 def scores_plot(result: TradeoffResult) -> Plot | None:
     """Hypervolume of every family with its interval; None where no family has one."""
-    scored = [s for s in result.scores if s.hypervolume is not None]
+    scored = [(s, s.hypervolume) for s in result.scores if s.hypervolume is not None]
     if not scored:
         return None
     figure = new_figure(width=8.0, height=0.6 + 0.32 * len(scored))
     axes = figure.add_subplot()
-    x = _three(score.hypervolume for score in scored)
+    x = _three(volume for _, volume in scored)
     height = np.arange(len(scored))[::-1]
     axes.errorbar(x[0], height, xerr=_bars(x), fmt="o", color=INK, ms=4.5, elinewidth=0.8)
-    axes.set_yticks(height, [f"{s.family} ({s.strengths})" for s in scored])
+    axes.set_yticks(height, [f"{s.family} ({s.strengths})" for s, _ in scored])
     axes.set_xlabel("hypervolume, (nats/token)²")
     axes.set_ylim(-0.6, len(scored) - 0.4)
     return Plot(
