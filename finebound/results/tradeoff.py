@@ -286,8 +286,8 @@ class TradeoffResult(Result):
         """The best family beside the undefended sweep, then what failed, theory, and the notes."""
         lines = [
             f"{s.family}: hypervolume {number(s.hypervolume.as_interval().estimate)} "
-            f"(nats/token)^2, {number(s.less_baseline.as_interval().estimate)} above the undefended sweep's "
-            f"[{number(s.less_baseline.lower)}, {number(s.less_baseline.upper)}]"
+            f"(nats/token)^2, {number(s.less_baseline.as_interval().estimate)} above the "
+            f"undefended sweep's [{number(s.less_baseline.lower)}, {number(s.less_baseline.upper)}]"
             for s in self.scores
             if s.hypervolume is not None and s.less_baseline is not None
         ]
