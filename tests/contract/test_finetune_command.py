@@ -8,6 +8,7 @@ import shutil
 
 import pytest
 
+import finebound as fb
 from finebound.cli import main
 
 
@@ -148,6 +149,15 @@ def test_the_folder_is_read_by_every_other_verb_and_its_configuration_makes_it_a
     made = weights.stat().st_mtime_ns
     assert run(capsys, *quick, "--out", out, "--json")[0] == 0
     assert weights.stat().st_mtime_ns == made
+    # So does the call from Python, which gives the run as its record holds it.
+    found = fb.finetune(
+        str(quick[1]), str(quick[3]), out=out, steps=4, batch_size=3, learning_rate=0.01,
+        held_out=4, skip=("landscape", "forecast"),
+    )  # fmt: skip
+    assert weights.stat().st_mtime_ns == made
+    assert found.measured.entry.safety_gap == entry["safety_gap"]
+    assert found == fb.load(weights.parent.parent)
+    assert fb.load(out).found["runs"] == json.loads(printed)["runs"]
     # Its configuration gives the same numbers elsewhere.
     code, printed, _ = run(capsys, out / "experiment.json", "--out", again, "--json")
     assert code == 0
