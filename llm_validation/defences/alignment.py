@@ -140,8 +140,9 @@ class Alignment:
         return module in self._factors
 
     def _sides(self) -> tuple[WeightFolder, ...]:
-        whole = isinstance(self.aligned, WeightFolder)
-        return (self.base, self.aligned) if whole else (self.base,)
+        if isinstance(self.aligned, WeightFolder):
+            return self.base, self.aligned
+        return (self.base,)
 
     def _require_weight(self, module: LoraModule, side: WeightFolder, adapter: LoraAdapter) -> None:
         architecture = side.architecture
@@ -216,8 +217,8 @@ class Alignment:
     def _is_merge(self, third: WeightFolder) -> bool:
         """Whether the folder's weights are the base's with the aligning adapter merged in."""
         for module in self._factors.values():
-            names = third.find(module.name), self.base.find(module.name)
-            if None in names or third.shape(names[0]) != self.base.shape(names[1]):
+            one, other = third.find(module.name), self.base.find(module.name)
+            if one is None or other is None or third.shape(one) != self.base.shape(other):
                 return False
             v = self.difference(module)
             found = third.weight(module.name).float() - self.base.weight(module.name).float()
@@ -265,9 +266,9 @@ def _subtracted(before: Tensor, after: Tensor) -> Tensor:
 
 def _same_weight(one: WeightFolder, other: WeightFolder, module: str) -> bool:
     """Whether two weights are equal, rounded to the coarser of their types."""
-    names = one.find(module), other.find(module)
-    if None in names or one.shape(names[0]) != other.shape(names[1]):
+    name, twin = one.find(module), other.find(module)
+    if name is None or twin is None or one.shape(name) != other.shape(twin):
         return False
-    first, second = one.read(names[0]), other.read(names[1])
+    first, second = one.read(name), other.read(twin)
     coarser = max(first.dtype, second.dtype, key=lambda kind: torch.finfo(kind).eps)
     return torch.equal(first.to(coarser), second.to(coarser))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -97,7 +97,7 @@ class Antidote:
         for name, module in self._modules(subject.model).items():
             if not norms[name].any():  # no text runs through it: another modality's
                 continue
-            weight = module.weight
+            weight = cast(Tensor, module.weight)
             target = self._target(name, weight)
             by_input = norms[name][:, None] if is_transposed(module) else norms[name]
             score = (weight - target).abs().float() * by_input
@@ -121,7 +121,7 @@ class Antidote:
         return Report(self.name, self.stage, settings, notes=tuple(notes), details=details)
 
     def _modules(self, model: nn.Module) -> dict[str, nn.Module]:
-        return (_factors if self.of == "adapter" else _linear_modules)(model)
+        return {**(_factors if self.of == "adapter" else _linear_modules)(model)}
 
     def _target(self, name: str, weight: Tensor) -> Tensor:
         if self.to == "zero":
@@ -129,7 +129,7 @@ class Antidote:
         alignment = fitted(self._alignment, self.name)
         stored = alignment.base.find(name)
         moved = None if stored is None else alignment.parameter_difference(stored)
-        if moved is None or moved.shape != weight.shape:
+        if stored is None or moved is None or moved.shape != weight.shape:
             raise InputError(
                 f"the aligned model has no weight of {name} in the fine-tuned model's shape.",
                 remedy="Give the models that the fine-tune started from.",
@@ -162,7 +162,7 @@ def _linear_modules(model: nn.Module) -> dict[str, nn.Module]:
             "the model carries an adapter, and Antidote of merged weights changes whole ones.",
             remedy='Merge it first (merge_and_unload), or give of="adapter".',
         )
-    head = model.get_output_embeddings()
+    head = cast(Any, model).get_output_embeddings()
     found = {
         name: module
         for name, module in model.named_modules()
@@ -201,11 +201,12 @@ def _input_norms(
 ) -> dict[str, Tensor]:
     """Euclidean norm of every input feature of every module, over all tokens of the rows."""
     model = loaded.model
+    weights = {name: cast(Tensor, module.weight) for name, module in modules.items()}
     squares = {
         name: torch.zeros(
-            module.weight.shape[0 if is_transposed(module) else 1],
+            weights[name].shape[0 if is_transposed(module) else 1],
             dtype=torch.float64,
-            device=module.weight.device,
+            device=weights[name].device,
         )
         for name, module in modules.items()
     }
@@ -226,7 +227,7 @@ def _input_norms(
     try:
         batches = token_budget_batches(encoded, tokens=_TOKENS)
         for batch in progress(batches, "reading activations on harmful rows"):
-            tensors = collate([encoded[i] for i in batch], loaded.tokenizer.pad_token_id)
+            tensors = collate([encoded[i] for i in batch], loaded.pad_id)
             device = next(model.parameters()).device
             real = tensors["attention_mask"].bool().to(device)
             model(

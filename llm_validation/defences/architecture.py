@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from finebound.base.errors import InputError
 from llm_validation.measure.coordinates import is_linear, is_transposed
@@ -198,10 +198,11 @@ def _silent() -> Iterator[None]:
 
 def _is_linear_map(module: nn.Module) -> bool:
     """Whether the module gives one tensor of its outputs, whatever its class is called."""
-    shape = tuple(module.weight.shape)
+    weight = cast(Tensor, module.weight)
+    shape = tuple(weight.shape)
     d_in, d_out = shape if is_transposed(module) else shape[::-1]
     try:
-        image = module(torch.empty(1, 2, d_in, device="meta", dtype=module.weight.dtype))
+        image = module(torch.empty(1, 2, d_in, device="meta", dtype=weight.dtype))
     except Exception:  # a class of its own may ask for anything
         return False
     return isinstance(image, torch.Tensor) and tuple(image.shape) == (1, 2, d_out)

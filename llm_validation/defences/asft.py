@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -182,7 +183,8 @@ def _require_aligned(model: nn.Module, alignment: Alignment) -> None:
     alignment.require(adapter, any_base=True)
     off = size = 0.0
     for factors, module in zip(lora_factors(model), adapter.modules, strict=True):
-        weight = model.get_submodule(factors.name).get_base_layer().weight.detach()
+        adapted: Any = model.get_submodule(factors.name)
+        weight = adapted.get_base_layer().weight.detach()
         if not weight.is_floating_point():
             continue
         before = alignment.base.weight(module.name).float()

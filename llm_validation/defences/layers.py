@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor
 
@@ -93,9 +94,9 @@ def layers(
         gram_a = gram(a)
         projected = fast.times(b)
         found = chosen = overlap(b, projected, gram_a, module.scaling)
-        used: Projector = fast
+        used = cast(Projector, fast)  # its norm is a cached property
         if projector == "exact":
-            used = ExactProjector(fast.v, tolerance=alignment.rounding(module))
+            used = cast(Projector, ExactProjector(fast.v, tolerance=alignment.rounding(module)))
             projected = used.times(b)
             chosen = overlap(b, projected, gram_a, module.scaling)
         yield Layer(module, used, b, a, projected, gram_a, found, fast.norm, chosen)

@@ -66,8 +66,14 @@ class LoraScaling:
             nothing = (math.nan, math.nan, math.nan)
             seen = [ModuleReport(name, *nothing, math.nan, False) for name in adapter.names]
         else:
-            options = {"any_base": self.any_base, "device": self.device, "progress": progress}
-            seen = [layer.report() for layer in layers(adapter, evidence.alignment, **options)]
+            found = layers(
+                adapter,
+                evidence.alignment,
+                any_base=self.any_base,
+                device=self.device,
+                progress=progress,
+            )
+            seen = [layer.report() for layer in found]
         self._modules = tuple(replace(m, score=factor, changed=factor != 1.0) for m in seen)
 
     def apply(self, subject: LoraAdapter) -> LoraAdapter:

@@ -97,7 +97,8 @@ class ModelTensors:
             if name not in state and key in state:
                 name, pattern = rename_source_key(key, [], [], prefix, state)
             if name in state:
-                group = found.setdefault(name, _Group(name, by_pattern.get(pattern)))
+                converter = None if pattern is None else by_pattern.get(pattern)
+                group = found.setdefault(name, _Group(name, converter))
                 group.keys.append(key)
                 group.patterns.append(pattern)
         return list(found.values())

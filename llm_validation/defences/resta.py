@@ -72,8 +72,10 @@ class Resta:
         """Needs ``adapter`` and ``alignment``. Raises InputError as ``layers``."""
         adapter = evidence.need("adapter", "RESTA")
         alignment = evidence.need("alignment", "RESTA")
-        options = {"any_base": self.any_base, "device": self.device, "progress": progress}
-        seen = [layer.report() for layer in layers(adapter, alignment, **options)]
+        found = layers(
+            adapter, alignment, any_base=self.any_base, device=self.device, progress=progress
+        )
+        seen = [layer.report() for layer in found]
         modules = (*adapter.modules, *alignment.others(adapter))
         whole, kept, vectors = [], [], {}
         for module in progress(modules, "factoring the alignment"):

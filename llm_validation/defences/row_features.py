@@ -49,7 +49,7 @@ def gradients(
 ) -> Iterator[Tensor]:
     """Each row's gradient of its mean token loss ``[d]``, at norm 1 (zero stays zero)."""
     for row in progress(encoded, doing):
-        batch = SupervisedBatch.of([row], coordinates.device, loaded.tokenizer.pad_token_id)
+        batch = SupervisedBatch.of([row], coordinates.device, loaded.pad_id)
         gradient = coordinates.zeros()
         with coordinates.differentiable(loaded.model):
             loss = batch.token_losses(batch.logits(loaded.model)).mean()
@@ -71,7 +71,7 @@ def representations(
     model = loaded.model
     device = next(model.parameters()).device
     for row in progress(encoded, doing):
-        tensors = collate([row], loaded.tokenizer.pad_token_id)
+        tensors = collate([row], loaded.pad_id)
         states = model(
             input_ids=tensors["input_ids"].to(device),
             attention_mask=tensors["attention_mask"].to(device),

@@ -61,7 +61,7 @@ class SealLike:
                 loaded.model,
                 space,
                 safe,
-                pad_id=loaded.tokenizer.pad_token_id,
+                pad_id=loaded.pad_id,
                 progress=self._progress,
                 doing="gradient of the safety rows",
             ).gradient

@@ -50,9 +50,8 @@ class Selection:
         if self.threshold is not None:
             limit = sign * self.threshold
             return frozenset(name for score, name in ranked if score <= limit)
-        wanted = (
-            self.count if self.count is not None else len(scores) - round(self.keep * len(scores))
-        )
+        kept = round((self.keep or 0.0) * len(scores))
+        wanted = len(scores) - kept if self.count is None else self.count
         if wanted > len(ranked):
             unscored = len(scores) - len(ranked)
             raise InputError(

@@ -166,7 +166,7 @@ class SPLoRA:
             wanted = (
                 rule.count
                 if rule.count is not None
-                else len(scores) - round(rule.keep * len(scores))
+                else len(scores) - round((rule.keep or 0.0) * len(scores))
             )
             if not 0 < wanted <= len(ranked):
                 return frozenset()

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from peft import PeftModel
 
@@ -136,7 +136,7 @@ def merge_adapter(
             file=adapter,
         )
     folder = Path(cache or cache_folder() / "aligned").expanduser() / f"merged-{together.sha256}"
-    merged = together.model.merge_and_unload()
+    merged = cast(Any, together.model).merge_and_unload()
     with _alone(folder):
         if not (folder / _MODEL / "config.json").is_file():
             with staged_folder(folder / _MODEL) as stage, without_bars():
@@ -164,13 +164,14 @@ def _align_into(
             remedy="Train for more steps, or with another learning rate.",
             file=folder,
         )
+    assert run.model is not None  # finetune gives it
     trained = run.model.model
     merged = trained.merge_and_unload() if isinstance(trained, PeftModel) else trained
     gradient = loss_and_gradient(
         merged,
         all_weights(merged),
         encode_checked(safety, model, plan, role="safety"),
-        pad_id=model.tokenizer.pad_token_id,
+        pad_id=model.pad_id,
         progress=progress,
         doing="measuring the gradient at theta_s",
     ).estimate

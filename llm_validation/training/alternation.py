@@ -13,7 +13,7 @@ from transformers import TrainerCallback, TrainerState
 
 from finebound.base.errors import InputError
 from llm_validation.training.strategies import BiState
-from llm_validation.training.streams import StepRow, Stream, Streams, longest_first
+from llm_validation.training.streams import StepRow, Streams, longest_first
 
 _OTHER = "other-state.safetensors"
 
@@ -22,12 +22,12 @@ _OTHER = "other-state.safetensors"
 class AlternatingStreams(Streams):
     """One stream a step: a state goes on where its last step stopped, so no row is skipped."""
 
-    proxy: Stream
     states: BiState = field(kw_only=True)
 
     def rows(self, step: int) -> list[StepRow]:
         """Every row of a step, all of one stream, longest first."""
         aligning, before = self.states.state_at(step)
+        assert self.proxy is not None  # the plan asks for one
         stream = self.proxy if aligning else self.task
         return longest_first(stream.row(int(index)) for index in stream.indices(before))
 

@@ -33,7 +33,7 @@ class DualAscentCallback(TrainerCallback):
     def __init__(self, streams: Streams, start: Losses, *, epsilon: float, rate: float) -> None:
         self.streams, self.start = streams, start
         self.epsilon, self.rate = epsilon, rate
-        self.trainer: ConstraintTrainer | None = None
+        self.trainer: ConstraintTrainer  # set once it is there
         self.step: dict[str, float] = {}
 
     def on_train_begin(self, args, state: TrainerState, control, **_: Any) -> None:
@@ -42,6 +42,7 @@ class DualAscentCallback(TrainerCallback):
             self._ascend(logged[-1]["lam"], logged[-1]["violation"])
 
     def on_step_end(self, args, state: TrainerState, control, **_: Any) -> None:
+        assert self.streams.proxy is not None
         rows = self.streams.proxy.indices(state.global_step - 1)
         start = self.start.token_sum[rows].sum() / self.start.token_count[rows].sum()
         violation = self.trainer.step_record["proxy_loss"] - float(start) - self.epsilon
@@ -94,7 +95,7 @@ class MonitorCallback(TrainerCallback):
                 return None
             return f"the loss on {self.rule.monitor} rose by {rise:.4g} nats per token"
         since = len(self.checks) - int(np.argmin([self.start, *self.checks]))
-        if since < self.rule.patience:
+        if self.rule.patience is None or since < self.rule.patience:
             return None
         return f"no new best loss on {self.rule.monitor} in {since} checks"
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from functools import reduce
 from itertools import groupby
 
 import torch
@@ -130,12 +131,13 @@ class LoraDisplacement(Displacement):
 
     @torch.no_grad()
     def squared(self) -> Tensor:
-        return 0.5 * sum(
+        squares = (
             (torch.stack([f.scaling**2 * (gram_a * gram_b).sum() for f, gram_a, gram_b in grams]))
             .sum()
             .to(torch.float64)
             for grams in self._grams()
         )
+        return 0.5 * reduce(torch.add, squares)
 
     def norm(self) -> float:
         return max(2.0 * float(self.squared()), 0.0) ** 0.5
@@ -211,6 +213,7 @@ def global_sum_tensor(values: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
         for group in groups:
             all_reduce(part, group=group)
         total = part if total is None else total + part
+    assert total is not None
     return total
 
 

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -102,9 +102,10 @@ class Evaluator:
     def _measured(self, rows: Sequence[Encoded], name: str, measure: Callable[..., T]) -> T:
         while True:
             try:
-                with _full_precision(self.trainer.model):
+                model: Any = self.trainer.model
+                with _full_precision(model):
                     return measure(
-                        self.trainer.model,
+                        model,
                         rows,
                         pad_id=self.trainer.pad_id,
                         tokens_per_batch=self.tokens_per_batch,

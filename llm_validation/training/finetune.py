@@ -207,9 +207,14 @@ class _Work:
         self.budget: OptimiserBudget
         self.monitor: MonitorCallback | None = None
 
+    @property
+    def _built(self) -> ConstraintTrainer:
+        assert self.trainer is not None
+        return self.trainer
+
     def build(self, alignment: AlignmentPair | None, progress: Progress, collate: Collate) -> None:
         """The trainer with its callbacks; measures the start."""
-        plan, pad_id = self.plan, self.source.tokenizer.pad_token_id
+        plan, pad_id = self.plan, self.source.pad_id
         self.displacement = displacement_of(self.model)
         self.constraint = ParameterConstraintCallback(self.displacement, plan.radius)
         task = Stream(TASK, tuple(self.encoded[TRAIN_TASK]), plan.batch_size, plan.seed)
@@ -294,10 +299,10 @@ class _Work:
             if strategy.fisher:
                 rows = self.encoded[TRAIN_PROXY][:FISHER_ROWS]
                 weights = fisher_diagonal(
-                    self.model, rows, pad_id=self.trainer.pad_id, progress=progress
+                    self.model, rows, pad_id=self._built.pad_id, progress=progress
                 )
             return SoftPenalty(self.displacement, strategy.strength, weights)
-        if isinstance(strategy, BiState | SubspacePenalty) and self.trainer.is_fsdp_enabled:
+        if isinstance(strategy, BiState | SubspacePenalty) and self._built.is_fsdp_enabled:
             kind = self.plan.as_dict()["strategy"]["kind"]
             raise InputError(
                 f"{kind} needs whole weights in every process, and FSDP shards them.",
@@ -306,6 +311,7 @@ class _Work:
         if isinstance(strategy, BiState):
             return ProximalTerm(self.model, strategy)
         if isinstance(strategy, SubspacePenalty):
+            assert alignment is not None  # checked before anything was written
             return alignment.penalty(self.model, strategy, progress=progress)
         return None
 
@@ -325,22 +331,22 @@ class _Work:
             with as_after_training(self.model) as model:
                 visit(replace(self.source, model=model, name=name, sha256=sha256), step)
 
-        self.trainer.add_callback(EvaluationCallback(self.plan.evaluation_steps[1:-1], show))
+        self._built.add_callback(EvaluationCallback(self.plan.evaluation_steps[1:-1], show))
 
     def train(self) -> None:
         """All steps, from the last whole checkpoint if there is one."""
-        whole, faults = last_checkpoint(self.run.checkpoints, of=self.trainer.of)
-        self.trainer.accelerator.wait_for_everyone()
+        whole, faults = last_checkpoint(self.run.checkpoints, of=self._built.of)
+        self._built.accelerator.wait_for_everyone()
         if self.run.main:
             discard(faults, instead=whole)
             if whole is not None:
                 tell(f"{self.run.folder}: goes on at {whole.name}.")
             remove(self.run.checkpoints / PARTIAL)
-        self.trainer.train(resume_from_checkpoint=None if whole is None else str(whole))
+        self._built.train(resume_from_checkpoint=None if whole is None else str(whole))
 
     def finish(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Measure the end, write weights and record; the checkpoints are no longer needed."""
-        trainer, plan = self.trainer, self.plan
+        trainer, plan = self._built, self.plan
         done = trainer.state.global_step
         end = self.evaluator.at(done, is_end=True)
         if isinstance(plan.strategy, TokenConstraint):

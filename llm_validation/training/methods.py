@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, cast
 
 from finebound.base.errors import InputError
 from llm_validation.training.settings import check, is_count, read
@@ -254,7 +254,7 @@ def attach(
     seed: int,
     tokenizer: PreTrainedTokenizerBase | None = None,
     quantise: bool = True,
-    compute: Literal["fp32", "bf16"] = "fp32",
+    compute: Literal["fp32", "bf16", "auto"] = "fp32",
 ) -> PreTrainedModel:
     """``model``, wrapped in place, with exactly the method's numbers trainable.
 
@@ -281,24 +281,27 @@ def attach(
     if isinstance(method, Lora):
         if isinstance(method, QLora) and quantise:
             model = quantisation.quantise(model, base_of(method, compute))
-        return adapters.attach_lora(
+        wrapped = adapters.attach_lora(
             model, rank=method.rank, alpha=method.alpha, targets=method.targets, seed=seed
         )
-    if isinstance(method, IA3):
-        return adapters.attach_ia3(model, targets=method.targets, feedforward=method.feedforward)
-    if isinstance(method, PromptTuning):
-        return virtual_tokens.attach_prompt(
+    elif isinstance(method, IA3):
+        wrapped = adapters.attach_ia3(model, targets=method.targets, feedforward=method.feedforward)
+    elif isinstance(method, PromptTuning):
+        wrapped = virtual_tokens.attach_prompt(
             model, tokens=method.tokens, text=method.text, tokenizer=tokenizer, seed=seed
         )
-    return virtual_tokens.attach_encoder(
-        model, tokens=method.tokens, hidden=method.hidden, seed=seed
-    )
+    else:
+        wrapped = virtual_tokens.attach_encoder(
+            model, tokens=method.tokens, hidden=method.hidden, seed=seed
+        )
+    return cast("PreTrainedModel", wrapped)  # peft passes on what it does not have itself
 
 
-def base_of(method: Method, compute: Literal["fp32", "bf16"] = "fp32") -> Any:
+def base_of(method: Method, compute: Literal["fp32", "bf16", "auto"] = "fp32") -> Any:
     """How the method rounds its base (``models.quantisation.FourBit``), None if it does not."""
     from llm_validation.models.quantisation import FourBit
 
     if not isinstance(method, QLora):
         return None
-    return FourBit(double_quant=method.double_quant, compute=compute)
+    # A run settles "auto" before it begins.
+    return FourBit(double_quant=method.double_quant, compute=cast(Any, compute))

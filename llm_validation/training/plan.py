@@ -76,7 +76,9 @@ class EarlyStopping:
             check(is_count(self.patience), f"patience is {self.patience}.", "Give 1 or more.")
         else:
             check(
-                is_number(self.max_rise) and 0 <= self.max_rise < math.inf,
+                self.max_rise is not None
+                and is_number(self.max_rise)
+                and 0 <= self.max_rise < math.inf,
                 f"max_rise is {self.max_rise}.",
                 "Give a number of nats per token, at least 0.",
             )
@@ -289,7 +291,8 @@ class TrainingPlan:
         """The proxy's weight in the loss at the first step; 0 without a loss constraint."""
         if not self.needs_proxy_rows:
             return 0.0
-        return self.dual_start if self.strategy.lam is None else float(self.strategy.lam)
+        lam: float | None = getattr(self.strategy, "lam", None)
+        return self.dual_start if lam is None else float(lam)
 
     @property
     def epsilon(self) -> float | None:
@@ -324,7 +327,7 @@ class TrainingPlan:
         from transformers import get_scheduler
 
         optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=self.learning_rate)
-        schedule = get_scheduler(self.schedule_name, optimiser, self.warmup, self.steps)
+        schedule: Any = get_scheduler(self.schedule_name, optimiser, self.warmup, self.steps)
         rates = np.empty(self.steps)
         for step in range(self.steps):
             rates[step] = schedule.get_last_lr()[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +56,7 @@ class Reference:
     def _alone(self) -> Iterator[None]:
         # All processes have looked for the file before one writes it.
         self.trainer.accelerator.wait_for_everyone()
-        model = self.trainer.model
+        model: Any = self.trainer.model
         if not self.trainer.plan.method.virtual_tokens:
             yield
             return

@@ -19,7 +19,7 @@ def check(good: bool, what: str, remedy: str) -> None:
 def is_count(value: Any, least: int = 1) -> bool:
     """Whether ``value`` is a whole number (no truth value) from ``least`` that a machine counts."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    return whole and least <= value < 2**31
+    return whole and bool(least <= value < 2**31)
 
 
 def read(what: str, values: Any, make: Any) -> Any:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
@@ -127,7 +127,8 @@ class ConstraintTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """The steps' numbers: what is in a step follows from its number."""
-        return DataLoader(range(self.args.max_steps), collate_fn=lambda steps: {"step": steps[0]})
+        steps: Any = range(self.args.max_steps)
+        return DataLoader(steps, collate_fn=lambda steps: {"step": steps[0]})
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, int], num_items_in_batch: Any = None
@@ -199,7 +200,7 @@ class ConstraintTrainer(Trainer):
 
     def _halve(self, rows: list[StepRow]) -> None:
         """Twice as many micro-batches of half the rows; the effective batch stays."""
-        self.model_wrapped.zero_grad()
+        cast(nn.Module, self.model_wrapped).zero_grad()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -264,7 +265,8 @@ class ConstraintTrainer(Trainer):
         return 0
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> float:
-        norm = float(super()._get_grad_norm(model, grad_norm=grad_norm))
+        found: Any = super()._get_grad_norm(model, grad_norm=grad_norm)
+        norm = float(found)
         # Before the optimiser's step, so that the weights are still good.
         if not math.isfinite(norm):
             raise _diverged("gradient's norm", norm, self.state.global_step + 1)
@@ -281,20 +283,21 @@ class ConstraintTrainer(Trainer):
         super().log(logs, start_time)
 
     def _get_output_dir(self, trial: Any) -> str:
-        return str(Path(self.args.output_dir) / PARTIAL)
+        return str(Path(self.args.output_dir or "") / PARTIAL)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Write beside, then rename: a checkpoint that has its name is whole."""
-        folder = Path(self.args.output_dir)
+        folder = Path(self.args.output_dir or "")
         name = f"checkpoint-{self.state.global_step}"
         with disk_errors(folder, folder / PARTIAL):
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
                 remove(folder / name)
-                if virtual_tokens(self.model):
+                own = cast(nn.Module, self.model)
+                if virtual_tokens(own):
                     # An adapter's file holds the virtual tokens and not what makes them.
-                    save_file(_trained(self.model), folder / PARTIAL / name / _TRAINED)
+                    save_file(_trained(own), folder / PARTIAL / name / _TRAINED)
                 if isinstance(self.penalty, ProximalTerm):
                     self.penalty.save(folder / PARTIAL / name)
                 seal_checkpoint(folder / PARTIAL / name, of=self.of)
@@ -317,7 +320,7 @@ class ConstraintTrainer(Trainer):
             return
         saved = load_file(file)
         with torch.no_grad():
-            for name, parameter in _trained(model or self.model).items():
+            for name, parameter in _trained(cast(nn.Module, model or self.model)).items():
                 parameter.copy_(saved[name])
 
 

@@ -104,7 +104,9 @@ def diem_moments_monte_carlo(
     return Moments(float(distances.mean()), float(distances.var(ddof=1)))
 
 
-def e_diem(distance: float, null: Sequence[float], quartiles: ElementQuartiles) -> float:
+def e_diem(
+    distance: float, null: Sequence[float] | np.ndarray, quartiles: ElementQuartiles
+) -> float:
     """E-DIEM of a distance beside a null sample of distances: high is misaligned.
 
     Distances may be given less a number common to all of them, which keeps digits where the
