@@ -157,7 +157,7 @@ def test_the_folder_is_read_by_every_other_verb_and_its_configuration_makes_it_a
     assert weights.stat().st_mtime_ns == made
     assert found.measured.entry.safety_gap == entry["safety_gap"]
     assert found == fb.load(weights.parent.parent)
-    assert fb.load(out).found["runs"] == json.loads(printed)["runs"]
+    assert json.loads(fb.load(out).to_json())["runs"] == json.loads(printed)["runs"]
     # Its configuration gives the same numbers elsewhere.
     code, printed, _ = run(capsys, out / "experiment.json", "--out", again, "--json")
     assert code == 0

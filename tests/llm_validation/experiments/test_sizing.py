@@ -139,7 +139,7 @@ def test_an_experiment_is_made_and_resumed_in_the_size_that_was_chosen(
     # The written configuration is the one that was made: it fits no second time.
     written = json.loads((out / "experiment.json").read_text())
     assert written["fit_minutes"] is None
-    assert written["training"]["steps"] == run["steps"]
+    assert written["training"]["steps"] == run.steps
 
 
 def test_the_presets_for_small_machines_name_their_minutes():
