@@ -222,9 +222,11 @@ def estimate(
     losses in nats per token. Raises InputError naming the argument, or file and row.
     """
     from finebound.base.progress import silent
+    from finebound.views.estimate import page
     from llm_validation.estimation import result
     from llm_validation.estimation.request import Request
 
     given = {"safety": safety, "task": task, "proxy": proxy, "model": model}
     references = {name: None if one is None else str(one) for name, one in given.items()}
-    return result.estimate(Request(**references, **settings), out=out, progress=progress or silent)
+    request = Request(**references, **settings)
+    return result.estimate(request, out=out, page=page, progress=progress or silent)

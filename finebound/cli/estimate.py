@@ -41,13 +41,14 @@ class Options(Request):
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="estimate")
     from finebound.base.progress import bar
+    from finebound.views.estimate import page
     from llm_validation.data.reading import reading_lines
     from llm_validation.estimation.result import PAGE, estimate
 
     request = Request(**{field.name: getattr(options, field.name) for field in fields(Request)})
     given = given_options(options, Options)
     with memory_allowed(options.memory), bar() as progress:
-        found = estimate(request, out=options.out, given=given, progress=progress)
+        found = estimate(request, out=options.out, page=page, given=given, progress=progress)
     say(reading_lines(found.reading))
     if options.json:
         print(found.to_json())

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from finebound.base.text import printable
-from finebound.results.interval import Interval
+from finebound.results.interval import Interval, Value, shown
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-Value = str | float | int | Interval | None
 DAGGER = "\N{DAGGER}"
 _FORMULA = ("=", "+", "-", "@", "\t")
 _LATEX = {
@@ -137,22 +136,6 @@ FORMATS: dict[str, Callable[[Table], str]] = {
 }
 
 
-def shown(value: Value) -> str:
-    """A cell for people: three decimals, an interval with its ends, text without controls.
-
-    An interval that is the whole line says that there are too few items for one.
-    """
-    if isinstance(value, Interval):
-        if math.isnan(value.estimate):
-            return "-"
-        if math.isinf(value.lower) or math.isinf(value.upper):
-            return f"{_number(value.estimate)} (n too small)"
-        return f"{_number(value.estimate)} [{_number(value.lower)}, {_number(value.upper)}]"
-    if isinstance(value, float):
-        return _number(value)
-    return "" if value is None else printable(str(value))
-
-
 def csv_text(text: str) -> str:
     """Text that a spreadsheet shows and does not compute: a leading = + - @ is quoted.
 
@@ -160,14 +143,6 @@ def csv_text(text: str) -> str:
     """
     plain = printable(text).replace("\n", " ")
     return f"'{plain}" if plain.lstrip(" ").startswith(_FORMULA) else plain
-
-
-def _number(value: float) -> str:
-    if math.isnan(value):
-        return "-"
-    if value and abs(value) < 0.001:
-        return f"{value:.1e}"
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
 
 
 def _is_number(value: Value) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -63,13 +63,15 @@ def estimate(
     request: Request,
     *,
     out: str | Path | None = None,
+    page: Callable[[EstimateResult], str] | None = None,
     given: Mapping[str, Any] | None = None,
     progress: Progress = silent,
 ) -> EstimateResult:
     """Check, load, audit, measure, bound; faults of all inputs are raised together, before work.
 
-    With ``out`` the record and its page are written into that folder, and an interrupted estimate
-    keeps its finished stages beside it: the same call goes on from them. ``given`` is what the
+    With ``out`` the record is written into that folder, with the ``page`` that is drawn of it, and
+    an interrupted estimate keeps its finished stages beside it: the same call goes on from them.
+    ``given`` is what the
     manifest says was asked for (default: what differs from the request's defaults). Raises
     InputError naming file and row.
     """
@@ -79,12 +81,11 @@ def estimate(
     measured = measure(request, progress=progress, checks=checks, stages=stages)
     result = result_of(measured, given=request.given if given is None else given)
     for folder in progress([] if out is None else [Path(out)], "drawing the page"):
-        from finebound.views.estimate import page
-
-        drawn = page(result)
+        drawn = None if page is None else page(result)
         with staged_folder(folder) as stage:
             (stage / result.file).write_text(result.to_json() + "\n", encoding="utf-8")
-            (stage / PAGE).write_text(drawn, encoding="utf-8")
+            if drawn is not None:
+                (stage / PAGE).write_text(drawn, encoding="utf-8")
         stages.forget()
     return result
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from finebound.base.text import printable
 from finebound.results.compare import SignedRank
-from finebound.views.tables import shown
+from finebound.results.interval import shown
 from llm_validation.evaluation.statistics.intervals import FEW_SHARES
 from theory.confidence import Interval
 
