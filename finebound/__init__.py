@@ -10,14 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names once more, for editors and type checkers
-    from finebound.api import bounds, compare, estimate, finetune, load, validate
+    from finebound.api import bounds, compare, estimate, evaluate, finetune, load, validate
     from finebound.base.errors import InputError
     from llm_validation.data.loading import load_dataset
     from llm_validation.estimation.request import Request
     from llm_validation.models.loading import load_model
     from theory.bound import Bound, Direction, Quantity, Status
     from theory.calibrate import calibrate
-    from theory.evaluation import best, evaluate
+    from theory.evaluation import best
     from theory.exact import exact, frontier
     from theory.problem import (
         Constant,
@@ -59,7 +59,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "finebound.api": ("bounds", "compare", "estimate", "finetune", "load", "validate"),
+    "finebound.api": (
+        "bounds",
+        "compare",
+        "estimate",
+        "evaluate",
+        "finetune",
+        "load",
+        "validate",
+    ),
     "theory.problem": (
         "Constant",
         "Constants",
@@ -69,7 +77,7 @@ _HOMES = {
     ),
     "theory.strategy": ("Hybrid", "LossConstraint", "ParameterConstraint"),
     "theory.bound": ("Bound", "Direction", "Quantity", "Status"),
-    "theory.evaluation": ("best", "evaluate"),
+    "theory.evaluation": ("best",),
     "theory.exact": ("exact", "frontier"),
     "theory.calibrate": ("calibrate",),
     "llm_validation.data.loading": ("load_dataset",),

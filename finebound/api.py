@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from finebound.base.errors import InputError
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from finebound.results.run import RunResult
     from llm_validation.experiments.entries import Experiment
     from llm_validation.experiments.grid import ExecutorName
+    from theory.bound import Bound
     from theory.problem import Problem
     from theory.strategy import Strategy
 
@@ -93,7 +95,17 @@ def compare(
     return CompareResult(comparisons=tuple(found), manifest=made)
 
 
-def evaluate(kind: str, **settings: Any) -> list[EvaluationResult]:
+@overload
+def evaluate(kind: str, /, **settings: Any) -> list[EvaluationResult]: ...
+
+
+@overload
+def evaluate(kind: Problem, /, *arguments: Any, **settings: Any) -> list[Bound]: ...
+
+
+def evaluate(
+    kind: str | Problem, /, *arguments: Any, **settings: Any
+) -> list[EvaluationResult] | list[Bound]:
     """What a model does, or what answers made elsewhere say: the records of one evaluation.
 
     ``kind`` and ``settings`` are those of ``finebound evaluate KIND``: loss, refusal, hazards, bbq,
@@ -101,9 +113,21 @@ def evaluate(kind: str, **settings: Any) -> list[EvaluationResult]:
     so on. hazards finds two records, one of harmful and one of harmless requests. Nothing is
     written but a model's answers where ``out`` is given. Raises InputError for an unknown kind or
     setting, and for what the command rejects.
+
+    For one more release a problem and a strategy give theory's bounds, as ``bounds`` does now.
     """
     from dataclasses import fields
     from importlib import import_module
+
+    if not isinstance(kind, str):
+        from theory.evaluation import evaluate as bounds_of
+
+        warnings.warn(
+            "finebound.evaluate of a problem is now finebound.bounds.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return bounds_of(kind, *arguments, **settings)
 
     from finebound.cli.evaluate import kinds
 

@@ -31,6 +31,7 @@ _METHODS = (
     "asft",
     "grid",
 )
+PAGE = "defences.html"
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="defend --compare")
     _refuse(options)
     from finebound.base.progress import bar
+    from finebound.base.records import write_atomically
+    from finebound.views.tradeoff import page
     from llm_validation.tradeoff.compare import compare_defences
 
     harmful = _harmful(options)
@@ -108,6 +111,7 @@ def main(arguments: Sequence[str]) -> int:
             harmful=harmful,
             progress=progress,
         )
+    write_atomically(options.out / PAGE, page(found))
     if options.json:
         print(found.to_json())
     else:

@@ -14,6 +14,7 @@ from scipy.stats import binom
 from sklearn.linear_model import LogisticRegression
 
 from llm_validation.measure.responses import STATISTICS, response_features, response_statistics
+from llm_validation.measure.texts import shape_of
 from theory.confidence import Interval, clopper_pearson, sign_flip_p_value
 from theory.mismatch import teacher_tv_from_pair_accuracy
 from theory.resampling import paired_bootstrap
@@ -82,8 +83,8 @@ def compare_teachers(
     if n != len(proxy_responses) or n < 2:
         raise ValueError(f"{n} and {len(proxy_responses)} answers make no two or more pairs.")
     chosen = rng.permutation(n)[:_MOST_PAIRS]
-    safety = [safety_responses[i] for i in chosen]
-    proxy = [proxy_responses[i] for i in chosen]
+    safety = [safety_responses[int(i)] for i in chosen]
+    proxy = [proxy_responses[int(i)] for i in chosen]
     features = response_features([*safety, *proxy])
     differences = features[: len(chosen)] - features[len(chosen) :]
     # Most hashed features stay empty on few texts; one is kept where all answers are equal.
@@ -165,7 +166,7 @@ def _prequential_hits(differences: sp.csr_matrix, rng: np.random.Generator) -> t
     Given the earlier pairs, a pair of one teacher is as likely either way round, so the hits are
     exactly binomial(trials, 1/2): no fold sees a later one, unlike in cross-validation.
     """
-    n = differences.shape[0]
+    n = shape_of(differences)[0]
     ends = np.unique(np.linspace(0, n, min(_BLOCKS, n) + 1).astype(int))
     hits = 0
     for start, end in pairwise(ends[1:]):

@@ -48,7 +48,7 @@ from llm_validation.tradeoff.finished_experiment import (
     task_of,
     unconstrained,
 )
-from llm_validation.tradeoff.folder import PAGE, SETTING, require_comparison_folder, setting_of
+from llm_validation.tradeoff.folder import SETTING, require_comparison_folder, setting_of
 from llm_validation.tradeoff.frontier import (
     above_forced,
     forced_frontier,
@@ -81,7 +81,7 @@ def compare_defences(
     harmful: Dataset | None = None,
     progress: Progress = silent,
 ) -> TradeoffResult:
-    """Make what is not made yet in ``out``, place it all, write ``defences.json`` and the page.
+    """Make what is not made yet in ``out``, place it all and write ``defences.json``.
 
     ``base`` is the folder or hub id of the model before its alignment, ``prompts`` (0: none) and
     ``max_new_tokens`` are those of the answers: by default the experiment's own. ``task`` is by
@@ -89,7 +89,6 @@ def compare_defences(
     not finished, a base or an adapter that does not belong to it, and a folder of another
     comparison.
     """
-    from finebound.views.tradeoff import page
     from llm_validation.defences.alignment import open_alignment
 
     finished = read_finished(experiment)
@@ -130,7 +129,6 @@ def compare_defences(
         )
         found = place(finished, task, points, not_applicable, own, fronts, told, made)
     found.save(out)
-    write_atomically(out / PAGE, page(found))
     return found
 
 

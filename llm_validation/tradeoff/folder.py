@@ -13,7 +13,7 @@ from llm_validation.experiments.config import Generations
 from llm_validation.experiments.run import Measured
 from llm_validation.tradeoff.finished_experiment import Finished
 
-PAGE, SETTING = "defences.html", "setting.json"
+SETTING = "setting.json"
 
 
 def setting_of(

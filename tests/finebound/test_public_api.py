@@ -40,6 +40,18 @@ def test_the_readme_example_runs(capsys):
     readme = Path(__file__).parents[2] / "README.md"
     code = readme.read_text().split("```python\n")[1].split("```")[0]
     exec(compile(code, "README.md", "exec"), {})
-    exact, upper = map(float, capsys.readouterr().out.split())
-    assert 0 < exact < 2
-    assert upper > 0
+    gap, *sentences = capsys.readouterr().out.splitlines()
+    assert 0 < float(gap) < 2
+    assert sentences[0].startswith("exact: safety_gap ")
+
+
+def test_bounds_of_a_problem_have_their_old_name_for_one_more_release():
+    problem = finebound.TabularProblem(
+        safety=finebound.Distribution([1.0], [[0.9, 0.1]]),
+        task=finebound.Distribution([1.0], [[0.2, 0.8]]),
+    )
+    strategy = finebound.LossConstraint(lam=1.0)
+    with pytest.deprecated_call(match=r"finebound\.bounds"):
+        old = finebound.evaluate(problem, strategy)
+    new = finebound.bounds(problem, strategy).bounds
+    assert [float(b.value) for b in old] == [entry.value for entry in new]
