@@ -26,7 +26,7 @@ WIDTH = "100"
 def pages() -> dict[str, str]:
     """Every file of the reference by its path in docs/reference."""
     results = _results()
-    schemas = {f"schemas/{kind}.json": made.schema_json() + "\n" for kind, made in results.items()}
+    schemas = {f"schemas/{kind}.json": made.json_schema() + "\n" for kind, made in results.items()}
     return {
         "cli.md": _page("Command line", _cli()),
         "settings.md": _page("Settings", _settings()),

@@ -77,6 +77,7 @@ def compare(
     """
     from finebound.base.records import file_sha256, manifest
     from finebound.results.compare import CompareResult
+    from finebound.results.result import Manifest
     from llm_validation.evaluation.compare_records import compare_records
 
     found, files = compare_records(
@@ -92,7 +93,7 @@ def compare(
         inputs={str(file): file_sha256(file) for file in files},
         seed=seed,
     )
-    return CompareResult(comparisons=tuple(found), manifest=made)
+    return CompareResult(comparisons=tuple(found), manifest=Manifest(**made))
 
 
 @overload

@@ -262,7 +262,8 @@ def _fairness(settings: Sequence[Setting]) -> Iterator[Advice]:
     looked, flips, certain = 0, 0, []
     for one in settings:
         for run in one.runs:
-            bias = run.behaviour and "bbq" in run.behaviour and run.behaviour["bbq"].bias
+            entry = (run.behaviour or {}).get("bbq")
+            bias = None if entry is None else entry.bias
             for category, conditions in bias.categories.items() if bias else ():
                 for condition, cell in conditions.items():
                     looked += 1

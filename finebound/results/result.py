@@ -125,7 +125,7 @@ class Result(Part):
         return cls.of(read_record(target, remedy=remedy), file=target)
 
     @classmethod
-    def schema_json(cls) -> str:
+    def json_schema(cls) -> str:
         """The JSON schema of the record, as ``docs/reference`` holds it."""
         schema = cls.model_json_schema(by_alias=True)
         return json.dumps(schema | {"title": f"{cls.kind} {cls.version}"}, indent=2)

@@ -25,8 +25,8 @@ class Span(Part):
     @classmethod
     def mean(cls, spans: Sequence[Span]) -> Span:
         """The mean of estimates and ends; right where all err together, too wide otherwise."""
-        ends = tuple(fmean(span.interval[side] for span in spans) for side in (0, 1))
-        return Span(estimate=fmean(span.value for span in spans), interval=ends)
+        low, high = (fmean(span.interval[side] for span in spans) for side in (0, 1))
+        return Span(estimate=fmean(span.value for span in spans), interval=(low, high))
 
     @property
     def value(self) -> float:

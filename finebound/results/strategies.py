@@ -23,7 +23,7 @@ def strategy_label(strategy: Mapping[str, Any]) -> str:
 
     ``strategy`` is as ``strategy_as_dict`` writes it.
     """
-    kind = strategy["kind"]
+    kind = str(strategy["kind"])
     title = _TITLES.get(kind, kind) + (" Fisher" if strategy.get("fisher") else "")
     return f"{title} {settings_label(strategy)}".strip()
 

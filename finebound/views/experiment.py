@@ -155,10 +155,10 @@ def _onsets(runs: Sequence[DoneRun]) -> Table:
 
 
 def _fitted(fit: OnsetFit | None) -> Value:
-    if fit is None or fit.exponent.estimate is None:
+    estimate = None if fit is None else fit.exponent.estimate
+    if fit is None or estimate is None:
         return "-"
-    exponent = fit.exponent
-    return Interval(exponent.estimate, exponent.lower, exponent.upper)
+    return Interval(estimate, fit.exponent.lower, fit.exponent.upper)
 
 
 def _forecasts(forecasts: Forecasts) -> Table:

@@ -25,12 +25,15 @@ class FigureModule(Protocol):
 
     def draw(self, data: dict[str, Any]) -> Figure:
         """The figure, within ``style.paper_style()``."""
+        ...
 
     def shows(self, data: dict[str, Any]) -> str:
         """What is drawn: the first sentences of the caption."""
+        ...
 
     def claims(self, data: dict[str, Any]) -> list[Claim]:
         """Which statements the data test and whether they hold."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ FULL_WIDTH = 7.0
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 INK, MUTED = "#222222", "#767676"
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
     "mathtext.fontset": "dejavusans",
@@ -57,7 +57,7 @@ _NO_METADATA = {
 
 
 @contextmanager
-def paper_style() -> Iterator[None]:
+def paper_style() -> Generator[None]:
     """Matplotlib's own defaults and this style on top, whatever the user's matplotlibrc says."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -93,7 +93,7 @@ def hollow_handle(runs: Iterable[dict[str, Any]]) -> list[Line2D]:
 
     if not any(run["failed"] for run in runs):
         return []
-    look = {"ls": "none", "marker": "o", "ms": 5, "color": INK, "mfc": "white"}
+    look: dict[str, Any] = {"ls": "none", "marker": "o", "ms": 5, "color": INK, "mfc": "white"}
     return [Line2D([], [], label="hollow: behind a failed gate", **look)]
 
 

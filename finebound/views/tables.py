@@ -163,7 +163,7 @@ def _exact(value: object) -> object:
     return repr(value) if isinstance(value, float) else value
 
 
-def _pipes(cells) -> str:
+def _pipes(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 

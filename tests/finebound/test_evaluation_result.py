@@ -90,7 +90,7 @@ def test_every_way_to_look_at_a_result(result):
 
 
 def test_the_schema_names_every_entry(result):
-    schema = json.loads(EvaluationResult.schema_json())
+    schema = json.loads(EvaluationResult.json_schema())
     assert set(result.to_dict()) <= set(schema["properties"])
 
 

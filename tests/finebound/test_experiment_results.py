@@ -126,6 +126,6 @@ def test_summaries_name_what_was_found():
 
 def test_the_schema_names_every_entry_and_nothing_that_is_beside():
     for kind in (ExperimentResult, RunResult):
-        properties = json.loads(kind.schema_json())["properties"]
+        properties = json.loads(kind.json_schema())["properties"]
         assert set(kind.load(RECORDS[kind]).to_dict()) == set(properties)
     assert set(DoneRun.model_fields) == set(ExperimentResult.load(SMOKE).done[0].to_dict())

@@ -65,6 +65,6 @@ def test_every_way_to_look_at_a_result(result):
 
 
 def test_the_schema_names_every_entry(result):
-    schema = json.loads(BoundsResult.schema_json())
+    schema = json.loads(BoundsResult.json_schema())
     assert set(result.to_dict()) <= set(schema["properties"])
     assert schema["title"] == "bounds 1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from finebound.results.behaviour import Bias
 from finebound.results.experiment import DoneRun, ExperimentResult
+from finebound.results.result import Known
 from finebound.results.spans import Span
 from finebound.views import style
 from finebound.views.claims import Claim
@@ -66,7 +68,8 @@ def study_of(result: ExperimentResult, model: str) -> dict[str, Any]:
         },
         "runs": [run_of(run) for run in done],
         "correlations": {
-            name: entry.passed.to_dict() for name, entry in result.behaviour.correlations.items()
+            name: entry.passed.to_dict()
+            for name, entry in (result.behaviour.correlations if result.behaviour else {}).items()
         },
     }
 
@@ -126,8 +129,12 @@ def _path(run: DoneRun) -> list[list[float]]:
         if checkpoint.step == 0 and run.own_start is not None:
             change = run.own_start.loss_change
         if task in change and _HELD_OUT in change:
-            points.append([-change[task], change[_HELD_OUT]])
+            points.append([-_number(change[task]), _number(change[_HELD_OUT])])
     return points
+
+
+def _number(value: Known) -> float:
+    return math.nan if value is None else value
 
 
 def _flat(span: Span | None) -> list[float] | None:
@@ -139,7 +146,7 @@ def _flat(span: Span | None) -> list[float] | None:
 def _bias(found: Bias) -> dict[str, Any]:
     means = found.mean_absolute_ambiguous
     return {
-        "change": means["end"] - means["theta_s"],
+        "change": _number(means["end"]) - _number(means["theta_s"]),
         "categories": {
             category: {
                 condition: {who: _flat(getattr(cell, who)) for who in ("end", "theta_s", "start")}

@@ -105,7 +105,8 @@ def draw(data: dict[str, Any]) -> Figure:
 def _shade(rate: float, rates: list[float]) -> tuple[float, float, float]:
     """From light to full blue."""
     share = 1.0 if len(rates) == 1 else 0.35 + 0.65 * rates.index(rate) / (len(rates) - 1)
-    return tuple(1.0 - share * (1.0 - channel) for channel in to_rgb(style.BLUE))
+    red, green, blue = (1.0 - share * (1.0 - channel) for channel in to_rgb(style.BLUE))
+    return red, green, blue
 
 
 def _run(axes: Axes, run: dict[str, Any], rates: list[float]) -> None:

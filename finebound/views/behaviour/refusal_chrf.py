@@ -110,7 +110,7 @@ def draw(data: dict[str, Any]) -> Figure:
     axes.set_ylabel("harmful prompts refused (percent)")
     from matplotlib.lines import Line2D
 
-    plain = {"ls": "none", "color": style.INK}
+    plain: dict[str, Any] = {"ls": "none", "color": style.INK}
     aligned = Line2D([], [], marker="+", ms=7, label="aligned model", **plain)
     rates = [
         Line2D([], [], marker="o", ms=size, label=f"rate {rate_words(rate)}", **plain)
