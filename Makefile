@@ -7,7 +7,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install estimate figures records audit validate test coverage lint format docs benchmark clean
+.PHONY: help install estimate figures records audit validate test test-all test-times coverage lint format docs benchmark clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -40,11 +40,21 @@ audit: install  ## every statement on random problems and trained toy models (un
 validate: install  ## real fine-tunes beside their bounds (under 25 minutes on two cores)
 	$(BIN)/finebound validate small --executor process --workers 2 --out validate-out
 
-test: install  ## all tests (about half an hour on two slow cores)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+
+test: install  ## the tests but those that take long
+	$(PYTEST) -m "not slow"
+
+test-all: test  ## then those too (about half an hour in all on two slow cores)
+	$(PYTEST) -m slow
+
+test-times: install  ## measure every test and list what takes long in tests/slow.txt
+	rm -f build/test-times.json; mkdir -p build
+	$(PYTEST) -p processor_times --processor-times build/test-times.json
+	$(BIN)/python tests/builders/processor_times.py build/test-times.json 2.0
 
 coverage: install  ## all tests once more, and the share of lines that they reach, file by file
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile \
+	$(PYTEST) \
 		--cov --cov-report term:skip-covered
 
 # The wheel's node, so that every machine checks with the same one; no look for a newer pyright.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from processor_times import function_of, slow_functions
 
 if TYPE_CHECKING:
     from llm_validation.models.loading import LoadedModel
@@ -77,3 +78,11 @@ def tiny_model(tiny_model_folder: Path) -> LoadedModel:
     from llm_validation.models.loading import load_model
 
     return load_model(str(tiny_model_folder))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what ``slow.txt`` names."""
+    slow = slow_functions()
+    for item in items:
+        if function_of(item.nodeid) in slow:
+            item.add_marker(pytest.mark.slow)
