@@ -25,7 +25,7 @@ from finebound.views.estimate_tables import (
 from finebound.views.page_text import number_text
 from finebound.views.style import new_figure
 from finebound.views.tables import Table
-from finebound.views.template import VIEWS, page_template
+from finebound.views.template import page_template
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -106,7 +106,7 @@ def first_screen(result: EstimateResult) -> str:
 
 @cache
 def _template() -> Template:
-    return page_template(VIEWS, "estimate_page.html.j2")
+    return page_template("estimate_page.html.j2")
 
 
 def _row(costs: StrategyCosts) -> tuple[Any, ...]:

@@ -19,7 +19,7 @@ from finebound.results.spans import Limits, Span
 from finebound.views.page_plots import Plot
 from finebound.views.style import MUTED, new_figure, paper_style
 from finebound.views.tables import DAGGER, Table, Value
-from finebound.views.template import VIEWS, page_template
+from finebound.views.template import page_template
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -345,7 +345,7 @@ def _bias_line(bias: Bias) -> str:
 
 @cache
 def _template() -> Template:
-    return page_template(VIEWS, "experiment.html.j2", {"span": span_text})
+    return page_template("experiment.html.j2", {"span": span_text})
 
 
 def span_text(span: Span | None, scale: float = 1.0, sign: str = "") -> str:

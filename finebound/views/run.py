@@ -21,7 +21,7 @@ from finebound.results.run import Measured, RunResult
 from finebound.views.page_plots import Plot
 from finebound.views.style import MUTED, new_figure, paper_style
 from finebound.views.tables import Table
-from finebound.views.template import VIEWS, page_template
+from finebound.views.template import page_template
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -178,4 +178,4 @@ def _rows(run: DoneRun) -> Mapping[str, str]:
 
 @cache
 def _template() -> Template:
-    return page_template(VIEWS, "run.html.j2")
+    return page_template("run.html.j2")

@@ -11,7 +11,6 @@ from finebound.views.page_text import flat, number_text, short, status_words
 if TYPE_CHECKING:
     from jinja2 import Template
 
-VIEWS = "finebound.views"
 _FILTERS: Mapping[str, Callable[..., Any]] = {
     "number": number_text,
     "short": short,
@@ -20,16 +19,14 @@ _FILTERS: Mapping[str, Callable[..., Any]] = {
 }
 
 
-def page_template(
-    package: str, name: str, filters: Mapping[str, Callable[..., Any]] | None = None
-) -> Template:
-    """The template ``name`` beside ``package``; an undefined name is an error, text is escaped.
+def page_template(name: str, filters: Mapping[str, Callable[..., Any]] | None = None) -> Template:
+    """The template ``name`` of this folder; an undefined name is an error, text is escaped.
 
     A template extends ``base.html.j2`` (blocks ``title``, ``content``, ``footer``; ``manifest`` and
     ``command`` make its last section) and takes macros from ``parts.html.j2``. ``filters`` come on
     top of number, short, words and flat.
     """
-    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+    from jinja2 import Environment, PackageLoader, StrictUndefined
     from jinja2 import Template as JinjaTemplate
 
     class Printable(JinjaTemplate):
@@ -38,9 +35,7 @@ def page_template(
             return printable(super().render(*arguments, **values))
 
     environment = Environment(
-        loader=ChoiceLoader(
-            [PackageLoader(where, ".") for where in dict.fromkeys((package, VIEWS))]
-        ),
+        loader=PackageLoader("finebound.views", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from finebound.base.output import number
 from finebound.results.tradeoff import DefendedSeed, PairedInterval, TradeoffResult
 from finebound.views.tables import Table
-from finebound.views.template import VIEWS, page_template
+from finebound.views.template import page_template
 from finebound.views.tradeoff_plots import depth_plot, plane_plot, scores_plot
 
 if TYPE_CHECKING:
@@ -106,4 +106,4 @@ def _interval(found: PairedInterval | None) -> Interval | None:
 @cache
 def _template() -> Template:
     filters = {"interval": interval_words, "rates": rates}
-    return page_template(VIEWS, "tradeoff.html.j2", filters)
+    return page_template("tradeoff.html.j2", filters)

@@ -53,7 +53,7 @@ def test_a_table_keeps_its_colours_and_no_others(colours):
 
 
 def test_a_page_shows_no_controls():
-    page = page_template("llm_validation.experiments", "run_page.html.j2", {"number": str})
+    page = page_template("run.html.j2")
     text = page.environment.from_string("<p>{{ evil }}</p>\n").render(evil=EVIL)
     assert text == f"<p>{SHOWN}</p>"
 
