@@ -51,7 +51,7 @@ test-all: test  ## then those too (about half an hour in all on two slow cores)
 test-times: install  ## measure every test and list what takes long in tests/slow.txt
 	rm -f build/test-times.json; mkdir -p build
 	$(PYTEST) -p processor_times --processor-times build/test-times.json
-	$(BIN)/python tests/builders/processor_times.py build/test-times.json 2.0
+	$(BIN)/python tests/builders/processor_times.py build/test-times.json 1.5
 
 coverage: install  ## all tests once more, and the share of lines that they reach, file by file
 	$(PYTEST) \

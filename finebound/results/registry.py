@@ -37,6 +37,7 @@ KINDS = (
     Kind("compare", "CompareResult", "compare.json", ("comparisons",)),
     Kind("tradeoff", "TradeoffResult", "defences.json", ("places", "frontiers")),
     Kind("tradeoff", "DefendResult", "defend.json", ("stage", "modules")),
+    Kind("figure", "FigureRecord", "FIGURE.json", ("figure", "data")),
     Kind("evaluation", "EvaluationResult", "EVALUATION.json", ("evaluation", "items")),
 )
 """In the order in which a folder is searched for their files."""

@@ -158,7 +158,8 @@ class Result(Part):
     __str__ = __repr__
 
     def _repr_html_(self) -> str:
-        return self._view().first_screen(self)
+        first_screen = getattr(self._view(), "first_screen", None)
+        return first_screen(self) if first_screen else self.table().html()
 
     def _view(self) -> ModuleType:
         # By name, as results stand below views and know nothing of them.

@@ -50,8 +50,3 @@ def plot(result: BoundsResult) -> Figure:
         axes.set_xscale("symlog", linthresh=1e-3)
         axes.set_xlabel("nats (mark: the side of the truth; line: the exact gap)")
     return figure
-
-
-def first_screen(result: BoundsResult) -> str:
-    """The table as HTML."""
-    return table(result).html()

@@ -31,11 +31,6 @@ def plot(result: CalibrateResult) -> Figure:
     return figure
 
 
-def first_screen(result: CalibrateResult) -> str:
-    """The table as HTML, the result in words as its caption."""
-    return table(result).html()
-
-
 def _parts(result: CalibrateResult) -> dict[str, float]:
     terms = {} if result.bound is None else result.bound.terms
     return {**terms, "bound": result.reached}

@@ -52,11 +52,6 @@ def plot(result: CompareResult) -> Figure:
     return figure
 
 
-def first_screen(result: CompareResult) -> str:
-    """The table as HTML."""
-    return table(result).html()
-
-
 def tables(comparison: MethodComparison, *, gates: bool = True) -> list[Table]:
     """Scores and differences to the base by category, the tests, BBQ's biases beside the base's.
 

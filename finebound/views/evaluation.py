@@ -27,8 +27,3 @@ def plot(result: EvaluationResult) -> Figure:
         axes.invert_yaxis()
         axes.set_xlabel(result.score_means or "mean score")
     return figure
-
-
-def first_screen(result: EvaluationResult) -> str:
-    """The table as HTML."""
-    return table(result).html()

@@ -132,9 +132,9 @@ def model_bounds(
         *_descent(side, constants, strategy, statements),
     ):
         if b.quantity is Quantity.SAFETY_GAP:
-            b = _as_increase(b)
+            b = as_increase(b)
         if b.quantity is Quantity.SAFETY_LOSS_INCREASE and b.direction is Direction.UPPER:
-            b = _vacuous_above(b, np.log(side.vocabulary))
+            b = vacuous_above(b, np.log(side.vocabulary))
         found.append(replace(b, unit=PER_TOKEN if b.unit == "nats" else b.unit))
     return found
 
@@ -158,14 +158,14 @@ def _descent(
     return [b for b in evaluate(own, strategy, statements=("T7",)) if not _is_no_descent(b)]
 
 
-def _vacuous_above(b: Bound, limit: float) -> Bound:
+def vacuous_above(b: Bound, limit: float) -> Bound:
     """A rise by more than log V is more than guessing every token uniformly can cost."""
     if b.status == Status.NOT_APPLICABLE or b.value <= limit:
         return b
     return replace(b, status=Status.VACUOUS)
 
 
-def _as_increase(b: Bound) -> Bound:
+def as_increase(b: Bound) -> Bound:
     """A bound on the gap, less the gap that the aligned model has already.
 
     The best safety loss of a real model is not known; how much the fine-tune adds is what counts.

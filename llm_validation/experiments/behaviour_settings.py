@@ -11,11 +11,11 @@ PartName = Literal["refusal", "hazards", "bbq", "translation"]
 HELD_OUT = "held-out"
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class RefusalPart(_Strict):
+class RefusalPart(Strict):
     """Refusal of harmful and of harmless prompts: the held-out safety rows, or a dataset's.
 
     ``rows`` of them, harmful and harmless ones in turn; all by default.
@@ -26,7 +26,7 @@ class RefusalPart(_Strict):
     max_new_tokens: Count = 48
 
 
-class HazardsPart(_Strict):
+class HazardsPart(Strict):
     """Safe answers by hazard category and over-refusal of look-alikes.
 
     ``probes`` is what ``finebound evaluate hazards --data`` takes; of each category ``a_category``
@@ -43,7 +43,7 @@ class HazardsPart(_Strict):
     judge_model: str | None = None
 
 
-class BbqPart(_Strict):
+class BbqPart(Strict):
     """BBQ's accuracy and bias, ``a_cell`` items of each category and condition (default: all)."""
 
     data: str = "builtin"
@@ -52,7 +52,7 @@ class BbqPart(_Strict):
     max_new_tokens: Count = 16
 
 
-class TranslationPart(_Strict):
+class TranslationPart(Strict):
     """chrF on ``data``: the held-out rows of the task of this name, or a test set.
 
     A test set is what ``finebound evaluate translation --data`` takes, and loses the prompts that
@@ -65,7 +65,7 @@ class TranslationPart(_Strict):
     max_new_tokens: Count = 96
 
 
-class Checkpoints(_Strict):
+class Checkpoints(Strict):
     """Which ``parts`` (default: all that are asked for) are evaluated while a run trains, too.
 
     ``at`` are fractions of its steps, of those at which the training plan measures losses. The
@@ -76,7 +76,7 @@ class Checkpoints(_Strict):
     parts: Annotated[tuple[PartName, ...], Field(min_length=1)] | None = None
 
 
-class Behaviour(_Strict):
+class Behaviour(Strict):
     """Which behaviour is evaluated: of theta_s once, of every run at its end and ``checkpoints``.
 
     Runs whose method does not start at theta_s (virtual tokens, a quantised base) are evaluated
@@ -102,7 +102,7 @@ class Behaviour(_Strict):
         return self
 
     @property
-    def parts(self) -> dict[str, _Strict]:
+    def parts(self) -> dict[str, Strict]:
         """The evaluations that are asked for, by name."""
         named = {name: getattr(self, name) for name in get_args(PartName)}
         return {name: part for name, part in named.items() if part is not None}

@@ -15,14 +15,19 @@ import numpy as np
 
 from finebound.results.comparison import ComparedBound, Verdict, When
 from llm_validation.data.dataset import Dataset
-from llm_validation.estimation.bounds import PER_TOKEN, model_bounds
+from llm_validation.estimation.bounds import (
+    PER_TOKEN,
+    as_increase,
+    model_bounds,
+    vacuous_above,
+)
 from llm_validation.estimation.model_side import ModelSide, constants_of
 from llm_validation.experiments.data_limits import data_limits
 from llm_validation.experiments.datasets import SAFETY, proxy_set
 from llm_validation.experiments.prepare import Prepared
 from llm_validation.experiments.run import Measured
 from llm_validation.measure.losses import Losses
-from theory.bound import SAFETY_START, Bound, Direction, Quantity, Status, bound
+from theory.bound import Bound, Direction, Quantity, Status, bound
 from theory.evaluation import evaluate
 from theory.problem import Constant, Constants
 from theory.strategy import Hybrid, LossConstraint, ParameterConstraint, Strategy
@@ -146,7 +151,7 @@ class _Checkpoint:
             tv = row_tv(self.prepared.sets[SAFETY], self.prepared.sets[proxy], start, proxy)
             if tv == 0.0:
                 yield self.compared(
-                    when, "safety loss rise", _as_rise(of_proxy), self.safety_rise, **told
+                    when, "safety loss rise", as_increase(of_proxy), self.safety_rise, **told
                 )
             elif when == "a posteriori":
                 mismatch = {
@@ -156,7 +161,7 @@ class _Checkpoint:
                 }
                 of_safety = _t1({**mismatch, **known}, strategy)
                 yield self.compared(
-                    when, "safety loss rise", _as_rise(of_safety), self.safety_rise, **told
+                    when, "safety loss rise", as_increase(of_safety), self.safety_rise, **told
                 )
 
     def data_limit(self) -> Iterator[ComparedBound]:
@@ -238,9 +243,9 @@ class _Checkpoint:
             if b.statement == "T12" and b.form == "capability gap":
                 continue  # the form "task loss" has the measured task loss, which is tighter
             if b.quantity is Quantity.SAFETY_GAP:
-                b = _as_rise(b)
+                b = as_increase(b)
             if b.quantity is Quantity.SAFETY_LOSS_INCREASE and b.direction is Direction.UPPER:
-                b = _vacuous_above(b, float(np.log(self.prepared.vocabulary)))
+                b = vacuous_above(b, float(np.log(self.prepared.vocabulary)))
             found.append(replace(b, unit=PER_TOKEN if b.unit == "nats" else b.unit))
         return found
 
@@ -253,20 +258,6 @@ def _t1(constants: Mapping[str, Constant], strategy: LossConstraint) -> Bound:
         unit=PER_TOKEN,
         assumptions=("f_f + lambda f_hat_s ends at most delta above its start", *b.assumptions[1:]),
     )
-
-
-def _as_rise(b: Bound) -> Bound:
-    """A bound on the safety gap, less the gap that theta_s has already."""
-    terms = dict(b.terms)
-    start = terms.pop(SAFETY_START, 0.0)
-    value = b.value - start if np.isfinite(b.value) else b.value
-    return replace(b, quantity=Quantity.SAFETY_LOSS_INCREASE, value=value, terms=terms)
-
-
-def _vacuous_above(b: Bound, limit: float) -> Bound:
-    if b.status == Status.NOT_APPLICABLE or b.value <= limit:
-        return b
-    return replace(b, status=Status.VACUOUS)
 
 
 def _verdict(b: Bound, measured: float) -> Verdict:

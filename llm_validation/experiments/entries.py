@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     SerializerFunctionWrapHandler,
@@ -16,7 +14,7 @@ from pydantic import (
     model_serializer,
 )
 
-from llm_validation.experiments.behaviour_settings import Behaviour
+from llm_validation.experiments.behaviour_settings import Behaviour, Strict
 from llm_validation.training.strategies import (
     BiState,
     SoftParameterConstraint,
@@ -34,11 +32,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Plan = dict[str, Any]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Rows(_Strict):
+class Rows(Strict):
     """How many rows of each dataset are used: seeded samples of whole prompts.
 
     ``safety`` rows are what theta_s is trained on and what f_s is measured on; ``held_out`` rows
@@ -58,7 +52,7 @@ class Rows(_Strict):
     turns: Literal["all", "last"] = "all"
 
 
-class Method(_Strict):
+class Method(Strict):
     """What is trained, and settings of the training plan that only this method has.
 
     ``training.methods`` says what each kind is and which settings it takes; what is left out is
@@ -110,14 +104,14 @@ _OF_LORA = ("rank", "alpha", "targets")
 _OF_THE_PLAN = ("learning_rate", "objective", "beta")
 
 
-class SelfGenerated(_Strict):
+class SelfGenerated(Strict):
     """A proxy whose answers the aligned model samples itself, at temperature 1."""
 
     prompts: str
     max_new_tokens: Count = 64
 
 
-class Mixed(_Strict):
+class Mixed(Strict):
     """A task of benign rows of which a ``share`` is replaced by harmful ones.
 
     All regimes of one benign dataset have the same number of rows and the same held-out rows, which
@@ -136,12 +130,12 @@ Task = Annotated[
 ]
 
 
-class HybridPoint(_Strict):
+class HybridPoint(Strict):
     lam: Positive
     radius: Positive
 
 
-class Block(_Strict):
+class Block(Strict):
     """One product of axes; a grid is the union of its blocks.
 
     Strategies without proxy rows are run once for every task, method and seed, the others once
@@ -175,7 +169,7 @@ class Block(_Strict):
             yield strategy_as_dict(strategy)
 
 
-class LandscapeSettings(_Strict):
+class LandscapeSettings(Strict):
     """How finely the constants of the a-priori bounds are measured at theta_s."""
 
     rows_for_curvature: Count = 4
@@ -184,7 +178,7 @@ class LandscapeSettings(_Strict):
     radius: Positive = 0.3
 
 
-class Forecast(_Strict):
+class Forecast(Strict):
     """How much the forecasts made before any run may cost.
 
     ``share`` of a fine-tune's tokens for each of ours; ``gradient_rows`` examples of each dataset
@@ -195,7 +189,7 @@ class Forecast(_Strict):
     gradient_rows: Annotated[int, Field(ge=3)] = 12
 
 
-class Generations(_Strict):
+class Generations(Strict):
     """Greedy answers to held-out safety prompts: all before and after the alignment, ``prompts``
     of them after each run."""
 
@@ -203,7 +197,7 @@ class Generations(_Strict):
     max_new_tokens: Count = 48
 
 
-class Experiment(_Strict):
+class Experiment(Strict):
     """A grid of fine-tunes of one model from one aligned start.
 
     A task is a dataset, or benign rows of which a share is harmful.

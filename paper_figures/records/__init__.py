@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from finebound.base.errors import InputError
-from finebound.base.records import manifest, spawn_seed, to_json, write_atomically
+from finebound.base.records import manifest, spawn_seed
+from finebound.results.figure import FigureRecord
 from paper_figures.paths import record_file
 from paper_figures.registry import figure_module
 
@@ -33,7 +33,7 @@ def make_record(figure: str, *, seed: int) -> dict[str, Any]:
 
 def write_record(record: dict[str, Any]) -> Path:
     """Put the record in its place among the committed ones."""
-    return write_atomically(record_file(record["figure"]), to_json(record, indent=1) + "\n")
+    return FigureRecord.of(record).save(record_file(record["figure"]))
 
 
 def read_record(figure: str) -> dict[str, Any]:
@@ -41,11 +41,9 @@ def read_record(figure: str) -> dict[str, Any]:
     file = record_file(figure)
     remedy = f"Make it with `{command(figure)}`."
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError("is missing: the figure's record.", remedy=remedy, file=file) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read: {error}.", remedy=remedy, file=file) from None
-    if not isinstance(record, dict) or record.get("figure") != figure or "data" not in record:
+        record = FigureRecord.load(file)
+    except InputError as error:
+        raise InputError(error.what, remedy=remedy, file=file) from None
+    if record.figure != figure:
         raise InputError(f"is not the record of {figure}.", remedy=remedy, file=file)
-    return record
+    return record.to_dict()
