@@ -219,11 +219,11 @@ class Experiment(Strict):
     adapter: str | None = None
     safety: str
     tasks: dict[Name, Task]
-    proxies: dict[Role, str | SelfGenerated] = {}
-    methods: dict[Name, Method] = {"lora": Method()}
+    proxies: dict[Role, str | SelfGenerated] = Field({})
+    methods: dict[Name, Method] = Field({"lora": Method()})
     rows: Rows = Rows()
-    alignment: Plan | None = {}
-    training: Plan = {}
+    alignment: Plan | None = Field({})
+    training: Plan = Field({})
     grid: tuple[Block, ...]
     landscape: LandscapeSettings | None = LandscapeSettings()
     forecast: Forecast | None = Forecast()
