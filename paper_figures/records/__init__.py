@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from finebound.base.errors import InputError
+from finebound.base.integrity import Damaged
 from finebound.base.records import manifest, spawn_seed
 from finebound.results.figure import FigureRecord
 from paper_figures.paths import record_file
@@ -40,10 +41,15 @@ def read_record(figure: str) -> dict[str, Any]:
     """The committed record. Raises InputError, with the command that makes it, if there is none."""
     file = record_file(figure)
     remedy = f"Make it with `{command(figure)}`."
+    if not file.exists():
+        raise InputError("is missing: the figure's record.", remedy=remedy, file=file)
     try:
         record = FigureRecord.load(file)
+    except Damaged as error:
+        raise InputError(f"cannot be read: {error.what}", remedy=remedy, file=file) from None
     except InputError as error:
-        raise InputError(error.what, remedy=remedy, file=file) from None
+        what = f"is not the record of {figure}: {error.what}"
+        raise InputError(what, remedy=remedy, file=file) from None
     if record.figure != figure:
         raise InputError(f"is not the record of {figure}.", remedy=remedy, file=file)
     return record.to_dict()

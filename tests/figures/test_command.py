@@ -71,7 +71,7 @@ def test_a_missing_record_names_the_command_that_makes_it(name, no_records, tmp_
     ("content", "said"),
     [
         ("{", "cannot be read"),
-        ("[]", "is not the record of pareto_front"),
+        ("[]", "holds no JSON object"),
         ('{"figure": "proxy_floor", "data": {}}', "is not the record of pareto_front"),
         ('{"figure": "pareto_front"}', "is not the record of pareto_front"),
     ],
