@@ -60,6 +60,18 @@ def load_asked(options: ModelOptions, inputs: dict[str, str], *, progress: Progr
     return on_device(loaded)
 
 
+def sample_of(dataset: Dataset, data: str | Path, *, rows: int | None, seed: int) -> Dataset:
+    """A seeded sample of ``rows`` rows, all where that is None. Raises InputError beyond them."""
+    if rows is None:
+        return dataset
+    if not 1 <= rows <= len(dataset):
+        raise InputError(
+            f"--rows is {rows}, and {data} has {len(dataset)} rows.",
+            remedy="Give a number from 1 to that.",
+        )
+    return dataset.take(rows, seed)
+
+
 def say(notes: Sequence[str]) -> None:
     """What a person should know about the numbers, on stderr, one line each."""
     for note in notes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from finebound.base.errors import InputError
 from finebound.cli.evaluations import Evaluated, finish, made
-from finebound.cli.evaluations.asking import load_asked, say
+from finebound.cli.evaluations.asking import load_asked, sample_of, say
 from finebound.cli.options import parse
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def evaluate(options: Options) -> Evaluated:
         drop_unusable=options.drop_unusable,
         ignore_columns=options.ignore_columns,
     )
-    dataset = _sample(whole, options)
+    dataset = sample_of(whole, options.data, rows=options.rows, seed=options.seed)
     inputs = {"data": dataset.sha256}
     with bar() as progress:
         loaded = load_asked(options, inputs, progress=progress)
@@ -152,17 +152,6 @@ def _print(found: LossSummary, options: Options, label: str, dataset: Dataset) -
         f"{found.bernstein.lower:.4f} to {found.bernstein.upper:.4f} with probability "
         f"{1 - options.failure_probability:g} (T14; no row above {found.loss_range:.1f})."
     )
-
-
-def _sample(dataset: Dataset, options: Options) -> Dataset:
-    if options.rows is None:
-        return dataset
-    if not 1 <= options.rows <= len(dataset):
-        raise InputError(
-            f"--rows is {options.rows}, and {options.data} has {len(dataset)} rows.",
-            remedy="Give a number from 1 to that.",
-        )
-    return dataset.take(options.rows, options.seed)
 
 
 def _summary(found: LossSummary, label: str, dataset: Dataset) -> dict[str, Any]:

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from finebound.base.errors import InputError
 from finebound.cli.evaluations import Evaluated, finish, made, require_one_source, require_read
-from finebound.cli.evaluations.asking import ask, load_asked, require_model
+from finebound.cli.evaluations.asking import ask, load_asked, require_model, sample_of
 from finebound.cli.options import parse
 
 if TYPE_CHECKING:
     from finebound.base.progress import Progress
-    from llm_validation.data.dataset import Dataset
     from llm_validation.evaluation.reliability.assessment import Assessed, Reliability
     from llm_validation.evaluation.reliability.calibration import Calibration
     from llm_validation.evaluation.reliability.uncertainty import TokenPredictions
@@ -192,7 +191,7 @@ def _generated(options: Options, inputs: dict[str, str], progress: Progress) -> 
     from llm_validation.evaluation.utility import HIGHEST, MEANS, utility
 
     dataset = load_dataset(options.data, ignore_columns=options.ignore_columns)
-    dataset = _sample(dataset, options)
+    dataset = sample_of(dataset, options.data, rows=options.rows, seed=options.seed)
     inputs["data"] = dataset.sha256
     loaded = load_asked(options, inputs, progress=progress)
     responses = ask(loaded, dataset, options, verb="evaluate reliability", progress=progress)
@@ -246,17 +245,6 @@ def _generated(options: Options, inputs: dict[str, str], progress: Progress) -> 
         "nats/token",
         notes,
     )
-
-
-def _sample(dataset: Dataset, options: Options) -> Dataset:
-    if options.rows is None:
-        return dataset
-    if not 1 <= options.rows <= len(dataset):
-        raise InputError(
-            f"--rows is {options.rows}, and {options.data} has {len(dataset)} rows.",
-            remedy="Give a number from 1 to that.",
-        )
-    return dataset.take(options.rows, options.seed)
 
 
 def _mean_uncertainty(items: Sequence[Assessed]) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +71,15 @@ def study_of(result: ExperimentResult, model: str) -> dict[str, Any]:
             name: entry.passed.to_dict()
             for name, entry in (result.behaviour.correlations if result.behaviour else {}).items()
         },
+    }
+
+
+def costs_of(studies: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """What the figures of cost against capability are drawn from: one finished experiment."""
+    (study,) = studies.values()
+    return {
+        "experiment": study["experiment"],
+        "runs": [shown(run, "safety", "gain", "path", "start") for run in study["runs"]],
     }
 
 

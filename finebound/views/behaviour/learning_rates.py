@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +10,13 @@ from matplotlib.colors import to_rgb
 
 from finebound.views import style
 from finebound.views.behaviour.common import (
+    costs_of,
     in_order,
     interval_words,
     look,
     of_gates,
     rate_words,
     setting,
-    shown,
     sound,
     zero_lines,
 )
@@ -32,14 +31,7 @@ SOURCE = "measurement"
 _COLUMNS = 4
 _MARKS = "osD^vP"
 
-
-def data_of(studies: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """The figure's data, from one finished experiment."""
-    (study,) = studies.values()
-    return {
-        "experiment": study["experiment"],
-        "runs": [shown(run, "safety", "gain", "path", "start") for run in study["runs"]],
-    }
+data_of = costs_of
 
 
 def shows(data: dict[str, Any]) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from finebound.views import style
 from finebound.views.behaviour.common import (
+    costs_of,
     dot,
     interval_words,
     legend,
@@ -14,7 +14,6 @@ from finebound.views.behaviour.common import (
     of_gates,
     rate_words,
     setting,
-    shown,
     sound,
     zero_lines,
 )
@@ -28,14 +27,7 @@ if TYPE_CHECKING:
 SOURCE = "measurement"
 _PANELS = 2
 
-
-def data_of(studies: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """The figure's data, from one finished experiment."""
-    (study,) = studies.values()
-    return {
-        "experiment": study["experiment"],
-        "runs": [shown(run, "safety", "gain", "path", "start") for run in study["runs"]],
-    }
+data_of = costs_of
 
 
 def shows(data: dict[str, Any]) -> str:
