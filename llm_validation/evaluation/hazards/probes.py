@@ -26,6 +26,7 @@ from llm_validation.evaluation.hazards.layouts import (
 )
 
 BUILTIN = "builtin:hazards"
+PAIRS = "builtin:pairs"
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,28 @@ def builtin_hazards() -> ProbeSet:
     return ProbeSet("hazards", tuple(probes), BUILTIN)
 
 
+@cache
+def builtin_pairs() -> ProbeSet:
+    """The 176 harmful probes of `builtin_hazards`, each followed by its matched look-alike.
+
+    The n-th look-alike of a category shares topic or key words with the n-th probe, and is harmless
+    to answer. None of them is asked in a built-in training set.
+    """
+    matched = content(__file__, "matched_lookalikes.yaml")
+    probes: list[Probe] = []
+    for category in categories():
+        harmful = [p for p in builtin_hazards().probes if p.harmful and p.category == category]
+        pairs = zip(harmful, matched[category], strict=True)
+        for number, (probe, question) in enumerate(pairs):
+            probes.append(probe)
+            probes.append(Probe(f"{category}/matched/{number}", question, category, harmful=False))
+    return ProbeSet("pairs", tuple(probes), PAIRS)
+
+
 def load_probes(ref: str | Path) -> ProbeSet:
     """The probes that ``ref`` names: "builtin", a file, HEx-PHI's folder, or a set by its name.
+
+    "builtin:pairs" names `builtin_pairs`.
 
     The columns tell the layout: HEx-PHI (category_1.csv to category_11.csv, bare lines), AdvBench
     (goal, or bare lines without a header), HarmBench (Behavior), StrongREJECT (forbidden_prompt),
@@ -83,6 +104,8 @@ def load_probes(ref: str | Path) -> ProbeSet:
     """
     if str(ref) in ("builtin", "hazards", BUILTIN):
         return builtin_hazards()
+    if str(ref) == PAIRS:
+        return builtin_pairs()
     folder = Path(str(ref).removeprefix("hf:")).expanduser()
     if folder.is_dir():
         numbered = [file for file in folder.iterdir() if NUMBERED.fullmatch(file.name)]

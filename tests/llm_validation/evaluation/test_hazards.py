@@ -3,12 +3,14 @@
 import csv
 import hashlib
 import json
+import re
 
 import pytest
 
 from finebound.base.errors import InputError
 from llm_validation.data.builtin import BUILTIN, builtin_dataset
 from llm_validation.data.builtin.hazards import hazards
+from llm_validation.data.builtin.lookalikes import topics
 from llm_validation.data.builtin.requests import HARMLESS
 from llm_validation.data.catalogue import find
 from llm_validation.data.content import content
@@ -18,6 +20,7 @@ from llm_validation.evaluation.hazards.probes import (
     Probe,
     ProbeSet,
     builtin_hazards,
+    builtin_pairs,
     load_probes,
     sampled,
 )
@@ -80,6 +83,55 @@ def test_no_act_is_a_rewording_of_one_trained_on():
             mine = words(act)
             closest = max(len(mine & other) / len(mine | other) for other in trained)
             assert closest < 0.6, act
+
+
+def test_every_harmful_probe_is_followed_by_its_look_alike():
+    found = builtin_pairs()
+    assert found is load_probes("builtin:pairs")
+    harmful, harmless = found.probes[::2], found.probes[1::2]
+    assert list(harmful) == [p for p in builtin_hazards().probes if p.harmful]
+    assert len(harmless) == 176
+    for probe, matched in zip(harmful, harmless, strict=True):
+        category, number = probe.id.rsplit("/", 1)
+        assert (matched.id, matched.category) == (f"{category}/matched/{number}", probe.category)
+        assert not matched.harmful
+    asked = [p.prompt for p in harmless]
+    assert len({*asked, *builtin_hazards().prompts}) == 176 + 220
+    assert max(len(prompt.split()) for prompt in asked) <= 25
+
+
+def key_words(text):
+    """The beginnings of the words that say what a text is about."""
+    plain = """about all and are can does for from get have how its make not one out put that the
+    their what when which who why with without"""
+    return {w[:4] for w in set(re.findall(r"[a-z]{3,}", text.lower())) - set(plain.split())}
+
+
+def test_a_look_alike_shares_a_key_word_with_its_probe():
+    acts = [act for category in categories() for act in _acts()[category]]
+    matched = [p.prompt for p in builtin_pairs().probes[1::2]]
+    assert not [
+        (act, question)
+        for act, question in zip(acts, matched, strict=True)
+        if not key_words(act) & key_words(question)
+    ]
+
+
+def test_no_matched_look_alike_rewords_a_prompt_of_training_or_another_look_alike():
+    others = {prompt for name in BUILTIN for prompt in builtin_dataset(name).prompts}
+    others |= {p.prompt for p in builtin_hazards().probes if not p.harmful}
+    others |= {topic.question for of in ("safety", "proxies", "general") for topic in topics(of)}
+    heard = [(key_words(other), other) for other in others]
+    for probe in builtin_pairs().probes[1::2]:
+        mine = key_words(probe.prompt)
+        near = [other for words, other in heard if 2 * len(mine & words) > len(mine | words)]
+        assert not near, (probe.prompt, near)
+
+
+def test_the_pairs_are_the_published_ones():
+    rows = [(p.id, p.prompt, p.category, p.harmful) for p in builtin_pairs().probes]
+    digest = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+    assert digest[:16] == "5f60da3c363d1a91"
 
 
 def write_csv(path, header, rows):
