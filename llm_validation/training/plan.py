@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from finebound.base.errors import InputError
 from llm_validation.training.methods import METHODS, Lora, Method, make_method, method_as_dict
 from llm_validation.training.methods import FullWeights as FullWeights
 from llm_validation.training.settings import check, is_count, read
@@ -27,6 +28,26 @@ from theory.strategy import Hybrid, LossConstraint
 from theory.strategy import Strategy as HardStrategy
 
 CHECKPOINT_SECONDS = 60.0
+_OF_A_LEAST_RATE = ("num_cycles", "min_lr", "min_lr_rate")
+SCHEDULES: Mapping[str, tuple[str, ...]] = {
+    "constant": (),
+    "linear": (),
+    "cosine": ("num_cycles",),
+    "cosine_with_restarts": ("num_cycles",),
+    "polynomial": ("lr_end", "power"),
+    "inverse_sqrt": ("timescale",),
+    "cosine_with_min_lr": _OF_A_LEAST_RATE,
+    "cosine_warmup_with_min_lr": (*_OF_A_LEAST_RATE, "warmup_lr_rate"),
+    "warmup_stable_decay": (
+        "num_decay_steps",
+        "num_stable_steps",
+        "warmup_type",
+        "decay_type",
+        "min_lr_ratio",
+        "num_cycles",
+    ),
+}
+"""Every schedule of the learning rate, with the options that it takes."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +115,8 @@ class TrainingPlan:
     error, left out with ``drop_long``, or cut to their first tokens with ``truncate``.
     ``precision`` "bf16" computes in bfloat16 with float32 weights; "auto" does where the machine
     has the instructions for it (``training.precision``).
+    ``schedule`` and ``schedule_options`` are transformers' own (``SCHEDULES`` says which options
+    each takes), except that "constant" has its warm-up.
     ``clip`` is the largest gradient norm (None: none). ``epsilon`` of a
     loss constraint is the rise of the proxy's loss above its value at the start, enforced by
     dual ascent: lambda starts at ``dual_start`` and moves by ``dual_rate`` times the violation
@@ -107,7 +130,17 @@ class TrainingPlan:
     method: Method = field(default_factory=Lora)
     steps: int = 100
     learning_rate: float = 2e-4
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    schedule: Literal[
+        "constant",
+        "linear",
+        "cosine",
+        "cosine_with_restarts",
+        "polynomial",
+        "inverse_sqrt",
+        "cosine_with_min_lr",
+        "cosine_warmup_with_min_lr",
+        "warmup_stable_decay",
+    ] = "constant"
     warmup: int = 0
     batch_size: int = 8
     proxy_batch_size: int | None = None
@@ -131,6 +164,7 @@ class TrainingPlan:
     dual_start: float = 1.0
     dual_rate: float = 1.0
     objective: Dpo | None = None
+    schedule_options: Mapping[str, float | str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))
@@ -199,6 +233,12 @@ class TrainingPlan:
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             check(value in choices, f"{name} is {value!r}.", f"Use one of {', '.join(choices)}.")
+        options, takes = self.schedule_options, SCHEDULES[self.schedule]
+        check(
+            isinstance(options, Mapping) and set(options) <= set(takes),
+            f"schedule_options are {options!r} with the schedule {self.schedule}.",
+            f"It takes {', '.join(takes) or 'none'}.",
+        )
         check(
             len(self.betas) == 2 and all(is_number(b) and 0 <= b < 1 for b in self.betas)
             and self.betas[1] > 0,
@@ -322,12 +362,23 @@ class TrainingPlan:
         return tuple(sorted({round(f * self.steps) for f in self.evaluate_at}))
 
     def learning_rates(self) -> np.ndarray:
-        """The rate of every step, float64 ``[steps]``, by transformers' own schedules."""
+        """The rate of every step, float64 ``[steps]``, by transformers' own schedules.
+
+        Raises InputError for options that the schedule cannot be made of.
+        """
         import torch
         from transformers import get_scheduler
 
         optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=self.learning_rate)
-        schedule: Any = get_scheduler(self.schedule_name, optimiser, self.warmup, self.steps)
+        try:
+            schedule: Any = get_scheduler(
+                self.schedule_name, optimiser, self.warmup, self.steps, {**self.schedule_options}
+            )
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"the schedule {self.schedule} cannot be made: {error}",
+                remedy=f"Its schedule_options are {', '.join(SCHEDULES[self.schedule])}.",
+            ) from error
         rates = np.empty(self.steps)
         for step in range(self.steps):
             rates[step] = schedule.get_last_lr()[0]
@@ -354,6 +405,9 @@ class TrainingPlan:
             del plain["checkpoint_seconds"]
         if not plain["truncate"]:
             del plain["truncate"]
+        plain["schedule_options"] = dict(self.schedule_options)
+        if not self.schedule_options:
+            del plain["schedule_options"]
         if self.early_stopping is not None:
             plain["early_stopping"] = dataclasses.asdict(self.early_stopping)
         return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
@@ -366,7 +420,7 @@ class TrainingPlan:
 
 
 _CHOICES = {
-    "schedule": ("constant", "linear", "cosine"),
+    "schedule": tuple(SCHEDULES),
     "optimizer": ("adamw", "sgd"),
     "precision": ("fp32", "bf16", "auto"),
     "training_sets_at": ("ends", "all"),

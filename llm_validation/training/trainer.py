@@ -53,6 +53,7 @@ def training_arguments(plan: TrainingPlan, folder: Path) -> TrainingArguments:
         gradient_accumulation_steps=1,
         learning_rate=plan.learning_rate,
         lr_scheduler_type=plan.schedule_name,
+        lr_scheduler_kwargs=dict(plan.schedule_options) or None,
         warmup_steps=plan.warmup,
         weight_decay=plan.weight_decay,
         max_grad_norm=plan.clip or 0.0,

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from inspect import signature
+from pathlib import Path
+
 import numpy as np
 import pytest
+from transformers import SchedulerType
+from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION
 
 from finebound.base.errors import InputError
 from llm_validation.training.plan import (
+    SCHEDULES,
     Dpo,
     EarlyStopping,
     FullWeights,
@@ -22,6 +28,7 @@ from llm_validation.training.strategies import (
     TokenConstraint,
     make_strategy,
 )
+from llm_validation.training.trainer import training_arguments
 from theory.strategy import Hybrid, LossConstraint, ParameterConstraint
 
 PLANS = [
@@ -39,6 +46,7 @@ PLANS = [
     TrainingPlan(strategy=BiState(2, 8, 0.5), proxy_batch_size=3, method=FullWeights()),
     TrainingPlan(strategy=SubspacePenalty(3.0, "exact")),
     TrainingPlan(truncate=True),
+    TrainingPlan(schedule="cosine_with_min_lr", schedule_options={"min_lr_rate": 0.1}),
 ]
 
 
@@ -120,6 +128,8 @@ def test_the_strategies_by_name():
         ({"clip": 0.0}, "clip is 0"),
         ({"warmup": 100}, "warmup takes 100 of 100"),
         ({"schedule": "square"}, "schedule is 'square'"),
+        ({"schedule_options": {"power": 2}}, "schedule constant.*It takes none"),
+        ({"schedule": "polynomial", "schedule_options": {"min_lr": 0}}, "takes lr_end, power"),
         ({"precision": "fp16"}, "precision is 'fp16'"),
         ({"betas": (0.9, 1.0)}, "betas are"),
         ({"momentum": 0.9}, "momentum is given with the optimizer adamw"),
@@ -174,3 +184,35 @@ def test_long_rows_are_left_out_or_cut():
         TrainingPlan(drop_long=True, truncate=True)
     with pytest.raises(InputError, match="truncate is 'yes'"):
         TrainingPlan(truncate="yes")
+
+
+OPTIONS = {
+    "cosine_with_min_lr": {"min_lr_rate": 0.1},
+    "cosine_warmup_with_min_lr": {"min_lr_rate": 0.1},
+    "warmup_stable_decay": {"num_decay_steps": 3},
+}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_schedule_takes_the_options_that_transformers_has_for_it(schedule):
+    plan = TrainingPlan(
+        schedule=schedule, warmup=2, steps=9, schedule_options=OPTIONS.get(schedule, {})
+    )
+    assert plan.learning_rates().max() == pytest.approx(plan.learning_rate, rel=0.05)
+    made = TYPE_TO_SCHEDULER_FUNCTION[SchedulerType(plan.schedule_name)]
+    taken = set(signature(made).parameters)
+    ours = {"optimizer", "num_warmup_steps", "num_training_steps", "last_epoch"}
+    assert set(SCHEDULES[schedule]) == taken - ours
+
+
+def test_the_least_rate_of_a_schedule_is_kept():
+    plan = TrainingPlan(
+        steps=400, schedule="cosine_with_min_lr", schedule_options={"min_lr_rate": 0.25}
+    )
+    assert plan.learning_rates()[-1] == pytest.approx(0.25 * plan.learning_rate, rel=1e-3)
+    assert training_arguments(plan, Path("x")).lr_scheduler_kwargs == {"min_lr_rate": 0.25}
+
+
+def test_a_schedule_without_what_it_needs_is_an_input_error():
+    with pytest.raises(InputError, match=r"warmup_stable_decay cannot be made.*num_decay_steps"):
+        TrainingPlan(schedule="warmup_stable_decay").learning_rates()
