@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from theory.bound import Bound, Direction, Quantity, Status
-from theory.hybrid import hybrid_safety
-from theory.limits import minimax, no_free_lunch
-from theory.local import local_mismatch
-from theory.loss_constraint import comparator, mixture, overlap_mass, safety_floor, value_gap
-from theory.parameter_constraint import (
-    capability_within_radius,
-    safety_within_radius,
-    separation,
-)
 from theory.problem import Distribution, Problem, TabularProblem
+from theory.statement import STATEMENTS, discover
 from theory.strategy import Strategy
 
-Statement = Callable[[Problem, Strategy], list[Bound]]
-
-STATEMENTS: dict[str, Statement] = {
-    "T1": value_gap,
-    "T2": comparator,
-    "T3": mixture,
-    "T4": overlap_mass,
-    "T5": safety_floor,
-    "T6": safety_within_radius,
-    "T7": capability_within_radius,
-    "T8": separation,
-    "T9": hybrid_safety,
-    "T10": no_free_lunch,
-    "T11": minimax,
-    "T12": local_mismatch,
-}
+discover()
 
 # Instances a pass; small enough that the tables of a pass stay in the processor's cache.
 _CHUNK = 1024

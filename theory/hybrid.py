@@ -19,6 +19,7 @@ from theory.landscape import (
 )
 from theory.loss_constraint.common import trivial_gap
 from theory.problem import Constant, Constants, Problem, QuadraticProblem, TabularProblem
+from theory.statement import statement
 from theory.strategy import LossConstraint, ParameterConstraint, Strategy
 
 UPPER = Direction.UPPER
@@ -28,6 +29,7 @@ _MISMATCH = "proxy mismatch"
 _FINITE = "f_f or f_hat_s is infinite at theta_s, so the objective singles out no minimiser"
 
 
+@statement("T9", Quantity.SAFETY_GAP)
 def hybrid_safety(problem: Problem, strategy: Strategy) -> list[Bound]:
     """T9: the proxy's help within a radius, where its mismatch costs only the radius, nats.
 

@@ -15,6 +15,7 @@ from theory.exact import exact
 from theory.landscape import down, isolated_growth, product, task_landscape, up
 from theory.problem import Constant, Constants, Problem, QuadraticProblem, TabularProblem
 from theory.quadratic import least_sum, solve, start
+from theory.statement import statement
 from theory.strategy import LossConstraint, ParameterConstraint, Strategy
 
 LOWER = Direction.LOWER
@@ -27,6 +28,7 @@ _PARAMETRIC_NEEDS = (
 _NO_PARAMETRIC = "(A-QG) at an isolated theta_s: a tabular f_s has none"
 
 
+@statement("T10", Quantity.SQRT_SUM)
 def no_free_lunch(problem: Problem, strategy: Strategy) -> list[Bound]:
     """T10: what every policy pays for serving both data sets, whatever the strategy, nats.
 
@@ -350,6 +352,7 @@ def minimax_price(eta: ArrayLike, vocabulary: ArrayLike, *, kind: Mismatch = "co
     return np.where(size >= 3, spread, hedged)
 
 
+@statement("T11", Quantity.SAFETY_GAP)
 def minimax(problem: Problem, strategy: Strategy) -> list[Bound]:
     """T11: the unavoidable price of not seeing the safety data, linear in the mismatch, nats.
 

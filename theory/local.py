@@ -20,7 +20,8 @@ from theory.loss_constraint.common import (
 )
 from theory.problem import Constant, Constants, Problem, QuadraticProblem, TabularProblem
 from theory.quadratic import solve, start
-from theory.strategy import Hybrid, LossConstraint, Strategy
+from theory.statement import statement
+from theory.strategy import Hybrid, LossConstraint
 
 _EPS = np.finfo(float).eps
 _INCREASE = Quantity.SAFETY_LOSS_INCREASE
@@ -29,7 +30,8 @@ _KEPT = "the loss constraint f_hat_s - min f_hat_s <= epsilon holds"
 _SMOOTH = "f_s - f_hat_s is beta_Delta-smooth on the ball of radius r around theta_s"
 
 
-def local_mismatch(problem: Problem, strategy: Strategy) -> list[Bound]:
+@statement("T12", _INCREASE, under=(LossConstraint, Hybrid), failed=NO_LAMBDA)
+def local_mismatch(problem: Problem, strategy: LossConstraint | Hybrid) -> list[Bound]:
     """T12: how far the safety loss can rise, from a *gradient* mismatch of the proxy, nats.
 
     ``f_s(theta) - f_s(theta_s) <= value gap / lambda + |grad Delta| r + beta_Delta r^2 / 2`` with
@@ -39,8 +41,6 @@ def local_mismatch(problem: Problem, strategy: Strategy) -> list[Bound]:
     run, the measured task loss): one form each. With ``epsilon`` it is ``epsilon``. Tabular
     problems measure r and Delta in centred logits. Source: T12 of docs/theorems.md.
     """
-    if not isinstance(strategy, LossConstraint | Hybrid):
-        return [not_applicable("T12", _INCREASE, NO_LAMBDA)]
     if isinstance(problem, Constants):
         return _mismatch_of_constants(problem, strategy)
     if isinstance(problem, TabularProblem):

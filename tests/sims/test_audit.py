@@ -18,7 +18,8 @@ from sims.families.quadratic import Quadratic
 from sims.families.registry import CLOSED_FORM, FAMILIES
 from sims.families.tabular import Tabular
 from theory.bound import Bound, Direction, Quantity, Status
-from theory.evaluation import STATEMENTS, Statement
+from theory.evaluation import STATEMENTS
+from theory.statement import Statement
 
 FEW = 600
 ON_SETS = {"T13", "T15", "T17", "T18", "T19"}

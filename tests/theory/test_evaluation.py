@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+import theory
 from theory.bound import Direction, Quantity, Status, bound
 from theory.evaluation import STATEMENTS, best, evaluate
 from theory.exact import exact
 from theory.problem import Constant, Constants, Distribution, TabularProblem
+from theory.statement import discover, statement
 from theory.strategy import Hybrid, LossConstraint, ParameterConstraint
 
 STRATEGIES = [
@@ -106,3 +108,60 @@ def test_zero_mass_everywhere_it_can_be():
         for b in evaluate(TabularProblem(safety, task, proxy), strategy):
             assert not np.isnan(b.value)
             assert not any(np.isnan(term) for term in b.terms.values())
+
+
+# --- declared statements -------------------------------------------------------------------------
+
+ADDED = """from theory.bound import Direction, Quantity, bound
+from theory.problem import TabularProblem
+from theory.statement import statement
+from theory.strategy import LossConstraint
+
+
+@statement("T{number}", Quantity.SAFETY_GAP, of=(TabularProblem,), under=(LossConstraint,))
+def added(problem, strategy):
+    return [bound("T{number}", Quantity.SAFETY_GAP, Direction.UPPER, {{"all": 7.0}})]
+"""
+
+
+@pytest.fixture
+def own_statements():
+    before = dict(STATEMENTS)
+    yield
+    STATEMENTS.clear()
+    STATEMENTS.update(before)
+
+
+def test_a_file_more_is_a_statement_more_in_the_order_of_the_numbers(
+    tmp_path, monkeypatch, own_statements, rng, random_tabular, random_quadratic, instance
+):
+    before = list(STATEMENTS)
+    assert before == [f"T{i}" for i in range(1, 13)]
+    for name, number in (("later", 1002), ("sooner", 1001)):
+        (tmp_path / f"{name}.py").write_text(ADDED.format(number=number), encoding="utf-8")
+    monkeypatch.setattr(theory, "__path__", [*theory.__path__, str(tmp_path)])
+    discover()
+    assert list(STATEMENTS) == [*before, "T1001", "T1002"]
+    table, quadratic = instance(random_tabular(rng, 1), 0), instance(random_quadratic(rng, 1), 0)
+    told = {
+        (type(problem), type(strategy)): evaluate(problem, strategy, statements=["T1001"])[0]
+        for problem in (table, quadratic)
+        for strategy in STRATEGIES
+    }
+    assert told.pop((TabularProblem, LossConstraint)).value == 7.0
+    assert {b.status for b in told.values()} == {Status.NOT_APPLICABLE}
+    assert {b.failed for b in told.values()} == {
+        "needs a tabular problem",
+        "needs a loss constraint",
+    }
+
+
+def test_a_statement_has_a_name_of_its_own(own_statements):
+    def taken(problem, strategy):
+        return []
+
+    with pytest.raises(ValueError, match="not 'quarter'"):
+        statement("quarter", Quantity.SAFETY_GAP)(taken)
+    with pytest.raises(ValueError, match=r"T3 stands in theory\.loss_constraint\.tabular and in"):
+        statement("T3", Quantity.SAFETY_GAP)(taken)
+    assert STATEMENTS["T3"].__module__ == "theory.loss_constraint.tabular"

@@ -27,6 +27,7 @@ from theory.problem import (
     TabularProblem,
 )
 from theory.quadratic import comparators, solve, start
+from theory.statement import statement
 from theory.strategy import Hybrid, LossConstraint, Strategy
 
 UPPER = Direction.UPPER
@@ -35,7 +36,8 @@ UPPER = Direction.UPPER
 _Found = dict[str, tuple[Array | float, Constant]]
 
 
-def value_gap(problem: Problem, strategy: Strategy) -> list[Bound]:
+@statement("T1", Quantity.SAFETY_GAP, under=(LossConstraint, Hybrid), failed=NO_LAMBDA)
+def value_gap(problem: Problem, strategy: LossConstraint | Hybrid) -> list[Bound]:
     """T1: ``G_s <= G_s(theta_s) + value gap / lam + mismatch of proxy and safety data``, nats.
 
     The value gap is ``f_f(theta_s) - f_f(theta_lambda) + delta``. The mismatch is
@@ -44,8 +46,6 @@ def value_gap(problem: Problem, strategy: Strategy) -> list[Bound]:
     class; for a tabular problem ``h`` is known, for constants ``2B`` stands in. A hybrid obeys it
     too. Form "quadratic growth" is T1(iv). Source: T1 of docs/theorems.md.
     """
-    if not isinstance(strategy, LossConstraint | Hybrid):
-        return [not_applicable("T1", Quantity.SAFETY_GAP, NO_LAMBDA)]
     if isinstance(problem, Constants):
         return _value_gap_constants(problem, strategy)
     solution = exact(problem, strategy)
@@ -254,6 +254,7 @@ def mismatch_of_constants(
     return forms
 
 
+@statement("T2", Quantity.CAPABILITY_GAP)
 def comparator(problem: Problem, strategy: Strategy) -> list[Bound]:
     """T2: ``G_f + lam G_hat_s <= min{G_f(theta_hat_s), lam G_hat_s(theta_f)} + delta``, nats.
 

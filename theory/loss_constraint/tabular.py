@@ -20,12 +20,15 @@ from theory.loss_constraint.common import (
 )
 from theory.problem import Constant, Constants, Problem, QuadraticProblem, TabularProblem
 from theory.quadratic import solve
+from theory.statement import statement
 from theory.strategy import Hybrid, LossConstraint, Strategy
 
 UPPER, LOWER, EQUALITY = Direction.UPPER, Direction.LOWER, Direction.EQUALITY
+_NOT_TABULAR = f"{TABULAR}: not a tabular problem"
 
 
-def mixture(problem: Problem, strategy: Strategy) -> list[Bound]:
+@statement("T3", Quantity.WEIGHTED_SUM, of=(TabularProblem, QuadraticProblem), failed=_NOT_TABULAR)
+def mixture(problem: TabularProblem | QuadraticProblem, strategy: Strategy) -> list[Bound]:
     """T3: the exact tabular minimiser ``(1 - w) mu_f + w mu_hat_s`` and what it costs, nats.
 
     Equalities for both gaps and ``G_f + lam G_hat_s = V(lam)``; below it
@@ -36,8 +39,6 @@ def mixture(problem: Problem, strategy: Strategy) -> list[Bound]:
     """
     if isinstance(problem, QuadraticProblem):
         return _quadratic_model(problem, strategy)
-    if not isinstance(problem, TabularProblem):
-        return [not_applicable("T3", Quantity.WEIGHTED_SUM, f"{TABULAR}: not a tabular problem")]
     if not isinstance(strategy, LossConstraint | Hybrid):
         return [not_applicable("T3", Quantity.WEIGHTED_SUM, NO_LAMBDA)]
     hybrid = isinstance(strategy, Hybrid)
@@ -133,7 +134,8 @@ def _stable_entropy(w: Array, rest: Array) -> Array:
     return np.where(small > 0, inner, 0.0)
 
 
-def overlap_mass(problem: Problem, strategy: Strategy) -> list[Bound]:
+@statement("T4", Quantity.PROXY_SAFETY_GAP, under=(LossConstraint,), failed=NO_LAMBDA)
+def overlap_mass(problem: Problem, strategy: LossConstraint) -> list[Bound]:
     """T4: both gaps between sums of overlap mass times disagreement, nats; no bounded loss.
 
     Over contested contexts: ``G_hat_s <= sum rho_hat_s tau log(1 + rho_f / (lam rho_hat_s))
@@ -141,8 +143,6 @@ def overlap_mass(problem: Problem, strategy: Strategy) -> list[Bound]:
     ``a = rho_f(O)``, ``b = rho_hat_s(O)``; the divergence form replaces tau log(.) by
     ``(1 - w) KL``; Pinsker's from below. Source: T4.
     """
-    if not isinstance(strategy, LossConstraint):
-        return [not_applicable("T4", Quantity.PROXY_SAFETY_GAP, NO_LAMBDA)]
     if isinstance(problem, Constants):
         return _overlap_mass_constants(problem, strategy)
     if not isinstance(problem, TabularProblem):
@@ -223,7 +223,8 @@ def _overlap_mass_constants(problem: Constants, strategy: LossConstraint) -> lis
     ]
 
 
-def safety_floor(problem: Problem, strategy: Strategy) -> list[Bound]:
+@statement("T5", Quantity.SAFETY_GAP, of=(TabularProblem, Constants), failed=_NOT_TABULAR)
+def safety_floor(problem: TabularProblem | Constants, strategy: Strategy) -> list[Bound]:
     """T5: the true safety gap, exactly and from above by its lambda-free floor Phi, nats.
 
     Exact terms: contested, teacher mismatch, forgotten (task contexts the proxy does not cover),
@@ -233,8 +234,6 @@ def safety_floor(problem: Problem, strategy: Strategy) -> list[Bound]:
     """
     if isinstance(problem, Constants):
         return _safety_floor_constants(problem, strategy)
-    if not isinstance(problem, TabularProblem):
-        return [not_applicable("T5", Quantity.SAFETY_GAP, f"{TABULAR}: not a tabular problem")]
     if not isinstance(strategy, LossConstraint):
         return [not_applicable("T5", Quantity.SAFETY_GAP, NO_LAMBDA)]
     solution = exact(problem, strategy)

@@ -24,12 +24,14 @@ from theory.landscape import (
 )
 from theory.loss_constraint.common import trivial_gap
 from theory.problem import Constant, Constants, Problem, QuadraticProblem, TabularProblem
+from theory.statement import statement
 from theory.strategy import ParameterConstraint, Strategy
 
 UPPER, LOWER = Direction.UPPER, Direction.LOWER
 _TASK_START = "capability gap at the aligned model"
 
 
+@statement("T7", Quantity.CAPABILITY_GAP)
 def capability_within_radius(problem: Problem, strategy: Strategy) -> list[Bound]:
     """T7: what a move of at most ``radius`` can gain on the task, from both sides, nats.
 

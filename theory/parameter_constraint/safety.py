@@ -25,11 +25,13 @@ from theory.landscape import (
 )
 from theory.loss_constraint.common import trivial_gap
 from theory.problem import Constant, Constants, Problem, QuadraticProblem, TabularProblem
+from theory.statement import statement
 from theory.strategy import ParameterConstraint, Strategy
 
 UPPER, LOWER = Direction.UPPER, Direction.LOWER
 
 
+@statement("T6", Quantity.SAFETY_GAP)
 def safety_within_radius(problem: Problem, strategy: Strategy) -> list[Bound]:
     """T6: what a move of at most ``radius`` can cost in safety, without any proxy data, nats.
 

@@ -29,6 +29,7 @@ from theory.parameter_constraint.capability import slope_lower
 from theory.parameter_constraint.safety import safety_within_radius
 from theory.problem import Constant, Constants, Problem, QuadraticProblem, TabularProblem
 from theory.quadratic import orthogonal, solve, start
+from theory.statement import statement
 from theory.strategy import LossConstraint, Strategy
 
 LOWER, EQUALITY = Direction.LOWER, Direction.EQUALITY
@@ -40,6 +41,7 @@ _GROWTH = "(A-QG) of f_s at its only minimiser theta_s"
 _REACHED = "the capability gap is at most the target"
 
 
+@statement("T8", Quantity.CAPABILITY_GAP)
 def separation(problem: Problem, strategy: Strategy) -> list[Bound]:
     """T8: what each constraint can do that the other cannot, nats.
 

@@ -1,14 +1,13 @@
-"""The registry of all statements, T1 to T20, as the Markdown files in ``text`` state them."""
+"""All statements as the Markdown files in ``text`` state them, each in a file of its name."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-# The files of ``text`` in the order of the document.
-_PARTS = ("setup", "case_one", "case_two", "limits", "practice", "finetunes", "quadratic")
+from theory.symbolic import text
+
 # The files may wrap assumptions and references; the document has each of them on one line.
 _WRAPPED = re.compile(r"^(?:\*\*Assumptions|- \*\*).*(?:\n  .*)+", re.MULTILINE)
 _STATEMENT = re.compile(r"^### (T\d+)\. (.+)\n((?:(?!#).*\n)*)", re.MULTILINE)
@@ -16,7 +15,7 @@ _STATEMENT = re.compile(r"^### (T\d+)\. (.+)\n((?:(?!#).*\n)*)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Statement:
-    """One of T1 to T20: where it is computed, tested and drawn.
+    """Where a statement is computed, tested and drawn.
 
     ``functions`` are dotted paths, ``tests`` files or ``file::name``, ``figures`` names.
     """
@@ -37,15 +36,18 @@ class Statement:
         return f"{self.id}. {self.title}"
 
 
-@cache
 def written() -> str:
-    """The text of all files, without what ``document`` adds to it."""
-    folder = Path(__file__).with_name("text")
-    text = "\n".join((folder / f"{part}.md").read_text(encoding="utf-8") for part in _PARTS)
-    return _WRAPPED.sub(lambda found: re.sub(r"\n +", " ", found.group()), text)
+    """The text of all files, without what ``document`` adds to it.
+
+    The set-up comes first, then the statements by their numbers, then the quadratic model.
+    """
+    files = {file.stem: file for folder in text.__path__ for file in Path(folder).glob("*.md")}
+    numbered = sorted((name for name in files if name[0] == "T"), key=lambda name: int(name[1:]))
+    order = (files[name] for name in ("setup", *numbered, "quadratic"))
+    whole = "\n".join(file.read_text(encoding="utf-8") for file in order)
+    return _WRAPPED.sub(lambda found: re.sub(r"\n +", " ", found.group()), whole)
 
 
-@cache
 def statements() -> dict[str, Statement]:
     """Every statement by its id, in order."""
     return {
