@@ -43,7 +43,7 @@ def _page(title: str, parts: Iterator[str]) -> str:
 
 def _cli() -> Iterator[str]:
     from finebound.cli import VERBS
-    from finebound.cli.evaluate import kinds
+    from llm_validation.evaluation.registry import kinds
 
     yield "What `finebound VERB --help` says, at 100 columns."
     yield _help()

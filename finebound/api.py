@@ -118,7 +118,6 @@ def evaluate(
     For one more release a problem and a strategy give theory's bounds, as ``bounds`` does now.
     """
     from dataclasses import fields
-    from importlib import import_module
 
     if not isinstance(kind, str):
         from theory.evaluation import evaluate as bounds_of
@@ -130,14 +129,11 @@ def evaluate(
         )
         return bounds_of(kind, *arguments, **settings)
 
-    from finebound.cli.evaluate import kinds
+    from llm_validation.evaluation.registry import evaluate as run
+    from llm_validation.evaluation.registry import kind_named
 
-    if kind not in (known := kinds()):
-        raise InputError(
-            f"there is no evaluation {kind!r}.", remedy=f"It is one of {', '.join(known)}."
-        )
-    module = import_module(f"finebound.cli.evaluations.{kind}")
-    types = {field.name: str(field.type) for field in fields(module.Options)}
+    made = kind_named(kind).Options
+    types = {field.name: str(field.type) for field in fields(made)}
     if unknown := [name for name in settings if name not in types]:
         raise InputError(
             f"the evaluation {kind} has no setting {unknown[0]!r}.",
@@ -147,7 +143,7 @@ def evaluate(
         name: Path(value) if isinstance(value, str) and "Path" in types[name] else value
         for name, value in settings.items()
     }
-    return list(module.evaluate(module.Options(**given)).results)
+    return list(run(kind, made(**given)).results)
 
 
 def validate(

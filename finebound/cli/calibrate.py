@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from finebound.base.errors import InputError
-from finebound.cli.evaluations.asking import say
-from finebound.cli.options import StrategyKind, given_options, parse
+from finebound.cli.options import StrategyKind, given_options, parse, say
 
 if TYPE_CHECKING:
     from llm_validation.data.dataset import Dataset

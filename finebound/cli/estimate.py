@@ -7,8 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from finebound.cli.evaluations.asking import say
-from finebound.cli.options import given_options, memory_allowed, parse
+from finebound.cli.options import given_options, memory_allowed, parse, say
 from llm_validation.estimation.request import Request
 
 

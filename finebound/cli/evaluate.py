@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Sequence
-from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from finebound.base.modules import sources
-from finebound.cli import evaluations
+from finebound.base.errors import InputError
+from finebound.cli.options import parse, say, with_flags
+from llm_validation.evaluation.registry import evaluate, kind_named, kinds
 
-_FIRST_LINE = re.compile(r'"""``finebound evaluate (\S+)``: (.+?)\.?(?:"""|\n)')
-
-
-def kinds() -> dict[str, str]:
-    """Every evaluation and what it does: the modules of ``evaluations`` whose first line says so.
-
-    Such a module holds its ``Options`` and its ``main(arguments) -> exit code``; none is imported.
-    """
-    lines = {name: _FIRST_LINE.match(source) for name, source in sources(evaluations).items()}
-    return {name: line.group(2) for name, line in lines.items() if line}
+if TYPE_CHECKING:
+    from llm_validation.evaluation.registry import Evaluation
 
 
 def _help() -> str:
@@ -39,16 +30,34 @@ def main(arguments: Sequence[str]) -> int:
         print(_help(), end="")
         return 0 if arguments else 2
     kind, rest = arguments[0], arguments[1:]
-    known = kinds()
-    if kind not in known:
-        from difflib import get_close_matches
+    kind_options = kind_named(kind).Options
+    options = parse(kind_options, rest, verb=f"evaluate {kind}")
+    from finebound.base.progress import bar
 
-        near = get_close_matches(kind, known, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        print(
-            f"finebound evaluate: there is no evaluation {kind!r}.{hint} "
-            f"It is one of {', '.join(known)}.",
-            file=sys.stderr,
-        )
-        return 2
-    return import_module(f"finebound.cli.evaluations.{kind}").main(rest)
+    try:
+        with bar() as progress:
+            found = evaluate(kind, options, progress=progress)
+    except InputError as error:
+        what, remedy = (with_flags(text, kind_options) for text in (error.what, error.remedy))
+        raise InputError(what, remedy=remedy, file=error.file, row=error.row) from error
+    say(found.notes)
+    _finish(found, options)
+    return found.code
+
+
+def _finish(found: Evaluation, options: Any) -> None:
+    """Write the records into --out, and print."""
+    from finebound.base.records import to_json
+
+    written = []
+    if options.out is not None:
+        written = [str(result.save(options.out)) for result in found.results]
+    if options.json:
+        print(to_json(found.results[0].to_dict() if found.printed is None else found.printed))
+        return
+    from finebound.views.evaluation import shown
+    from finebound.views.terminal import print_parts
+
+    print_parts(shown(found.results))
+    if written:
+        print_parts([f"\nWritten: {', '.join(written)}"])

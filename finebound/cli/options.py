@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from finebound.base.errors import InputError
+from finebound.base.given import given_options as given_options
+from finebound.base.text import printable
 
 if TYPE_CHECKING:
     from theory.strategy import Strategy
@@ -58,15 +61,10 @@ def memory_allowed(gigabytes: float | None) -> Iterator[None]:
             os.environ[_MEMORY] = before
 
 
-def given_options(options: Options, kind: type[Options]) -> dict[str, object]:
-    """The options that differ from their defaults: what the user asked for."""
-    from dataclasses import MISSING, fields
-
-    return {
-        f.name: getattr(options, f.name)
-        for f in fields(kind)
-        if f.default is MISSING or getattr(options, f.name) != f.default
-    }
+def say(notes: Iterable[str]) -> None:
+    """What a person should know about the numbers, on stderr, one line each."""
+    for note in notes:
+        print(f"note: {printable(note)}", file=sys.stderr)
 
 
 def make_strategy(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+
 from matplotlib.figure import Figure
 
 from finebound.results.evaluation import EvaluationResult
@@ -27,3 +31,15 @@ def plot(result: EvaluationResult) -> Figure:
         axes.invert_yaxis()
         axes.set_xlabel(result.score_means or "mean score")
     return figure
+
+
+def shown(results: Sequence[EvaluationResult]) -> Iterable[Table | str]:
+    """What a terminal shows of one evaluation's records: tables, and sentences beside them.
+
+    The evaluation's own file in ``views.evaluations`` draws it; without one it is the table of
+    means of each record.
+    """
+    name = f"finebound.views.evaluations.{results[0].evaluation}"
+    if find_spec(name) is not None:
+        return import_module(name).shown(results)
+    return [table(result) for result in results]

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from finebound.base.output import number
 from finebound.results.experiment import AnswerRates, ExperimentResult, Share
 from finebound.results.result import Known
 from finebound.views.experiment import table, tables
 from finebound.views.tables import Table
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-_WIDTH_OF_FILES = 160
-
-
-def console() -> Console:
-    """What everything here is printed on."""
-    from finebound.base.terminal import Console
-
-    # A file has no width; rich would take 80 columns and fold every number.
-    return Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
+from finebound.views.terminal import console
 
 
 def print_table(table: Table) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from finebound.base.progress import Progress, silent
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import encode, prompt_text
 from llm_validation.evaluation.answer_store import AnswerStore, StoredAnswer
+from llm_validation.evaluation.options import Engine
 from llm_validation.evaluation.refusal.reasoning import is_mark, opened_by
 from llm_validation.evaluation.sampling import Sampling, token_choice
 from llm_validation.models.adapters import is_prompt_learning
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from llm_validation.models.loading import LoadedModel
 
 Turns = Sequence[tuple[str, str]]
-Engine = Literal["transformers", "vllm"]
 _VLLM_BATCHES = 64  # of tokens_per_batch at a time; what is kept after a kill comes in such steps
 _TAIL = 12  # tokens at a prompt's end in which its template may open a thought
 _SAMPLED_WEIGHTS = 65_536  # of each tensor, for the fingerprint: training moves nearly every one

@@ -101,7 +101,7 @@ def parse(arguments: list[str]) -> object:
     module = f"finebound.cli.{verb}"
     if verb == "evaluate":
         kind, *rest = rest
-        module = f"finebound.cli.evaluations.{kind}"
+        module = f"llm_validation.evaluation.kinds.{kind}"
     elif verb == "defend" and "--compare" in rest:
         module = "finebound.cli.defend_compare"
     return parse_options(import_module(module).Options, rest, verb=verb)

@@ -212,7 +212,7 @@ class TestAnotherBase:
             capsys, "loss", "--model", tmp_path / "other", "--adapter", moved, "--data", data
         )
         assert code == 0
-        assert out.startswith("other + moved on data")
+        assert out.startswith("other + moved on ")
         assert "tiny-llama, and it is on other: another model of the same sizes" in err
 
     @pytest.mark.parametrize("name", ["lora", "ia3", "prompt-tuning"])

@@ -66,7 +66,7 @@ def test_the_difference_to_a_base(capsys, tmp_path, answers):
                  base / "hazards.json")  # fmt: skip
     code, out, _ = run(capsys, *arguments)
     assert code == 0
-    assert "-100.0" in out
+    assert "-1.000 [" in out
     code, out, _ = run(capsys, *arguments, "--json", "--out", tmp_path / "again")
     told = json.loads(out)
     record = json.loads((tmp_path / "again" / "hazards.json").read_text())

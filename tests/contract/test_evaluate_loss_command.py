@@ -62,6 +62,7 @@ def test_a_sample_says_of_how_many(capsys, data, tiny_model_folder):
     assert code == 0
     assert "8 of 24 rows" in printed
     assert "nats per token" in printed
+    assert "with probability 0.95 (T14" in printed
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,9 @@ def test_a_table_for_people(capsys, answers):
     code, out, _ = run(capsys, "refusal", "--responses", answers)
     assert code == 0
     words = " ".join(out.split())
-    for heading in ("refusal %", "95 %", "partial", "complies", "echo", "degen.", "error"):
+    for heading in ("refusal", "95 %", "partial", "complies", "echo", "degen.", "error"):
         assert heading in words
-    assert "16.7" in words
+    assert "0.167 [" in words
     assert "Of the 3 that are answers" in words
 
 
@@ -322,7 +322,7 @@ def test_more_rows_than_there_are(capsys, tmp_path, tiny_model_folder):
         capsys, "refusal", "--model", tiny_model_folder, "--prompts", prompts, "--rows", "2"
     )
     assert code == 2
-    assert "has 1 prompts" in err
+    assert "has 1 rows" in err
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,8 @@ def test_other_percentages_and_a_table(capsys, tmp_path, rows):
     code, out, _ = run(capsys, "--responses", path, "--referral", "0", "50", "--bins", "2")
     assert code == 0
     lines = [line.split() for line in out.splitlines()]
-    assert ["0", "%", "10", "0.4000"] in [line[:4] for line in lines]
-    assert ["50", "%", "5", "0.8000"] in [line[:4] for line in lines]
+    assert ["0", "%", "10", "0.400"] in [line[:4] for line in lines]
+    assert ["50", "%", "5", "0.800"] in [line[:4] for line in lines]
     assert "1 of 10 answers failed" in out
     assert "in bins of equal mass" in out
 

@@ -11,7 +11,7 @@ from architectures import write_lora, write_pair
 from code_blocks import ROOT, Block, blocks_of, parse, run
 
 # A file that a page says to add to one of these packages is found there, as if it were.
-GROWING = ("finebound.cli.evaluations", "llm_validation.defences", "theory")
+GROWING = ("llm_validation.evaluation.kinds", "llm_validation.defences", "theory")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 WITH_BLOCKS = {str(page.relative_to(ROOT)): found for page in PAGES if (found := blocks_of(page))}
 

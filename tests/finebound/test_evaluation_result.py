@@ -108,5 +108,5 @@ def test_python_gets_the_record_that_the_command_writes(tmp_path):
         api.evaluate("refusals")
     with pytest.raises(InputError, match="has no setting 'answers'"):
         api.evaluate("refusal", answers=answers)
-    with pytest.raises(InputError, match="either --responses or --model"):
+    with pytest.raises(InputError, match="either `responses` or `model`"):
         api.evaluate("refusal")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from finebound.base.errors import InputError
 from finebound.base.progress import Progress, silent
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.data.encoding import encode
-from llm_validation.evaluation.fairness.items import Item
+from llm_validation.evaluation.fairness.items import Item, ItemSet
 from llm_validation.evaluation.refusal.reasoning import split_reasoning
 
 if TYPE_CHECKING:
@@ -114,6 +115,21 @@ def by_likelihood(
     """The likeliest of each item's three answers; the first of equal ones."""
     found = log_likelihoods(items, loaded, tokens_per_batch=tokens_per_batch, progress=progress)
     return [int(best) for best in found.argmax(axis=1)]
+
+
+def answered(
+    items: ItemSet,
+    loaded: LoadedModel,
+    *,
+    respond: Respond | None,
+    progress: Progress = silent,
+) -> ItemSet:
+    """The items with the model's answers: what ``respond`` writes, without it the likeliest."""
+    if respond is None:
+        found = by_likelihood(items.items, loaded, progress=progress)
+        return replace(items, predictions=tuple(found))
+    found, failed = by_generation(items.items, respond)
+    return replace(items, predictions=tuple(found), failed=failed)
 
 
 def require_texts(items: Sequence[Item]) -> None:

@@ -1,0 +1,1 @@
+"""The evaluations of ``finebound evaluate``, one file each; ``registry`` finds them."""
