@@ -90,14 +90,6 @@ def mean_ratio(weights: ArrayLike, p: ArrayLike, q: ArrayLike) -> Array:
     return terms.sum(axis=-1)
 
 
-def binary_entropy(w: ArrayLike) -> Array:
-    """``h_b(w) = -w log w - (1 - w) log(1 - w)``, nats; 0 at both ends."""
-    w = np.asarray(w, dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        inner = -w * np.log(w) - (1.0 - w) * np.log1p(-w)
-    return np.where((w > 0) & (w < 1), inner, 0.0)
-
-
 def mass_sum(mass: ArrayLike, values: ArrayLike, where: ArrayLike = True) -> Array:
     """``sum_x mass(x) values(x)``, ``[..., X] -> [...]``, where mass 0 times ``inf`` is 0."""
     mass, values = np.asarray(mass, dtype=np.float64), np.asarray(values, dtype=np.float64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import overload
@@ -13,12 +12,8 @@ from numpy.typing import ArrayLike
 from theory.divergence import Array, kl_shift, mass_sum
 from theory.problem import Constants, Problem, QuadraticProblem, TabularProblem
 from theory.quadratic import Gaps, solve
+from theory.quadratic.floating import least_multiplier
 from theory.strategy import LossConstraint, Strategy
-
-# Halvings of a range of 1400 in log(lam): below float64 resolution.
-_BISECTIONS = 64
-# log(lam) as far as float64 goes: disjoint targets on little mass need multipliers of that size.
-_LOG_RANGE = 700.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,20 +148,10 @@ def _tabular_multiplier(problem: TabularProblem, strategy: LossConstraint) -> Ar
         )
         return _contested_proxy_gap(problem, toward_task, policy)
 
-    return _multiplier(strategy.strength, unconstrained, gap)
-
-
-def _multiplier(epsilon: ArrayLike, unconstrained: Array, gap: Callable[[Array], Array]) -> Array:
-    """The least ``lam`` with ``gap(lam) <= epsilon``, by bisection from the feasible side."""
     epsilon, unconstrained = np.broadcast_arrays(
-        np.asarray(epsilon, dtype=np.float64), unconstrained
+        np.asarray(strategy.strength, dtype=np.float64), unconstrained
     )
-    low, high = np.full(epsilon.shape, -_LOG_RANGE), np.full(epsilon.shape, _LOG_RANGE)
-    for _ in range(_BISECTIONS):
-        middle = 0.5 * (low + high)
-        feasible = gap(np.exp(middle)) <= epsilon
-        low, high = np.where(feasible, low, middle), np.where(feasible, middle, high)
-    lam = np.where(unconstrained <= epsilon, 0.0, np.exp(high))
+    lam = np.where(unconstrained <= epsilon, 0.0, least_multiplier(gap, epsilon))
     return np.where((epsilon == 0) & (unconstrained > 0), np.inf, lam)
 
 
@@ -182,6 +167,20 @@ class Frontier:
     capability_gap: Array
 
 
+def with_true_proxy(
+    problem: TabularProblem | QuadraticProblem,
+) -> TabularProblem | QuadraticProblem:
+    """The same problem with the safety data as its own proxy."""
+    if isinstance(problem, QuadraticProblem) or problem.proxy is problem.safety:
+        return problem
+    return TabularProblem.trusted(
+        safety=problem.safety,
+        task=problem.task,
+        proxy=problem.safety,
+        aligned=problem.aligned,
+    )
+
+
 def frontier(problem: Problem, lams: ArrayLike) -> Frontier:
     """The front of ``(G_s, G_f)`` for the *true* safety data, at each ``lam`` of ``lams [L]``.
 
@@ -189,8 +188,7 @@ def frontier(problem: Problem, lams: ArrayLike) -> Frontier:
     """
     if isinstance(problem, Constants):
         raise ValueError("a frontier needs a tabular or quadratic problem.")
-    if isinstance(problem, TabularProblem):
-        problem = TabularProblem(problem.safety, problem.task, aligned=problem.aligned)
+    problem = with_true_proxy(problem)
     lams = np.atleast_1d(np.asarray(lams, dtype=np.float64))
     points = [exact(problem, LossConstraint(lam=float(lam))) for lam in lams]
     return Frontier(
@@ -198,11 +196,3 @@ def frontier(problem: Problem, lams: ArrayLike) -> Frontier:
         safety_gap=np.stack([point.safety_gap for point in points], axis=-1),
         capability_gap=np.stack([point.capability_gap for point in points], axis=-1),
     )
-
-
-def capability_floor(problem: TabularProblem | QuadraticProblem, safety_gap: ArrayLike) -> Array:
-    """``v(s)``: the least capability gap of any policy whose safety gap is at most ``s``, nats."""
-    if isinstance(problem, TabularProblem):
-        problem = TabularProblem(problem.safety, problem.task, aligned=problem.aligned)
-    allowed = np.asarray(safety_gap, dtype=np.float64)
-    return exact(problem, LossConstraint(epsilon=allowed)).capability_gap

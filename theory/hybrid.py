@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from theory.bound import SAFETY_START, Bound, Direction, Quantity, bound, not_applicable
@@ -23,6 +25,8 @@ from theory.statement import statement
 from theory.strategy import LossConstraint, ParameterConstraint, Strategy
 
 UPPER = Direction.UPPER
+_upper = partial(bound, "T9", Quantity.SAFETY_GAP, UPPER)
+_lacks = partial(not_applicable, "T9", Quantity.SAFETY_GAP)
 _MINIMISER = "theta minimises f_f + lambda f_hat_s within the radius, to within delta"
 _VALUE_GAP = "value gap / lambda"
 _MISMATCH = "proxy mismatch"
@@ -49,7 +53,7 @@ def hybrid_safety(problem: Problem, strategy: Strategy) -> list[Bound]:
     within = None if lam is None else reach(problem, strategy)
     if lam is None or within is None:
         failed = "needs a hybrid: a penalty lambda together with a radius"
-        return [not_applicable("T9", Quantity.SAFETY_GAP, failed)]
+        return [_lacks(failed)]
     radius, used = within
     if isinstance(problem, Constants):
         return _of_constants(problem, np.asarray(lam), radius, used)
@@ -76,10 +80,7 @@ def _of_table(problem: TabularProblem, lam: np.ndarray, radius: np.ndarray) -> l
     finite = np.isfinite(capability) & np.isfinite(problem.proxy_gap_at_aligned)
     shared = {"trivial": np.log(problem.responses)}
     bounds = [
-        bound(
-            "T9",
-            Quantity.SAFETY_GAP,
-            UPPER,
+        _upper(
             {
                 SAFETY_START: up(start),
                 _VALUE_GAP: up(value_gap / lam),
@@ -97,10 +98,7 @@ def _of_table(problem: TabularProblem, lam: np.ndarray, radius: np.ndarray) -> l
     used = safety.context > 0
     exactly = ((problem.aligned == safety.target).all(axis=-1) | ~used).all(axis=-1)
     bounds.append(
-        bound(
-            "T9",
-            Quantity.SAFETY_GAP,
-            UPPER,
+        _upper(
             {"curvature": without_data + np.zeros(problem.batch_shape)},
             form="(A-J), without data",
             assumptions=(IN_BALL, LOGITS, ALIGNED_EXACT),
@@ -124,15 +122,12 @@ def _of_quadratic(problem: QuadraticProblem, lam: np.ndarray, radius: np.ndarray
     gained = np.minimum(up(task.gradient.upper * radius), whole)
     failed = "(A-J): a quadratic model has no logits"
     return [
-        bound(
-            "T9",
-            Quantity.SAFETY_GAP,
-            UPPER,
+        _upper(
             {"half the value gap / lambda": up(0.5 * gained / lam)},
             form="quadratic, perfect proxy",
             assumptions=("theta minimises f_f + lambda f_s within the radius", IN_BALL),
         ),
-        not_applicable("T9", Quantity.SAFETY_GAP, failed, form="(A-J)"),
+        _lacks(failed, form="(A-J)"),
         _capability({"capability gap at the aligned model": whole}, trivial=np.inf),
     ]
 
@@ -154,7 +149,7 @@ def _of_constants(
 ) -> list[Bound]:
     logits = problem.get("logit_lipschitz")
     if logits is None:
-        return [not_applicable("T9", Quantity.SAFETY_GAP, "needs logit_lipschitz")]
+        return [_lacks("needs logit_lipschitz")]
     zero = Constant(0.0)
     start, slack = problem.get("safety_gap_at_aligned", zero), problem.get("optimality_slack", zero)
     deviation = problem.get("uniform_deviation_safety", zero)
@@ -165,7 +160,7 @@ def _of_constants(
     capability = problem.get("capability_gap_at_aligned")
     if capability is not None and np.isinf(capability.value):
         failed = "needs a finite capability_gap_at_aligned: else every point is a minimiser"
-        return [not_applicable("T9", Quantity.SAFETY_GAP, failed)]
+        return [_lacks(failed)]
     if capability is not None and np.any(capability.value < reachable):
         gained, used = np.minimum(reachable, capability.value), (*used, capability)
     common = {
@@ -187,10 +182,7 @@ def _of_constants(
             (context, teacher),
         )
     bounds = [
-        bound(
-            "T9",
-            Quantity.SAFETY_GAP,
-            UPPER,
+        _upper(
             {**common, **terms},
             form=form,
             assumptions=(_MINIMISER, IN_BALL, LOGITS, *optimal),
@@ -201,13 +193,10 @@ def _of_constants(
     ]
     if not mismatches:
         failed = "needs tv, or tv_context and tv_teacher"
-        bounds.append(not_applicable("T9", Quantity.SAFETY_GAP, failed, form="(A-J)"))
+        bounds.append(_lacks(failed, form="(A-J)"))
     if start.value == 0:
         bounds.append(
-            bound(
-                "T9",
-                Quantity.SAFETY_GAP,
-                UPPER,
+            _upper(
                 {"curvature": product(0.5, np.square(product(logits.value, radius)))},
                 form="(A-J), without data",
                 assumptions=(IN_BALL, LOGITS, ALIGNED_EXACT),
@@ -217,5 +206,5 @@ def _of_constants(
         )
     else:
         failed = f"{ALIGNED_EXACT}: safety_gap_at_aligned is not 0"
-        bounds.append(not_applicable("T9", Quantity.SAFETY_GAP, failed, form="(A-J), without data"))
+        bounds.append(_lacks(failed, form="(A-J), without data"))
     return bounds

@@ -95,24 +95,20 @@ def tabular_landscape(distribution: Distribution, aligned: Array, gap: Array) ->
     """In centred logits ``[..., X, V]``, where the loss is convex.
 
     The Hessian is blockdiag ``rho(x) (diag p - p p')``, of norm at most ``max rho / 2``; the
-    gradient is ``rho(x) (P - mu)``. A logit of -inf (aligned probability 0) never moves.
+    gradient is ``rho(x) (P - mu)``. A logit of -inf (aligned probability 0) never moves. These
+    formulas keep their digits: statements allow for their rounding.
     """
     context, target = distribution.context, distribution.target
     off = target - aligned
     gradient = np.sqrt((context**2 * (off**2).sum(axis=-1)).sum(axis=-1))
     return LossLandscape(
-        gap=_exactly(gap),
-        gradient=_exactly(gradient),
+        gap=Enclosure.exactly(gap),
+        gradient=Enclosure.exactly(gradient),
         smoothness=0.5 * context.max(axis=-1),
-        distance=_exactly(_distance_to_targets(context, target, aligned)),
+        distance=Enclosure.exactly(_distance_to_targets(context, target, aligned)),
         modulus=np.zeros_like(gap),
         unresolved=np.zeros_like(gap),
     )
-
-
-def _exactly(value: Array) -> Enclosure:
-    """Of a formula that keeps its digits: statements allow for its rounding."""
-    return Enclosure(value, value, value)
 
 
 def _distance_to_targets(context: Array, target: Array, aligned: Array) -> Array:

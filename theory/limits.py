@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy.optimize import linprog
 
 from theory.bound import Bound, Direction, Quantity, bound, not_applicable
 from theory.divergence import Array, mass_sum, tv
-from theory.exact import exact
+from theory.exact import exact, with_true_proxy
 from theory.landscape import down, isolated_growth, product, task_landscape, up
 from theory.problem import Constant, Constants, Problem, QuadraticProblem, TabularProblem
 from theory.quadratic import least_sum, solve, start
@@ -19,6 +20,9 @@ from theory.statement import statement
 from theory.strategy import LossConstraint, ParameterConstraint, Strategy
 
 LOWER = Direction.LOWER
+_roots = partial(bound, "T10", Quantity.SQRT_SUM, LOWER, unit="sqrt(nats)")
+_no_roots = partial(not_applicable, "T10", Quantity.SQRT_SUM, direction=LOWER)
+_no_price = partial(not_applicable, "T11", Quantity.SAFETY_GAP, direction=LOWER)
 _ENTROPIES = "gaps are relative to the entropies"
 _GROWTH = "(A-QG) of f_s at its only minimiser theta_s"
 _SMOOTH = "f_f is beta_f-smooth everywhere"
@@ -45,20 +49,6 @@ def no_free_lunch(problem: Problem, strategy: Strategy) -> list[Bound]:
     ]
 
 
-def _true_proxy(
-    problem: TabularProblem | QuadraticProblem,
-) -> TabularProblem | QuadraticProblem:
-    """The same problem with the safety data as its own proxy."""
-    if isinstance(problem, QuadraticProblem) or problem.proxy is problem.safety:
-        return problem
-    return TabularProblem.trusted(
-        safety=problem.safety,
-        task=problem.task,
-        proxy=problem.safety,
-        aligned=problem.aligned,
-    )
-
-
 def _weighted(problem: Problem, strategy: Strategy) -> Bound:
     if isinstance(problem, Constants):
         failed = "the front needs a tabular or a quadratic problem"
@@ -70,7 +60,7 @@ def _weighted(problem: Problem, strategy: Strategy) -> Bound:
     if isinstance(problem, QuadraticProblem):
         capability, safety = least_sum(problem, lam)
     else:
-        solution = exact(_true_proxy(problem), LossConstraint(lam=lam))
+        solution = exact(with_true_proxy(problem), LossConstraint(lam=lam))
         capability, safety = solution.capability_gap, lam * solution.safety_gap
     weight = "lambda" if given is not None else "1"
     return bound(
@@ -101,16 +91,12 @@ def _overlap(problem: Problem) -> Bound:
             if isinstance(problem, Constants)
             else "a quadratic model has no contexts to overlap"
         )
-        return not_applicable("T10", Quantity.SQRT_SUM, failed, direction=LOWER, form="overlap")
+        return _no_roots(failed, form="overlap")
     kappa, used = found
-    return bound(
-        "T10",
-        Quantity.SQRT_SUM,
-        LOWER,
+    return _roots(
         {"disagreement on shared contexts": down(np.sqrt(2.0) * kappa)},
         form="overlap",
         assumptions=(_ENTROPIES,),
-        unit="sqrt(nats)",
         constants=used,
     )
 
@@ -127,16 +113,12 @@ def _kappa(problem: Problem) -> tuple[ArrayLike, tuple[Constant, ...]] | None:
 def _parametric(problem: Problem) -> Bound:
     found = _exchange_rate(problem)
     if isinstance(found, str):
-        return not_applicable("T10", Quantity.SQRT_SUM, found, direction=LOWER, form="parametric")
+        return _no_roots(found, form="parametric")
     gap, rate, used = found
-    return bound(
-        "T10",
-        Quantity.SQRT_SUM,
-        LOWER,
+    return _roots(
         {"distance of the two optima": down(np.sqrt(gap) / np.maximum(1.0, up(rate)))},
         form="parametric",
         assumptions=(_GROWTH, _SMOOTH),
-        unit="sqrt(nats)",
         constants=used,
         applies=np.isfinite(rate),
         failed="(A-QG): H_s is singular, theta_s is not isolated",
@@ -222,7 +204,7 @@ def front_floor(problem: TabularProblem | QuadraticProblem, safety_gap: ArrayLik
     if isinstance(problem, QuadraticProblem):
         value = _quadratic_front(problem, bounded[()])
         return np.where(np.isfinite(s), value, 0.0)
-    solution = exact(_true_proxy(problem), LossConstraint(epsilon=bounded))
+    solution = exact(with_true_proxy(problem), LossConstraint(epsilon=bounded))
     # At most rounding of the bisection; where lam = 0 or inf the constraint is met exactly.
     unused = product(
         np.where(np.isfinite(solution.lam), solution.lam, 0.0),
@@ -308,14 +290,10 @@ def soft_overlap(
         if not np.allclose(gamma, given, rtol=0, atol=1e-9):
             raise ValueError("the coupling puts more mass on a context than the data does.")
     value = np.sqrt(2.0 * (gamma * gain**2).sum(axis=(-2, -1)))
-    return bound(
-        "T10",
-        Quantity.SQRT_SUM,
-        LOWER,
+    return _roots(
         {"disagreement on similar contexts": down(value)},
         form="soft overlap",
         assumptions=(_ENTROPIES, "TV(P(x), P(x')) <= K d(x, x')"),
-        unit="sqrt(nats)",
     )
 
 
@@ -365,7 +343,7 @@ def minimax(problem: Problem, strategy: Strategy) -> list[Bound]:
     size = problem.get("vocabulary")
     if size is None or size.value < 2:
         failed = "needs a vocabulary of at least 2 responses"
-        return [not_applicable("T11", Quantity.SAFETY_GAP, failed, direction=LOWER)]
+        return [_no_price(failed)]
     kinds: dict[Mismatch, tuple[str, str]] = {
         "context": ("tv", "the proxy misses some safety context"),
         "teacher": ("tv_teacher", "worst case over proxy teachers too"),
@@ -391,7 +369,7 @@ def minimax(problem: Problem, strategy: Strategy) -> list[Bound]:
     ]
     if not bounds:
         failed = "needs tv or tv_teacher"
-        bounds.append(not_applicable("T11", Quantity.SAFETY_GAP, failed, direction=LOWER))
+        bounds.append(_no_price(failed))
     return bounds
 
 
@@ -399,7 +377,7 @@ def _price_in_words(problem: TabularProblem | QuadraticProblem) -> Bound:
     fixed = "worst case over D_s, and this problem fixes D_s"
     if isinstance(problem, QuadraticProblem):
         failed = f"{fixed}; its proxy is perfect, so there is nothing not to know"
-        return not_applicable("T11", Quantity.SAFETY_GAP, failed, direction=LOWER)
+        return _no_price(failed)
     safety, proxy = problem.safety, problem.proxy
     joint = safety.context[..., None] * safety.target - proxy.context[..., None] * proxy.target
     eta = np.minimum(0.5 * np.abs(joint).sum(axis=(-2, -1)), 1.0)
@@ -410,4 +388,4 @@ def _price_in_words(problem: TabularProblem | QuadraticProblem) -> Bound:
         told = f"not knowing it would cost at least {price:.3g} nats"
     else:
         told = "its proxy misses no context, or nothing at all"
-    return not_applicable("T11", Quantity.SAFETY_GAP, f"{fixed}; {told}", direction=LOWER)
+    return _no_price(f"{fixed}; {told}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,6 +26,9 @@ from theory.strategy import Hybrid, LossConstraint
 
 _EPS = np.finfo(float).eps
 _INCREASE = Quantity.SAFETY_LOSS_INCREASE
+_increase = partial(bound, "T12", _INCREASE, Direction.UPPER)
+_lacks = partial(not_applicable, "T12", _INCREASE)
+_radius = partial(bound, "T13", Quantity.RADIUS, Direction.UPPER, unit="")
 _NO_WORSE = "f_f + lambda f_hat_s ends at most delta above its value at theta_s"
 _KEPT = "the loss constraint f_hat_s - min f_hat_s <= epsilon holds"
 _SMOOTH = "f_s - f_hat_s is beta_Delta-smooth on the ball of radius r around theta_s"
@@ -63,14 +67,11 @@ def _mismatch_of_constants(problem: Constants, strategy: LossConstraint | Hybrid
     if not values:
         missing.append("capability_gap_at_aligned or task_loss_at_aligned")
     if missing or within is None:
-        return [not_applicable("T12", _INCREASE, f"needs {', '.join(missing)}")]
+        return [_lacks(f"needs {', '.join(missing)}")]
     gradient, smoothness = problem["gradient_mismatch"], problem["smoothness_mismatch"]
     radius, moved = within
     return [
-        bound(
-            "T12",
-            _INCREASE,
-            Direction.UPPER,
+        _increase(
             {**term, **_local_terms(gradient.value, smoothness.value, radius)},
             form=form,
             assumptions=(assumption, _SMOOTH),
@@ -133,10 +134,7 @@ def _mismatch_of_table(problem: TabularProblem, strategy: LossConstraint | Hybri
     else:
         value = {"value gap / lambda": per_lambda(gained, lam)}
         form, assumption = "centred logits", _NO_WORSE
-    return bound(
-        "T12",
-        _INCREASE,
-        Direction.UPPER,
+    return _increase(
         {**value, **_local_terms(up(gradient), up(smoothness), radius)},
         form=form,
         assumptions=(assumption, "softmax of a table of logits"),
@@ -179,10 +177,7 @@ def _mismatch_of_quadratic(problem: QuadraticProblem, strategy: LossConstraint |
     else:
         value = {"value gap / lambda": up(per_lambda(gained, gaps.lam.lower))}
         assumption = _NO_WORSE
-    return bound(
-        "T12",
-        _INCREASE,
-        Direction.UPPER,
+    return _increase(
         {**value, **_local_terms(0.0, 0.0, np.inf)},
         form="perfect proxy",
         assumptions=(assumption, "the proxy is the safety data"),
@@ -302,14 +297,10 @@ def radius_from_budget(budget: Budget | Sequence[Budget]) -> Bound:
                 )
                 for i, radius in enumerate(radii, start=1)
             }
-    return bound(
-        "T13",
-        Quantity.RADIUS,
-        Direction.UPPER,
+    return _radius(
         terms,
         form=" + ".join(sorted({_optimiser(group) for group in groups})),
         assumptions=("the optimiser follows its update rule in exact arithmetic",),
-        unit="",
     )
 
 
@@ -353,12 +344,8 @@ def lora_product_radius(norm_a: ArrayLike, norm_b: ArrayLike, *, scaling: float 
     norms = [np.asarray(norm, dtype=np.float64) for norm in (norm_a, norm_b)]
     if not all((norm >= 0).all() for norm in norms) or not scaling >= 0:
         raise ValueError("norms and scaling must be at least 0.")
-    return bound(
-        "T13",
-        Quantity.RADIUS,
-        Direction.UPPER,
+    return _radius(
         {"product of the factors": up(product(scaling, *norms))},
         form="LoRA product",
         assumptions=("the update is scaling * B A",),
-        unit="",
     )

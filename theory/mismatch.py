@@ -78,20 +78,6 @@ def median_bandwidth(x: ArrayLike, y: ArrayLike, *, rng: np.random.Generator) ->
     return distance if distance > 0 else 1.0
 
 
-def mmd2_unbiased(x: ArrayLike, y: ArrayLike, *, bandwidth: float) -> float:
-    """Unbiased ``MMD^2`` of the samples ``x [n, d], y [m, d]`` for ``exp(-|x-y|^2 / (2 h^2))``.
-
-    May be negative. Takes n m kernel values, never held at once. Raises ValueError for fewer than
-    two rows in a sample. Source: Gretton et al. 2012, lemma 6.
-    """
-    x, y = _samples(x, y)
-    n, m = len(x), len(y)
-    # exp(0) = 1 on the diagonal of each sample.
-    within_x = (_kernel_sum(x, x, bandwidth) - n) / (n * (n - 1))
-    within_y = (_kernel_sum(y, y, bandwidth) - m) / (m * (m - 1))
-    return within_x + within_y - 2.0 * _kernel_sum(x, y, bandwidth) / (n * m)
-
-
 @dataclass(frozen=True)
 class TwoSampleTest:
     """A statistic of two samples and its permutation p-value under "same distribution"."""
@@ -153,14 +139,6 @@ def mmd_test(
 def _squared_distances(x: Array, y: Array) -> Array:
     squared = (x * x).sum(axis=1)[:, None] + (y * y).sum(axis=1) - 2.0 * (x @ y.T)
     return np.maximum(squared, 0.0)
-
-
-def _kernel_sum(x: Array, y: Array, bandwidth: float) -> float:
-    step = max(1, _PAIRS_AT_ONCE // len(y))
-    return sum(
-        float(np.exp(-_squared_distances(x[i : i + step], y) / (2.0 * bandwidth**2)).sum())
-        for i in range(0, len(x), step)
-    )
 
 
 def _samples(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:

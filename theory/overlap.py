@@ -130,14 +130,3 @@ def _log_ratio(a: Array, b: Array, lam: ArrayLike) -> Array:
     with np.errstate(divide="ignore"):
         ratio = np.log(np.where(a > 0, a, 1.0)) - np.log(np.where(b > 0, b, 1.0)) - np.log(lam)
     return np.where(a > 0, np.where(b > 0, ratio, np.inf), -np.inf)
-
-
-def kappa(task: ArrayLike, safety: ArrayLike, disagreement: ArrayLike) -> Array:
-    """T10(b)'s disagreement-weighted overlap, ``[..., X] -> [...]``.
-
-    ``kappa^2 = sum_x min{rho_f, rho_s} tau^2`` with ``disagreement = tau(x)`` the TV of the two
-    teachers: every policy has ``sqrt(G_f) + sqrt(G_s) >= sqrt(2) kappa``.
-    """
-    shared = np.minimum(np.asarray(task, dtype=np.float64), np.asarray(safety, dtype=np.float64))
-    tau = np.asarray(disagreement, dtype=np.float64)
-    return np.sqrt((shared * tau * tau).sum(axis=-1))

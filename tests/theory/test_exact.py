@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from theory.exact import capability_floor, exact, frontier
+from theory.exact import exact, frontier
+from theory.limits import front_floor
 from theory.problem import Distribution, QuadraticProblem, TabularProblem
 from theory.strategy import Hybrid, LossConstraint, ParameterConstraint
 
@@ -203,7 +204,7 @@ def test_front_is_convex_with_slope_minus_lambda(rng, instance):
     middle = np.sqrt(lams[1:] * lams[:-1])
     slope = np.diff(front.capability_gap) / np.diff(front.safety_gap)
     np.testing.assert_allclose(slope, -middle, rtol=1e-3)
-    assert capability_floor(problem, front.safety_gap[100]) == pytest.approx(
+    assert front_floor(problem, front.safety_gap[100]) == pytest.approx(
         front.capability_gap[100], rel=1e-9
     )
 

@@ -11,8 +11,8 @@ from scipy.optimize import minimize
 
 from theory.confidence import clopper_pearson, multinomial_tv_radius
 from theory.divergence import tv
+from theory.limits import disagreement_weighted_overlap
 from theory.overlap import (
-    kappa,
     merge,
     overlap_from_accuracy,
     overlap_mass,
@@ -20,6 +20,7 @@ from theory.overlap import (
     overlap_sum_from_accuracy,
     overlap_sum_upper,
 )
+from theory.problem import Distribution, TabularProblem
 
 
 @st.composite
@@ -219,13 +220,12 @@ def test_upper_sum_at_its_ends():
 
 def test_kappa_limits_every_policy(random_tabular, policy_gaps, rng):
     problem = random_tabular(rng, 300, perfect_proxy=True, positive=True)
-    limit = kappa(
-        problem.task.context,
-        problem.safety.context,
-        tv(problem.task.target, problem.safety.target),
-    )
+    limit = disagreement_weighted_overlap(problem)
     mix = rng.random((300, 5, 1))
     policy = mix * problem.safety.target + (1 - mix) * problem.task.target
     safety_gap, _, capability_gap = policy_gaps(problem, policy)
     assert (np.sqrt(safety_gap) + np.sqrt(capability_gap) >= np.sqrt(2) * limit - 1e-12).all()
-    assert kappa([0.5, 0.5], [0.25, 0.75], [1.0, 0.2]) == pytest.approx(np.sqrt(0.25 + 0.02))
+    safety = Distribution([0.25, 0.75], [[1.0, 0.0], [1.0, 0.0]])
+    task = Distribution([0.5, 0.5], [[0.0, 1.0], [0.8, 0.2]])
+    found = disagreement_weighted_overlap(TabularProblem(safety, task))
+    assert found == pytest.approx(np.sqrt(0.25 + 0.02))

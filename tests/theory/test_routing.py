@@ -7,7 +7,8 @@ import pytest
 
 from theory.bound import Direction, Quantity, Status
 from theory.divergence import kl, mass_sum
-from theory.exact import capability_floor, exact
+from theory.exact import exact
+from theory.limits import front_floor
 from theory.problem import Distribution, TabularProblem
 from theory.routing import (
     PairedLosses,
@@ -174,11 +175,11 @@ def test_the_split_holds_the_true_least_gap_of_every_fine_tune():
         assert (split.unavoidable_lower <= split.unavoidable_upper).all()
         assert (split.interference_lower >= 0).all()
         # Neither end can be passed: at the lower end capability would have to be worse ...
-        floor = capability_floor(problem, split.unavoidable_lower * (1 - 1e-9))
+        floor = front_floor(problem, split.unavoidable_lower * (1 - 1e-9))
         positive = split.unavoidable_lower > 1e-6
         assert (floor[positive] >= capability_gap[positive] - 1e-6).all()
         # ... and the upper end is reached by a policy of that capability.
-        floor = capability_floor(problem, split.unavoidable_upper)
+        floor = front_floor(problem, split.unavoidable_upper)
         assert (floor <= capability_gap + 1e-9).all()
         within += int((split.unavoidable_upper < safety_gap).sum())
     assert within > 50

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from theory.bound import SAFETY_START, Bound, Direction, Quantity, bound, not_applicable
@@ -31,6 +33,12 @@ from theory.statement import statement
 from theory.strategy import Hybrid, LossConstraint, Strategy
 
 UPPER = Direction.UPPER
+_safety = partial(bound, "T1", Quantity.SAFETY_GAP, UPPER)
+_growth = partial(bound, "T1", Quantity.PROXY_SAFETY_GAP, UPPER, form="quadratic growth")
+_lacks = partial(not_applicable, "T1", Quantity.SAFETY_GAP)
+_kept = partial(bound, "T2", Quantity.PROXY_SAFETY_GAP, UPPER, form="constrained")
+_chord = partial(bound, "T2", Quantity.CAPABILITY_GAP, UPPER, form="constrained")
+_no_comparator = partial(not_applicable, "T2", Quantity.CAPABILITY_GAP)
 
 # "task" or "proxy" -> the gap of that comparator, nats, and the constant that gives it.
 _Found = dict[str, tuple[Array | float, Constant]]
@@ -51,7 +59,7 @@ def value_gap(problem: Problem, strategy: LossConstraint | Hybrid) -> list[Bound
     solution = exact(problem, strategy)
     if solution is None:
         failed = "the minimiser of a tabular hybrid has no closed form, so osc(h) is not known"
-        return [not_applicable("T1", Quantity.SAFETY_GAP, failed)]
+        return [_lacks(failed)]
     if isinstance(problem, QuadraticProblem):
         return _value_gap_quadratic(problem, strategy)
     return _value_gap_tabular(problem, solution)
@@ -92,10 +100,7 @@ def _value_gap_tabular(problem: TabularProblem, solution: Exact) -> list[Bound]:
         "Kullback-Leibler": {"proxy mismatch": times(np.sqrt(0.5 * divergence), oscillation)},
     }
     return [
-        bound(
-            "T1",
-            Quantity.SAFETY_GAP,
-            UPPER,
+        _safety(
             {**common, **mismatch},
             form=form,
             assumptions=assumptions,
@@ -122,10 +127,7 @@ def _value_gap_quadratic(
     # Any multiplier below the true one serves: the front is convex.
     lam = gaps.lam.lower
     bounds = [
-        bound(
-            "T1",
-            Quantity.SAFETY_GAP,
-            UPPER,
+        _safety(
             {"value gap / lambda": up(per_lambda(gained, lam))},
             form="perfect proxy",
             assumptions=(MINIMISER, "the proxy is the safety data"),
@@ -139,12 +141,8 @@ def _value_gap_quadratic(
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         decay = up(2.0 * lipschitz**2 / growth / lam / lam)
     bounds.append(
-        bound(
-            "T1",
-            Quantity.PROXY_SAFETY_GAP,
-            UPPER,
+        _growth(
             {"L_f^2 / lambda^2": np.where(np.isnan(decay), 0.0, decay)},
-            form="quadratic growth",
             assumptions=(MINIMISER, "(A-QG) of f_s", "f_f Lipschitz on its sublevel set"),
             applies=(growth > 0) & (lam > 0) & isinstance(strategy, LossConstraint),
             failed="(A-QG): H_s is singular, or lambda is 0, or a radius binds",
@@ -155,12 +153,9 @@ def _value_gap_quadratic(
 
 def _value_gap_constants(problem: Constants, strategy: LossConstraint | Hybrid) -> list[Bound]:
     lam = strategy.lam
-    bounds = []
     if lam is None:
-        bounds.append(
-            not_applicable("T1", Quantity.SAFETY_GAP, "needs lam: epsilon gives T2's form")
-        )
-        return bounds
+        return [_lacks("needs lam: epsilon gives T2's form")]
+    bounds: list[Bound] = []
     slack = problem.get("optimality_slack", Constant(0.0))
     start = problem.get("safety_gap_at_aligned", Constant(0.0))
     deviation = problem.get("uniform_deviation_safety", Constant(0.0))
@@ -168,7 +163,7 @@ def _value_gap_constants(problem: Constants, strategy: LossConstraint | Hybrid) 
     gap = problem.get("capability_gap_at_aligned")
     if gap is None:
         failed = "needs capability_gap_at_aligned"
-        bounds.append(not_applicable("T1", Quantity.SAFETY_GAP, failed))
+        bounds.append(_lacks(failed))
     else:
         common = {
             SAFETY_START: start.value,
@@ -178,10 +173,7 @@ def _value_gap_constants(problem: Constants, strategy: LossConstraint | Hybrid) 
         used = (slack, start, deviation, task_deviation, gap)
         forms = mismatch_of_constants(problem)
         bounds += [
-            bound(
-                "T1",
-                Quantity.SAFETY_GAP,
-                UPPER,
+            _safety(
                 {**common, **terms},
                 form=form,
                 assumptions=(MINIMISER, assumption),
@@ -192,7 +184,7 @@ def _value_gap_constants(problem: Constants, strategy: LossConstraint | Hybrid) 
         ]
         if not forms:
             failed = "needs loss_range and tv (or kl), or wasserstein and loss_lipschitz_in_data"
-            bounds.append(not_applicable("T1", Quantity.SAFETY_GAP, failed))
+            bounds.append(_lacks(failed))
     growth, lipschitz = problem.get("quadratic_growth_proxy"), problem.get("lipschitz_task")
     if growth is not None and lipschitz is not None and isinstance(strategy, LossConstraint):
         terms = {
@@ -205,12 +197,8 @@ def _value_gap_constants(problem: Constants, strategy: LossConstraint | Hybrid) 
         if np.any(samples > 0):
             terms["finite samples"] = 2.0 * samples / np.asarray(lam)
         bounds.append(
-            bound(
-                "T1",
-                Quantity.PROXY_SAFETY_GAP,
-                UPPER,
+            _growth(
                 terms,
-                form="quadratic growth",
                 assumptions=(MINIMISER, "(A-QG) of f_hat_s", "f_f is L_f-Lipschitz"),
                 trivial=trivial_gap(problem),
                 constants=(growth, lipschitz, slack, *deviations),
@@ -265,7 +253,7 @@ def comparator(problem: Problem, strategy: Strategy) -> list[Bound]:
     """
     if not isinstance(strategy, LossConstraint):
         failed = f"{NO_LAMBDA} alone" if isinstance(strategy, Hybrid) else NO_LAMBDA
-        return [not_applicable("T2", Quantity.CAPABILITY_GAP, failed)]
+        return [_no_comparator(failed)]
     slack = Constant(0.0)
     if isinstance(problem, TabularProblem):
         of_task = mass_sum(problem.proxy.context, problem.kl_proxy_task, where=problem.overlap)
@@ -287,7 +275,7 @@ def comparator(problem: Problem, strategy: Strategy) -> list[Bound]:
         assumptions, trivial = (MINIMISER,), trivial_gap(problem)
         if not found and strategy.lam is not None:
             failed = "needs proxy_gap_at_task or capability_gap_at_proxy"
-            return [not_applicable("T2", Quantity.CAPABILITY_GAP, failed)]
+            return [_no_comparator(failed)]
     if strategy.lam is None:
         epsilon = strategy.strength
         bounds = _constrained(epsilon, found, slack, assumptions, trivial)
@@ -348,20 +336,12 @@ def _constrained_quadratic(problem: QuadraticProblem, epsilon: Array | float) ->
         share = np.where(task.safety <= epsilon, 1.0, np.clip(down(share), 0.0, 1.0))
         chord = (1.0 - share) * dearest + share * np.minimum(task.capability, dearest)
     return [
-        bound(
-            "T2",
-            Quantity.PROXY_SAFETY_GAP,
-            UPPER,
+        _kept(
             {"epsilon": epsilon},
-            form="constrained",
             assumptions=("the loss constraint holds",),
         ),
-        bound(
-            "T2",
-            Quantity.CAPABILITY_GAP,
-            UPPER,
+        _chord(
             {"chord of the front": up(chord)},
-            form="constrained",
             assumptions=(MINIMISER, "both losses are convex"),
         ),
     ]
@@ -416,12 +396,8 @@ def _constrained(
     trivial: float,
 ) -> list[Bound]:
     bounds = [
-        bound(
-            "T2",
-            Quantity.PROXY_SAFETY_GAP,
-            UPPER,
+        _kept(
             {"epsilon": epsilon},
-            form="constrained",
             assumptions=("the loss constraint holds",),
             trivial=trivial,
         )
@@ -433,12 +409,8 @@ def _constrained(
             left = np.maximum(1.0 - used, 0.0)
             chord = np.where(left == 0, 0.0, left * of_proxy)
         bounds.append(
-            bound(
-                "T2",
-                Quantity.CAPABILITY_GAP,
-                UPPER,
+            _chord(
                 {"chord of the front": chord, "optimiser slack": slack.value},
-                form="constrained",
                 assumptions=(*assumptions, "both losses are convex"),
                 trivial=trivial,
                 constants=(task, proxy, slack),

@@ -24,6 +24,9 @@ from theory.statement import statement
 from theory.strategy import Hybrid, LossConstraint, Strategy
 
 UPPER, LOWER, EQUALITY = Direction.UPPER, Direction.LOWER, Direction.EQUALITY
+_no_overlap = partial(not_applicable, "T4", Quantity.PROXY_SAFETY_GAP)
+_upper = partial(bound, "T5", Quantity.SAFETY_GAP, UPPER)
+_no_floor = partial(not_applicable, "T5", Quantity.SAFETY_GAP)
 _NOT_TABULAR = f"{TABULAR}: not a tabular problem"
 
 
@@ -146,7 +149,7 @@ def overlap_mass(problem: Problem, strategy: LossConstraint) -> list[Bound]:
     if isinstance(problem, Constants):
         return _overlap_mass_constants(problem, strategy)
     if not isinstance(problem, TabularProblem):
-        return [not_applicable("T4", Quantity.PROXY_SAFETY_GAP, f"{TABULAR}: not tabular")]
+        return [_no_overlap(f"{TABULAR}: not tabular")]
     lam = np.asarray(exact(problem, strategy).lam)
     task, proxy, contested = problem.task.context, problem.proxy.context, problem.overlap
     tau, tau_floor = problem.disagreement, problem.disagreement_floor
@@ -199,9 +202,9 @@ def _overlap_mass_constants(problem: Constants, strategy: LossConstraint) -> lis
     a, b = problem.get("overlap_task_mass"), problem.get("overlap_proxy_mass")
     if a is None or b is None or strategy.lam is None:
         failed = "needs lam, overlap_task_mass and overlap_proxy_mass"
-        return [not_applicable("T4", Quantity.PROXY_SAFETY_GAP, failed)]
+        return [_no_overlap(failed)]
     if failed := not_exactly_minimised(problem):
-        return [not_applicable("T4", Quantity.PROXY_SAFETY_GAP, failed)]
+        return [_no_overlap(failed)]
     lam = np.asarray(strategy.lam)
     safety = b.value * np.log1p(ratio(a.value, lam * b.value)) if b.value > 0 else 0.0 * lam
     capability = a.value * np.log1p(ratio(b.value, a.value / lam)) if a.value > 0 else 0.0 * lam
@@ -235,7 +238,7 @@ def safety_floor(problem: TabularProblem | Constants, strategy: Strategy) -> lis
     if isinstance(problem, Constants):
         return _safety_floor_constants(problem, strategy)
     if not isinstance(strategy, LossConstraint):
-        return [not_applicable("T5", Quantity.SAFETY_GAP, NO_LAMBDA)]
+        return [_no_floor(NO_LAMBDA)]
     solution = exact(problem, strategy)
     lam = np.asarray(solution.lam)
     rho_s, task, proxy = problem.safety.context, problem.task.context, problem.proxy.context
@@ -253,10 +256,7 @@ def safety_floor(problem: TabularProblem | Constants, strategy: Strategy) -> lis
     return [
         bound("T5", Quantity.SAFETY_GAP, EQUALITY, shares, assumptions=(TABULAR, MINIMISER)),
         *(
-            bound(
-                "T5",
-                Quantity.SAFETY_GAP,
-                UPPER,
+            _upper(
                 {**floor, "contested": contested_term},
                 form=form,
                 assumptions=(TABULAR, MINIMISER),
@@ -266,10 +266,7 @@ def safety_floor(problem: TabularProblem | Constants, strategy: Strategy) -> lis
             )
             for form, contested_term in (("logarithm", log_term), ("linear", linear))
         ),
-        bound(
-            "T5",
-            Quantity.SAFETY_GAP,
-            UPPER,
+        _upper(
             {"contested": same},
             form="same teacher",
             assumptions=(TABULAR, MINIMISER, "same teacher", "rho_s <= r rho_hat_s"),
@@ -324,12 +321,12 @@ def floor_terms(problem: TabularProblem) -> dict[str, Array]:
 def _safety_floor_constants(problem: Constants, strategy: Strategy) -> list[Bound]:
     needed = ("proxy_floor", "coverage_ratio", "overlap_task_mass")
     if not isinstance(strategy, LossConstraint) or strategy.lam is None:
-        return [not_applicable("T5", Quantity.SAFETY_GAP, NO_LAMBDA)]
+        return [_no_floor(NO_LAMBDA)]
     missing = [name for name in needed if name not in problem]
     if missing:
-        return [not_applicable("T5", Quantity.SAFETY_GAP, f"needs {', '.join(missing)}")]
+        return [_no_floor(f"needs {', '.join(missing)}")]
     if failed := not_exactly_minimised(problem):
-        return [not_applicable("T5", Quantity.SAFETY_GAP, failed)]
+        return [_no_floor(failed)]
     floor, coverage, mass = (problem[name] for name in needed)
     forms: dict[str, tuple[Array, tuple[Constant, ...]]] = {
         "linear": (
@@ -344,10 +341,7 @@ def _safety_floor_constants(problem: Constants, strategy: Strategy) -> list[Boun
             value = np.where(shared.value > 0, shared.value * np.log1p(inner), 0.0)
         forms["logarithm"] = (value, (floor, coverage, mass, shared))
     return [
-        bound(
-            "T5",
-            Quantity.SAFETY_GAP,
-            UPPER,
+        _upper(
             {"floor": floor.value, "contested": value},
             form=form,
             assumptions=(TABULAR, MINIMISER),

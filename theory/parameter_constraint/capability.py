@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 
@@ -28,6 +29,9 @@ from theory.statement import statement
 from theory.strategy import ParameterConstraint, Strategy
 
 UPPER, LOWER = Direction.UPPER, Direction.LOWER
+_upper = partial(bound, "T7", Quantity.CAPABILITY_GAP, UPPER)
+_lower = partial(bound, "T7", Quantity.CAPABILITY_GAP, LOWER)
+_lacks = partial(not_applicable, "T7", Quantity.CAPABILITY_GAP)
 _TASK_START = "capability gap at the aligned model"
 
 
@@ -46,7 +50,7 @@ def capability_within_radius(problem: Problem, strategy: Strategy) -> list[Bound
     """
     within = reach(problem, strategy)
     if within is None:
-        return [not_applicable("T7", Quantity.CAPABILITY_GAP, no_radius(problem))]
+        return [_lacks(no_radius(problem))]
     if isinstance(problem, Constants):
         return _capability_of_constants(problem, strategy, *within)
     radius, task = within[0], task_landscape(problem)
@@ -54,10 +58,7 @@ def capability_within_radius(problem: Problem, strategy: Strategy) -> list[Bound
     if isinstance(strategy, ParameterConstraint):
         trivial = np.log(problem.responses) if isinstance(problem, TabularProblem) else np.inf
         bounds += [
-            bound(
-                "T7",
-                Quantity.CAPABILITY_GAP,
-                UPPER,
+            _upper(
                 terms,
                 form=form,
                 assumptions=(MINIMISER, assumption),
@@ -81,10 +82,7 @@ def capability_within_radius(problem: Problem, strategy: Strategy) -> list[Bound
     if isinstance(problem, TabularProblem):
         forms["(A-J)"] = (slope_lower(task.gap.lower, 2.0 * TABULAR_J, radius), LOGITS)
     bounds += [
-        bound(
-            "T7",
-            Quantity.CAPABILITY_GAP,
-            LOWER,
+        _lower(
             terms,
             form=form,
             assumptions=(IN_BALL, assumption),
@@ -93,15 +91,13 @@ def capability_within_radius(problem: Problem, strategy: Strategy) -> list[Bound
     ]
     if isinstance(problem, QuadraticProblem):
         failed = "(A-J): a quadratic model has no logits"
-        bounds.append(
-            not_applicable("T7", Quantity.CAPABILITY_GAP, failed, direction=LOWER, form="(A-J)")
-        )
+        bounds.append(_lacks(failed, direction=LOWER, form="(A-J)"))
     return bounds
 
 
 def _upper_needs_case_two() -> Bound:
     failed = "needs a parameter constraint alone: the minimiser of another objective gains less"
-    return not_applicable("T7", Quantity.CAPABILITY_GAP, failed)
+    return _lacks(failed)
 
 
 def task_upper_forms(
@@ -220,10 +216,7 @@ def _capability_of_constants(
     start = problem.get("capability_gap_at_aligned")
     if start is None or np.isinf(start.value):
         failed = "needs capability_gap_at_aligned, finite"
-        return [
-            not_applicable("T7", Quantity.CAPABILITY_GAP, failed, direction=direction)
-            for direction in (UPPER, LOWER)
-        ]
+        return [_lacks(failed, direction=direction) for direction in (UPPER, LOWER)]
     gradient, smoothness = problem.get("gradient_norm_task"), problem.get("smoothness_task")
     modulus = problem.get("strong_convexity_task")
     if isinstance(strategy, ParameterConstraint):
@@ -252,12 +245,9 @@ def _capability_of_constants(
         forms["(A-J)"] = (slope_lower(gap, 2.0 * logits.value, radius), (logits,), LOGITS)
     if not forms:
         failed = "needs gradient_norm_task, smoothness_task or logit_lipschitz"
-        bounds.append(not_applicable("T7", Quantity.CAPABILITY_GAP, failed, direction=LOWER))
+        bounds.append(_lacks(failed, direction=LOWER))
     return bounds + [
-        bound(
-            "T7",
-            Quantity.CAPABILITY_GAP,
-            LOWER,
+        _lower(
             terms,
             form=form,
             assumptions=(IN_BALL, assumption),
@@ -294,12 +284,9 @@ def _capability_upper(problem: Constants, start: Constant, radius: Array | float
             "needs strong_convexity_task (0 if merely convex) with distance_to_task_optimum, "
             "gradient_norm_task with smoothness_task, or pl_task"
         )
-        return [not_applicable("T7", Quantity.CAPABILITY_GAP, failed)]
+        return [_lacks(failed)]
     return [
-        bound(
-            "T7",
-            Quantity.CAPABILITY_GAP,
-            UPPER,
+        _upper(
             {
                 **terms,
                 "optimiser slack": slack.value,

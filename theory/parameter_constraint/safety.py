@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from theory.bound import SAFETY_START, Bound, Direction, Quantity, bound, not_applicable
@@ -29,6 +31,10 @@ from theory.statement import statement
 from theory.strategy import ParameterConstraint, Strategy
 
 UPPER, LOWER = Direction.UPPER, Direction.LOWER
+_upper = partial(bound, "T6", Quantity.SAFETY_GAP, UPPER)
+_lower = partial(bound, "T6", Quantity.SAFETY_GAP, LOWER)
+_lacks = partial(not_applicable, "T6", Quantity.SAFETY_GAP)
+_no_growth = partial(_lacks, direction=LOWER, form="quadratic growth")
 
 
 @statement("T6", Quantity.SAFETY_GAP)
@@ -45,7 +51,7 @@ def safety_within_radius(problem: Problem, strategy: Strategy) -> list[Bound]:
     """
     within = reach(problem, strategy)
     if within is None:
-        return [not_applicable("T6", Quantity.SAFETY_GAP, no_radius(problem))]
+        return [_lacks(no_radius(problem))]
     if isinstance(problem, Constants):
         return _safety_of_constants(problem, strategy, *within)
     radius = within[0]
@@ -79,10 +85,7 @@ def _safety_of_table(problem: TabularProblem, radius: Array) -> list[Bound]:
         ),
     }
     return [
-        bound(
-            "T6",
-            Quantity.SAFETY_GAP,
-            UPPER,
+        _upper(
             {SAFETY_START: up(start), **terms},
             form=form,
             assumptions=(IN_BALL, *assumptions),
@@ -90,13 +93,7 @@ def _safety_of_table(problem: TabularProblem, radius: Array) -> list[Bound]:
         )
         for form, (terms, assumptions) in forms.items()
     ] + [
-        not_applicable(
-            "T6",
-            Quantity.SAFETY_GAP,
-            "(A-QG): a tabular f_s is flat along the logits of unused contexts and answers",
-            direction=LOWER,
-            form="quadratic growth",
-        )
+        _no_growth("(A-QG): a tabular f_s is flat along the logits of unused contexts and answers")
     ]
 
 
@@ -106,10 +103,7 @@ def _safety_of_quadratic(
     n = problem.theta_s.shape[-1]
     largest = problem.spectrum_s[..., -1] * (1.0 + 8.0 * n * np.finfo(float).eps)
     bounds = [
-        bound(
-            "T6",
-            Quantity.SAFETY_GAP,
-            UPPER,
+        _upper(
             {"curvature": up(0.5 * largest * np.square(radius))},
             form="smooth",
             assumptions=(IN_BALL, "f_s is beta_s-smooth", ALIGNED_OPTIMAL),
@@ -119,10 +113,7 @@ def _safety_of_quadratic(
     moved = np.minimum(radius, task_landscape(problem).distance.lower)
     if isinstance(strategy, ParameterConstraint):
         bounds.append(
-            bound(
-                "T6",
-                Quantity.SAFETY_GAP,
-                LOWER,
+            _lower(
                 {"growth": down(0.5 * growth * np.square(moved))},
                 form="quadratic growth",
                 assumptions=("(A-QG) of f_s at an isolated theta_s", MINIMISER, "convex f_f"),
@@ -137,9 +128,7 @@ def _safety_of_quadratic(
 
 def _growth_needs_case_two() -> Bound:
     failed = "needs a parameter constraint: no other strategy is sure to move a known distance"
-    return not_applicable(
-        "T6", Quantity.SAFETY_GAP, failed, direction=LOWER, form="quadratic growth"
-    )
+    return _no_growth(failed)
 
 
 def _safety_of_constants(
@@ -171,10 +160,7 @@ def _safety_of_constants(
             terms = {"curvature": product(0.5, np.square(product(logits.value, radius)))}
             forms["(A-J)"] = (terms, (logits,), f"{LOGITS}; {ALIGNED_EXACT}")
     bounds = [
-        bound(
-            "T6",
-            Quantity.SAFETY_GAP,
-            UPPER,
+        _upper(
             {SAFETY_START: start.value, **terms},
             form=form,
             assumptions=(*because, *assumption.split("; ")),
@@ -188,7 +174,7 @@ def _safety_of_constants(
             "needs lipschitz_safety, smoothness_safety (with gradient_norm_safety where the "
             "aligned model is not optimal) or logit_lipschitz"
         )
-        bounds.append(not_applicable("T6", Quantity.SAFETY_GAP, failed))
+        bounds.append(_lacks(failed))
     return bounds + _growth_of_constants(problem, strategy)
 
 
@@ -224,16 +210,9 @@ def _growth_of_constants(problem: Constants, strategy: Strategy) -> list[Bound]:
             "strong_convexity_task, or gradient_norm_task with smoothness_task"
         )
     if failed or growth is None:
-        return [
-            not_applicable(
-                "T6", Quantity.SAFETY_GAP, failed, direction=LOWER, form="quadratic growth"
-            )
-        ]
+        return [_no_growth(failed)]
     return [
-        bound(
-            "T6",
-            Quantity.SAFETY_GAP,
-            LOWER,
+        _lower(
             {
                 "growth": product(
                     0.5, growth.value, np.square(np.minimum(strategy.radius, stationary))

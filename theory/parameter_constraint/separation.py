@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from theory.statement import statement
 from theory.strategy import LossConstraint, Strategy
 
 LOWER, EQUALITY = Direction.LOWER, Direction.EQUALITY
+_lower = partial(bound, "T8", Quantity.CAPABILITY_GAP, LOWER)
 _ZERO = "(a) zero gaps"
 _PRICE = "(b) price of the radius"
 _FRONT = "(c) Pareto front"
@@ -176,10 +177,7 @@ def _price_of_radius(problem: Problem, strategy: Strategy) -> Bound:
             return _missing(Quantity.CAPABILITY_GAP, _PRICE, failed)
         used = (*(problem[name] for name in names), *moved)
         gap, slope = used[0].value, 2.0 * used[1].value
-    return bound(
-        "T8",
-        Quantity.CAPABILITY_GAP,
-        LOWER,
+    return _lower(
         slope_lower(gap, slope, radius),
         form=_PRICE,
         assumptions=(IN_BALL, LOGITS),
@@ -201,10 +199,7 @@ def _domination(problem: Problem, strategy: Strategy) -> Bound:
     ]
     if isinstance(problem, QuadraticProblem):
         uppers.append(solve(problem, strategy).safety_range.upper)
-    return bound(
-        "T8",
-        Quantity.CAPABILITY_GAP,
-        LOWER,
+    return _lower(
         {"front": front_floor(problem, reduce(np.minimum, uppers))},
         form=_FRONT,
         assumptions=(IN_BALL,),

@@ -32,8 +32,14 @@ class Enclosure:
         return cls(np.minimum(np.maximum(value, lower), upper), lower, upper)
 
     @classmethod
-    def of_fractions(cls, lower: Fraction, upper: Fraction) -> Enclosure:
-        """The nearest floats outside two exact numbers >= 0."""
+    def exactly(cls, value: Array) -> Enclosure:
+        """A value that is known."""
+        return cls(value, value, value)
+
+    @classmethod
+    def of_fractions(cls, lower: Fraction, upper: Fraction | None = None) -> Enclosure:
+        """The nearest floats outside two exact numbers >= 0, which are one by default."""
+        upper = lower if upper is None else upper
         return cls(*map(np.asarray, (nearest(lower), below(lower), above(upper))))
 
     @property

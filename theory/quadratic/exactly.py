@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -23,7 +24,7 @@ _ROUNDING = 2.0**-50
 def root(square: Fraction) -> Enclosure:
     """The square root of an exact number, with a few units in the last place."""
     if square == 0:
-        return Enclosure.of_fractions(_ZERO, _ZERO)
+        return Enclosure.of_fractions(_ZERO)
     # An even shift keeps tiny and huge squares within the range of floats.
     shift = (square.numerator.bit_length() - square.denominator.bit_length()) // 2
     scaled = square / Fraction(4) ** shift
@@ -34,9 +35,9 @@ def root(square: Fraction) -> Enclosure:
 
 
 def _gaps(exact: Rational, point: Point, lam: float) -> Gaps:
-    safety, capability = (Enclosure.of_fractions(g, g) for g in exact.gaps(point))
+    safety, capability = (Enclosure.of_fractions(g) for g in exact.gaps(point))
     known = np.asarray(lam, dtype=np.float64)
-    return Gaps(point.floats(), safety, capability, Enclosure(known, known, known), safety)
+    return Gaps(point.floats(), safety, capability, Enclosure.exactly(known), safety)
 
 
 def penalised(exact: Rational, lam: float) -> Gaps:
@@ -54,14 +55,8 @@ def constrained(exact: Rational, problem: QuadraticProblem, epsilon: float) -> G
         if exact.safety_free:
             return found
         reach = Enclosure.of_fractions(loosest, allowed)
-        return Gaps(
-            found.step,
-            found.safety,
-            found.capability,
-            found.lam,
-            Enclosure.around(found.safety.value, found.safety.lower, reach.upper),
-            floating.SAFEST,
-        )
+        spread = Enclosure.around(found.safety.value, found.safety.lower, reach.upper)
+        return replace(found, safety_range=spread, which=floating.SAFEST)
     if allowed == 0:
         return _gaps(exact, exact.proxy_optimum, math.inf)
 
@@ -72,7 +67,7 @@ def constrained(exact: Rational, problem: QuadraticProblem, epsilon: float) -> G
     low, high = bracket(ratio, math.log2(guess))
     points = [exact.penalised(lam) for lam in (low, high)]
     capability = [exact.gaps(point)[1] for point in points]
-    held = Enclosure.of_fractions(allowed, allowed)
+    held = Enclosure.of_fractions(allowed)
     return Gaps(
         points[1].floats(),
         held,
@@ -92,7 +87,7 @@ def within_ball(exact: Rational, problem: QuadraticProblem, lam: float, radius: 
         if lam or not exact.task_is_flat or exact.safety_free:
             return found
         spread = _spread(exact, problem, found, float(squared - length))
-        return Gaps(found.step, found.safety, found.capability, found.lam, spread, floating.NEAREST)
+        return replace(found, safety_range=spread, which=floating.NEAREST)
 
     def ratio(nu: Fraction) -> Fraction:
         return exact.penalised(weight, nu).squared() / squared
@@ -111,7 +106,7 @@ def within_ball(exact: Rational, problem: QuadraticProblem, lam: float, radius: 
         )
     )
     known = np.asarray(lam, dtype=np.float64)
-    return Gaps(points[1].floats(), safety, capability, Enclosure(known, known, known), safety)
+    return Gaps(points[1].floats(), safety, capability, Enclosure.exactly(known), safety)
 
 
 def _bend(spectrum: Array) -> float:
@@ -124,9 +119,7 @@ def _moved(gap: Fraction, change: Array | float) -> Enclosure:
     middle = root(gap)
     lower = np.square(np.maximum(middle.lower - change, 0.0)) * (1.0 - _ROUNDING)
     upper = np.square(middle.upper + change) * (1.0 + _ROUNDING)
-    return Enclosure.around(
-        Enclosure.of_fractions(gap, gap).value, lower, np.maximum(upper, 5e-324)
-    )
+    return Enclosure.around(Enclosure.of_fractions(gap).value, lower, np.maximum(upper, 5e-324))
 
 
 def _spread(exact: Rational, problem: QuadraticProblem, found: Gaps, room: float) -> Enclosure:

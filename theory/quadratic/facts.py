@@ -69,9 +69,7 @@ def start(problem: QuadraticProblem) -> Start:
     """What theta_s has still to gain on the task, and how steep the task loss is there."""
     exact = rational(problem)
     if exact is not None:
-        return Start(
-            Enclosure.of_fractions(exact.start, exact.start), exactly.root(exact.squared_slope)
-        )
+        return Start(Enclosure.of_fractions(exact.start), exactly.root(exact.squared_slope))
     return Start(floating.start(problem), floating.slope(problem))
 
 
@@ -91,7 +89,7 @@ def comparators(problem: QuadraticProblem) -> dict[str, Comparator]:
         return {side: Comparator(*gaps) for side, gaps in floating.comparators(problem).items()}
     points = {"task": exact.task_optimum, "proxy": exact.proxy_optimum}
     return {
-        side: Comparator(*(Enclosure.of_fractions(g, g).upper for g in exact.gaps(point)))
+        side: Comparator(*(Enclosure.of_fractions(g).upper for g in exact.gaps(point)))
         for side, point in points.items()
     }
 

@@ -7,6 +7,7 @@ be told from 0 they are wide.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,8 +22,9 @@ NEAREST = "of the minimisers, the one nearest to theta_s"
 SAFEST = "of the minimisers, the one with the least safety loss"
 
 _EPS = np.finfo(np.float64).eps
+# Halvings of a range of 1400 in log(lam): below float64 resolution.
 _BISECTIONS = 64
-# log(lam) as far as float64 goes.
+# log(lam) as far as float64 goes: disjoint targets on little mass need multipliers of that size.
 _LOG_RANGE = 700.0
 # Of a radius' multiplier: beyond it the step is 0 and the product with a displacement overflows.
 _LARGEST_LOG = 600.0
@@ -128,7 +130,7 @@ def penalised(problem: QuadraticProblem, lam: ArrayLike) -> Gaps:
     capability_gap = 0.5 * (task * missing**2).sum(axis=-1)
     step, missing = dot(basis, step), dot(basis, missing)
     safety_box, capability_box = _boxes(problem, lam, step, missing)
-    exactly = Enclosure(lam, lam, lam)
+    exactly = Enclosure.exactly(lam)
     safety_box = Enclosure.around(safety_gap, *safety_box)
     return Gaps(
         step, safety_box, Enclosure.around(capability_gap, *capability_box), exactly, safety_box
@@ -142,7 +144,7 @@ def _boxes(problem: QuadraticProblem, lam: Array, step: Array, missing: Array):
     residual ``r``, and at most ``sqrt(2 (F - V))`` by convexity. It moves the square root of twice
     a gap by at most as much (of ``G_s``: over sqrt lam).
     """
-    least = sum(_least_sum(problem, lam))
+    least = sum(least_sum(problem, lam))
     low_s, high_s, low_f, high_f = 0.0, np.inf, 0.0, np.inf
     with np.errstate(all="ignore"):
         for at_s, at_f, *point in _point(problem, step, missing):
@@ -180,11 +182,20 @@ def _energy(problem: QuadraticProblem, lam: Array, residual: Array, error: Array
     return np.where(resolved, np.sqrt(parts.sum(axis=-1)), np.inf)
 
 
+def least_multiplier(gap: Callable[[Array], Array], epsilon: Array) -> Array:
+    """The least ``lam`` with ``gap(lam) <= epsilon``, by bisection from the feasible side."""
+    low, high = np.full(epsilon.shape, -_LOG_RANGE), np.full(epsilon.shape, _LOG_RANGE)
+    for _ in range(_BISECTIONS):
+        middle = 0.5 * (low + high)
+        feasible = gap(np.exp(middle)) <= epsilon
+        low, high = np.where(feasible, low, middle), np.where(feasible, middle, high)
+    return np.exp(high)
+
+
 def multiplier(problem: QuadraticProblem, epsilon: ArrayLike) -> Array:
     """The ``lam`` at which the safety gap is ``epsilon``, about."""
     epsilon = np.asarray(epsilon, dtype=np.float64)
     shape = np.broadcast_shapes(problem.batch_shape, epsilon.shape)
-    low, high = np.full(shape, -_LOG_RANGE), np.full(shape, _LOG_RANGE)
     task, safety, _, d = problem.common_basis
 
     def gap(lam: Array) -> Array:
@@ -193,11 +204,7 @@ def multiplier(problem: QuadraticProblem, epsilon: ArrayLike) -> Array:
             step = np.where(total > 0, task / total, 0.0) * d
         return 0.5 * (safety * step**2).sum(axis=-1)
 
-    for _ in range(_BISECTIONS):
-        middle = 0.5 * (low + high)
-        feasible = gap(np.exp(middle)) <= epsilon
-        low, high = np.where(feasible, low, middle), np.where(feasible, middle, high)
-    return np.exp(high)
+    return least_multiplier(gap, np.broadcast_to(epsilon, shape))
 
 
 def constrained(problem: QuadraticProblem, epsilon: ArrayLike) -> Gaps:
@@ -272,11 +279,6 @@ def comparators(problem: QuadraticProblem) -> dict[str, tuple[Array, Array]]:
 
 
 def least_sum(problem: QuadraticProblem, lam: Array) -> tuple[Array, Array]:
-    """``G_f`` and ``lam G_s`` where their sum is least, from below."""
-    return _least_sum(problem, lam)
-
-
-def _least_sum(problem: QuadraticProblem, lam: Array) -> tuple[Array, Array]:
     """``G_f`` and ``lam G_s`` at the minimum ``V(lam)`` of their sum, from below.
 
     The sum grows with both Hessians, so the lowered common basis gives a lower bound. ``V`` rises
@@ -385,7 +387,7 @@ def within_ball(problem: QuadraticProblem, lam: ArrayLike, radius: ArrayLike) ->
     spread = Enclosure.around(
         safety.value, np.where(loose, 0.0, safety.lower), np.where(loose, reach, safety.upper)
     )
-    known = Enclosure(lam, lam, lam)
+    known = Enclosure.exactly(lam)
     return Gaps(found.step, safety, capability, known, spread, NEAREST if loose.any() else "")
 
 

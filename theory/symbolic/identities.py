@@ -13,9 +13,7 @@ from collections.abc import Callable
 import sympy as sp
 
 from theory.symbolic.identities_training import TRAINING
-from theory.symbolic.proof import Identity, identity
-
-HALF = sp.Rational(1, 2)
+from theory.symbolic.proof import HALF, Identity, identity, symmetric
 
 
 def _positive(names: str) -> tuple[sp.Symbol, ...]:
@@ -28,7 +26,6 @@ def compensation() -> Identity:
     w = k / (1 + k)
     m = (1 - w) * a + w * b
     return identity(
-        "compensation",
         r"$(1-w)\mathrm{KL}(a\Vert P)+w\mathrm{KL}(b\Vert P)"
         r"=\mathrm{JS}_w(a,b)+\mathrm{KL}(m\Vert P)$ with $m=(1-w)a+wb$, response by response.",
         (1 - w) * a * sp.log(a / p) + w * b * sp.log(b / p),
@@ -42,7 +39,6 @@ def jensen_shannon() -> Identity:
     w = k / (1 + k)
     m = (1 - w) * a + w * b
     return identity(
-        "jensen_shannon",
         r"$(1-w)\mathrm{KL}(a\Vert m)+w\mathrm{KL}(b\Vert m)=H(m)-(1-w)H(a)-wH(b)$, "
         "response by response.",
         (1 - w) * a * sp.log(a / m) + w * b * sp.log(b / m),
@@ -62,7 +58,6 @@ def optimal_mixture() -> Identity:
     (multiplier,) = sp.solve(sp.cancel(sp.together(sum(stationary) - 1)), nu)
     w = lam * proxy / (task + lam * proxy)
     return identity(
-        "optimal_mixture",
         r"The stationary point of $-\sum_y(\rho_f\mu_f+\lambda\hat\rho_s\hat\mu_s)\log P+\nu"
         r"(\sum_y P-1)$ is $P=(1-w)\mu_f+w\hat\mu_s$, $w=\lambda\hat\rho_s/(\rho_f+\lambda"
         r"\hat\rho_s)$ (three responses).",
@@ -92,7 +87,6 @@ def value_slope() -> Identity:
     """T3: the optimal value grows with lambda at the rate of the proxy gap."""
     lam, capability, safety = _context_gaps()
     return identity(
-        "value_slope",
         r"$\mathcal V'(\lambda)=\hat G_s(P_\lambda)$ with $\mathcal V=G_f+\lambda\hat G_s$ at the "
         "mixture (one context, two responses).",
         sp.diff(capability + lam * safety, lam),
@@ -104,7 +98,6 @@ def front_slope() -> Identity:
     """T10(a): along the Pareto front one gap is traded for the other at rate lambda."""
     lam, capability, safety = _context_gaps()
     return identity(
-        "front_slope",
         r"$\mathrm dG_f/\mathrm d\lambda=-\lambda\mathrm dG_s/\mathrm d\lambda$ along the "
         "mixtures (one context, two responses).",
         sp.diff(capability, lam),
@@ -118,7 +111,6 @@ def pinsker_split() -> Identity:
     shared = 2 * task * u**2 + 2 * proxy * (tau - u) ** 2
     (least,) = sp.solve(sp.diff(shared, u), u)
     return identity(
-        "pinsker_split",
         r"$\min_{u+v=\tau}2\rho_fu^2+2\lambda\hat\rho_sv^2"
         r"=2\frac{\rho_f\lambda\hat\rho_s}{\rho_f+\lambda\hat\rho_s}\tau^2$ "
         r"($\lambda\hat\rho_s$ is one symbol).",
@@ -147,7 +139,6 @@ def expansion_first_order() -> Identity:
     """T5: the coefficient of 1/lambda in the true safety gap."""
     t, summand, s = _contested_summand()
     return identity(
-        "expansion_first_order",
         r"The $1/\lambda$ coefficient of $\rho_s\mathrm{KL}(\mu_s\Vert P_\lambda)$ is "
         r"$\rho_s\frac{\rho_f}{\hat\rho_s}\left(\mu_s-\mu_f\frac{\mu_s}{\hat\mu_s}\right)$, "
         "response by response.",
@@ -162,7 +153,6 @@ def expansion_same_teacher() -> Identity:
     same = summand.subs(s["mu_p"], s["mu_s"])
     sums_to_zero = 2 * (s["mu_f"] - s["mu_s"])
     return identity(
-        "expansion_same_teacher",
         r"With $\hat\mu_s=\mu_s$ the $1/\lambda^2$ coefficient is "
         r"$\frac12\rho_s(\rho_f/\hat\rho_s)^2\left[(\mu_f-\mu_s)^2/\mu_s+2(\mu_f-\mu_s)\right]$, "
         r"response by response; the second summand sums to 0, the first to "
@@ -180,7 +170,6 @@ def expansion_same_teacher_first_order() -> Identity:
     t, summand, s = _contested_summand()
     same = summand.subs(s["mu_p"], s["mu_s"])
     return identity(
-        "expansion_same_teacher_first_order",
         r"With $\hat\mu_s=\mu_s$ the $1/\lambda$ coefficient is $\rho_s\frac{\rho_f}{\hat\rho_s}"
         r"(\mu_s-\mu_f)$ response by response, which sums to 0.",
         sp.diff(same, t).subs(t, 0),
@@ -193,7 +182,6 @@ def contested_convexity() -> Identity:
     mu_s, mu_f, mu_p, w = _positive("mu_s mu_f mu_p w")
     policy = w * mu_p + (1 - w) * mu_f
     return identity(
-        "contested_convexity",
         r"$\frac{\mathrm d^2}{\mathrm dw^2}\mathrm{KL}(\mu_s\Vert w\hat\mu_s+(1-w)\mu_f)="
         r"\sum_y\mu_s(\hat\mu_s-\mu_f)^2/P^2\ge0$, response by response.",
         sp.diff(mu_s * sp.log(mu_s / policy), w, 2),
@@ -207,7 +195,6 @@ def quadratic_growth_constant() -> Identity:
     slope = lipschitz * sp.sqrt(2 / growth)
     delta = lam * x**2 - slope * x
     return identity(
-        "quadratic_growth_constant",
         r"If $\lambda x^2=L_f\sqrt{2/\mu}\thinspace x+\delta$ with $x=\sqrt{\hat G_s}$, then "
         r"$\frac{2L_f^2}{\mu\lambda^2}+\frac{2\delta}\lambda-\hat G_s"
         r"=\left(x-\frac{L_f}\lambda\sqrt{2/\mu}\right)^2\ge0$.",
@@ -223,7 +210,6 @@ def hoeffding_constant() -> Identity:
     tilted = p * sp.exp(u) / (1 - p + p * sp.exp(u))
     e = sp.Symbol("E", positive=True)  # e^u, which makes both sides rational
     return identity(
-        "hoeffding_constant",
         r"$\varphi(u)=\log\mathbb E e^{U}-\mathbb E U$ on two points $u$ apart has "
         r"$\varphi(0)=\varphi'(0)=0$ and $\varphi''=\frac14-(q-\frac12)^2\le\frac14$. Hence "
         r"$\mathrm{KL}\le u^2/8$, and $u=2J\epsilon$ gives the $\frac12J^2\epsilon^2$ of T6: "
@@ -245,7 +231,6 @@ def sandwich_attained() -> Identity:
     radius = share * distance  # a radius below R for share < 1
     start = mu * distance**2 / 2
     return identity(
-        "sandwich_attained",
         r"For $f_f=\frac\mu2\Vert\theta-\theta_f\Vert^2$ and $\epsilon\le R$: "
         r"$G_f(\theta_\epsilon)=\left(\sqrt{G_0}-\epsilon\sqrt{\mu/2}\right)^2$, both ends of T7.",
         mu * (distance - radius) ** 2 / 2,
@@ -261,7 +246,6 @@ def equalising_policy() -> Identity:
     # log(eta / P(j)) with P(j) = c / (n (1 + c))
     surprise = sp.log(eta) + sp.log(n) + sp.log(1 + c) - log_c
     return identity(
-        "equalising_policy",
         r"With $c=(V-1)\eta(1-\eta)^{(1-\eta)/\eta}$, $P(0)=\frac1{1+c}$ and the rest shared "
         r"evenly, the teacher $(1-\eta)\delta_0+\eta\delta_j$ costs $\log(1+c)$, as much as "
         r"$\delta_0$ does.",
@@ -275,7 +259,6 @@ def parallel_sum_commuting() -> Identity:
     h_f, h_s, lam, d = _positive("h_f h_s lambda d")
     moved = h_f * d / (h_f + lam * h_s)
     return identity(
-        "parallel_sum_commuting",
         r"$G_f+\lambda G_s=\frac12d^2\left(h_f^{-1}+(\lambda h_s)^{-1}\right)^{-1}$ in each common "
         "eigendirection.",
         HALF * h_f * (d - moved) ** 2 + lam * HALF * h_s * moved**2,
@@ -286,26 +269,19 @@ def parallel_sum_commuting() -> Identity:
 def parallel_sum() -> Identity:
     """Quadratic model: the optimal value is the parallel sum, for any two 2 x 2 curvatures."""
     (lam,) = _positive("lambda,")
-    h_f = _spd("f")
-    h_s = _spd("s")
+    h_f = symmetric("f")
+    h_s = symmetric("s")
     d = sp.Matrix(sp.symbols("d1 d2", real=True))
     moved = (h_f + lam * h_s).inv(method="ADJ") * h_f * d
     left = HALF * (moved - d).T * h_f * (moved - d) + lam * HALF * moved.T * h_s * moved
     inverse = sp.Matrix(h_f.inv(method="ADJ") + sp.Matrix(lam * h_s).inv(method="ADJ"))
     right = HALF * d.T * sp.Matrix(inverse.applyfunc(sp.cancel)).inv(method="ADJ") * d
     return identity(
-        "parallel_sum",
         r"$G_f+\lambda G_s=\frac12d^\top(H_f:\lambda H_s)d$, $A:B=(A^{-1}+B^{-1})^{-1}$, "
         r"for generic symmetric $2\times2$ matrices.",
         left[0],
         right[0],
     )
-
-
-def _spd(name: str) -> sp.Matrix:
-    a, c = _positive(f"{name}11 {name}22")
-    b = sp.Symbol(f"{name}12", real=True)
-    return sp.Matrix([[a, b], [b, c]])
 
 
 def adam_step_attained() -> Identity:
@@ -316,7 +292,6 @@ def adam_step_attained() -> Identity:
     v = (1 - b2) * sum(b2**j * (b2 / b1) ** (2 * (t - j)) for j in range(t)) / (1 - b2**t)
     geometric = sum((b1**2 / b2) ** j for j in range(t))
     return identity(
-        "adam_step_attained",
         r"$\hat m_t^2/\hat v_t=k_t^2$ at $t=5$ for the gradients $g_i\propto(\beta_2/\beta_1)^i$, "
         "the equality case of Cauchy-Schwarz.",
         m**2 / v,
@@ -329,7 +304,6 @@ def overlap_homogeneity() -> Identity:
     a, b, lam = _positive("a b lambda")
     summand = _overlap_summand(a, b, lam)
     return identity(
-        "overlap_homogeneity",
         r"$a\partial_ag+b\partial_bg=g$ for $g(a,b)=b\log\left(1+\frac a{\lambda b}\right)$: "
         "$g$ is positively homogeneous of degree 1.",
         a * sp.diff(summand, a) + b * sp.diff(summand, b),
@@ -342,7 +316,6 @@ def overlap_concavity() -> Identity:
     a, b, lam = _positive("a b lambda")
     direction = sp.Matrix([b, -a])
     return identity(
-        "overlap_concavity",
         r"$\nabla^2 g=-\frac1{b(a+\lambda b)^2}vv^\top\preceq0$ with $v=(b,-a)^\top$.",
         sp.hessian(_overlap_summand(a, b, lam), (a, b)),
         -direction * direction.T / (b * (a + lam * b) ** 2),

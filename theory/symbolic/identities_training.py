@@ -6,15 +6,7 @@ from collections.abc import Callable
 
 import sympy as sp
 
-from theory.symbolic.proof import Identity, identity
-
-HALF = sp.Rational(1, 2)
-
-
-def _symmetric(name: str) -> sp.Matrix:
-    a, c = sp.symbols(f"{name}11 {name}22", positive=True)
-    b = sp.Symbol(f"{name}12", real=True)
-    return sp.Matrix([[a, b], [b, c]])
+from theory.symbolic.proof import HALF, Identity, identity, symmetric
 
 
 def _vector(name: str) -> sp.Matrix:
@@ -38,7 +30,6 @@ def kernel_step() -> Identity:
     curvature = rows.T * weight * rows + ridge * sp.eye(3)
     left = slope.T * rows * step + HALF * step.T * curvature * step
     return identity(
-        "kernel_step",
         r"At $d=-J^\top(WK+\kappa I)^{-1}a$ with $K=JJ^\top$ the objective "
         r"$g^\top d+\frac12d^\top(J^\top WJ+\kappa I)d$, $g=J^\top a$, is "
         r"$-\frac12a^\top K(WK+\kappa I)^{-1}a$, for generic $2\times3$ matrices $J$.",
@@ -54,7 +45,6 @@ def descent_filter() -> Identity:
     for _ in range(5):
         d = sp.expand(d - eta * (g + h * d))
     return identity(
-        "descent_filter",
         r"Five steps of rate $\eta$ on $gd+\frac12hd^2$ from 0 end at "
         r"$-h^{-1}(1-(1-\eta h)^5)g$.",
         d,
@@ -69,7 +59,6 @@ def descent_moments() -> Identity:
     for rate in (a, b, c):
         d = sp.expand(d - rate * (g + h * d))
     return identity(
-        "descent_moments",
         r"Three steps of rates $\eta_k$ end at $-e_1g+e_2hg-e_3h^2g$ with "
         r"$e_1=\sum\eta_k$, $e_2=\sum_{j\lt k}\eta_j\eta_k$, $e_3=\eta_1\eta_2\eta_3$.",
         d,
@@ -80,10 +69,9 @@ def descent_moments() -> Identity:
 def flow_expansion() -> Identity:
     """T19: the third-order path solves the flow up to a remainder of third order in t."""
     t = sp.Symbol("t", positive=True)
-    task, g = _symmetric("f"), _vector("g")
+    task, g = symmetric("f"), _vector("g")
     path = _path(t, task, g)
     return identity(
-        "flow_expansion",
         r"$d=-tg+\frac{t^2}2H_fg-\frac{t^3}6H_f^2g$ has "
         r"$\dot d+g+H_fd=-\frac{t^3}6H_f^3g$, for generic symmetric $2\times2$ matrices.",
         path.diff(t) + g + task * path,
@@ -94,12 +82,11 @@ def flow_expansion() -> Identity:
 def onset_coefficients() -> Identity:
     """T19: the coefficients of t^2, t^3 and t^4 of the safety gap."""
     t = sp.Symbol("t", positive=True)
-    task, safety, g = _symmetric("f"), _symmetric("s"), _vector("g")
+    task, safety, g = symmetric("f"), symmetric("s"), _vector("g")
     path = _path(t, task, g)
     gap = sp.expand((HALF * path.T * safety * path)[0])
     turned = task * g
     return identity(
-        "onset_coefficients",
         r"$\frac12d^\top H_sd$ along that path has the coefficients "
         r"$\frac12g^\top H_sg$ of $t^2$, $-\frac12g^\top H_sH_fg$ of $t^3$ and "
         r"$\frac18g^\top H_fH_sH_fg+\frac16g^\top H_sH_f^2g$ of $t^4$, for generic symmetric "
@@ -118,14 +105,13 @@ def onset_coefficients() -> Identity:
 def quartic_onset() -> Identity:
     """T19: with H_s g = 0 the gap is quartic, and its next term is of fifth order."""
     t = sp.Symbol("t", positive=True)
-    task, g = _symmetric("f"), _vector("g")
+    task, g = symmetric("f"), _vector("g")
     away = sp.Matrix([[0, -1], [1, 0]]) * g
     safety = sp.Symbol("k", positive=True) * away * away.T
     path = _path(t, task, g)
     gap = sp.expand((HALF * path.T * safety * path)[0])
     turned = task * g
     return identity(
-        "quartic_onset",
         r"If $H_sg=0$ the coefficients of $t^2$, $t^3$, $t^4$, $t^5$ are $0$, $0$, "
         r"$\frac18g^\top H_fH_sH_fg$, $-\frac1{12}g^\top H_fH_sH_f^2g$ (two coordinates).",
         sp.Matrix([gap.coeff(t, k) for k in (2, 3, 4, 5)]),
@@ -145,7 +131,6 @@ def remainder_step() -> Identity:
     h, eta, p, first = sp.symbols("h eta p E", positive=True)
     left = (p * (1 - eta * h) - 1) + (first + eta) * h
     return identity(
-        "remainder_step",
         r"With $p$ the product of the factors $1-\eta_jh$ so far and $E$ the sum of their rates, "
         r"one more rate $\eta$ turns the remainder $p-1+Eh$ into itself plus $\eta h(1-p)$; "
         r"$|1-p|\le Eh$ while $|1-\eta_jh|\le1$.",

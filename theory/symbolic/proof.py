@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+HALF = sp.Rational(1, 2)
 Side = sp.Basic | sp.MatrixBase
 
 
@@ -13,20 +14,25 @@ Side = sp.Basic | sp.MatrixBase
 class Identity:
     """``left = right``, for all values of the (positive) symbols; ``holds`` if sympy proves it.
 
-    ``name`` is the function that states it, ``statement`` says in words and LaTeX what it means.
-    Sides are expressions or matrices of them.
+    ``statement`` says in words and LaTeX what it means. Sides are expressions or matrices of them.
     """
 
-    name: str
     statement: str
     left: Side
     right: Side
     holds: bool
 
 
-def identity(name: str, statement: str, left: Side, right: Side) -> Identity:
+def symmetric(name: str) -> sp.Matrix:
+    """A generic symmetric 2 x 2 matrix with a positive diagonal."""
+    a, c = sp.symbols(f"{name}11 {name}22", positive=True)
+    b = sp.Symbol(f"{name}12", real=True)
+    return sp.Matrix([[a, b], [b, c]])
+
+
+def identity(statement: str, left: Side, right: Side) -> Identity:
     """State ``left = right`` and try to prove it."""
-    return Identity(name, statement, left, right, proved(left, right))
+    return Identity(statement, left, right, proved(left, right))
 
 
 def proved(left: Side, right: Side) -> bool:
