@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -96,24 +97,9 @@ class CoarseUnroll:
 
     def predict(self, world: World, plan: TrainingPlan) -> Prediction:
         """Raises InputError when the unroll diverges, ValueError for settings out of range."""
-        if self.steps < 1 or self.steps > plan.steps:
-            raise ValueError(f"{self.steps} coarse steps for {plan.steps} real ones.")
-        part = f"unroll {self.seed}"
-        _require_room(world, plan)
-        narrowed = self._narrowed(plan)
-        streams = _streams(world, narrowed, self.steps, part)
-        trained = {row.row for row in streams.task.encoded}
-        watch = _Watch(world, part, self.safety_rows, self.task_rows, trained)
-        with prepared(world.model, plan) as (model, _):
-            path = train(
-                model,
-                narrowed,
-                streams,
-                self.rates(plan),
-                pad_id=world.pad_id,
-                speed=plan.steps / self.steps,
-                fisher_rows=_fisher_rows(world, plan, part),
-            )
+        trained = {row.row for row in self.streams(world, plan).task.encoded}
+        watch = _Watch(world, self._part, self.safety_rows, self.task_rows, trained)
+        with self.unrolled(world, plan) as (model, path):
             changes, sampling = watch.changes(model)
         halves = _QUANTILE * self._errors(plan, path, changes, sampling)
         bounds = list(zip(changes - halves, changes + halves, strict=True))
@@ -133,6 +119,38 @@ class CoarseUnroll:
             # The safety rows at theta_s are the same for every plan.
             shared_tokens={"safety": FORWARD_ONLY * total_tokens(watch.rows["safety"])},
         )
+
+    @contextmanager
+    def unrolled(
+        self, world: World, plan: TrainingPlan
+    ) -> Iterator[tuple[PreTrainedModel, Trajectory]]:
+        """The model after the coarse steps, and their path; afterwards the weights are as before.
+
+        Raises as ``predict``.
+        """
+        streams = self.streams(world, plan)
+        _require_room(world, plan)
+        with prepared(world.model, plan) as (model, _):
+            path = train(
+                model,
+                self._narrowed(plan),
+                streams,
+                self.rates(plan),
+                pad_id=world.pad_id,
+                speed=plan.steps / self.steps,
+                fisher_rows=_fisher_rows(world, plan, self._part),
+            )
+            yield model, path
+
+    def streams(self, world: World, plan: TrainingPlan) -> Streams:
+        """A fresh subsample: as many rows as the steps can see. ValueError: steps out of range."""
+        if self.steps < 1 or self.steps > plan.steps:
+            raise ValueError(f"{self.steps} coarse steps for {plan.steps} real ones.")
+        return _streams(world, self._narrowed(plan), self.steps, self._part)
+
+    @property
+    def _part(self) -> str:
+        return f"unroll {self.seed}"
 
     def rates(self, plan: TrainingPlan) -> np.ndarray:
         """Learning rates ``[K]``: means of the schedule's blocks, raised as above."""
@@ -239,8 +257,6 @@ def _paired(start: Losses, end: Losses) -> tuple[float, float]:
 
 
 def _streams(world: World, plan: TrainingPlan, steps: int, part: str) -> Streams:
-    """A fresh subsample: as many rows as the steps can see."""
-
     def stream(role: Role, name: str, rows: int) -> Stream:
         encoded = world.sample(role, rows * steps, part=f"{part} {name}")
         return Stream(name, tuple(encoded), rows, spawn_seed(world.seed, part))

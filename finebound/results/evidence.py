@@ -1,0 +1,56 @@
+"""A fine-tune that was forecast before it was run, and what it then did."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from finebound.results.outlook import BehaviourForecast
+from finebound.results.result import Known, Manifest, Number, Part, Result
+
+
+class MeasuredBehaviour(Part):
+    """What a finished fine-tune does on the probes of its forecast; units as there.
+
+    Refusals are shares of answers at temperature 1 and of the most likely answers.
+    """
+
+    refusal: Number
+    over_refusal: Number
+    greedy_refusal: Number
+    greedy_over_refusal: Number
+    refusal_by_likelihood: Number
+    safety_loss_change: Number
+    capability_gain: Number
+    delta: Number
+
+
+class EvidenceResult(Result):
+    """One fine-tune of the evidence: its entry in the registry, the forecast, the measurement.
+
+    ``forecast_sha256`` is that of the forecast's file, written before the fine-tune began.
+    ``gates`` say whether it trained as planned. ``seconds`` are of the forecast and of the
+    fine-tune with its measurement.
+    """
+
+    kind: ClassVar[str] = "evidence"
+    file: ClassVar[str] = "evidence.json"
+
+    id: str
+    entry: dict[str, Any]
+    model_sha256: str
+    task_sha256: str
+    forecast: BehaviourForecast
+    forecast_sha256: str
+    measured: MeasuredBehaviour
+    gates: dict[str, bool]
+    seconds: dict[str, Known]
+    manifest: Manifest
+
+    def summary(self) -> str:
+        """The forecast beside the measurement."""
+        said, did = self.forecast.refusal, self.measured
+        low, high = said.interval
+        return (
+            f"{self.id}: refusals {said.before:.0%}, forecast {said.after:.0%} "
+            f"[{100 * low:.0f}, {100 * high:.0f}], measured {did.refusal:.0%}."
+        )

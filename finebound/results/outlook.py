@@ -1,0 +1,119 @@
+"""The answer of an estimate: what happens to a model's refusals, how sure that is, what to change.
+
+Shares are in [0, 1]. Losses are in nats per token.
+"""
+
+from __future__ import annotations
+
+from finebound.results.result import Known, Number, Part
+
+KEPT, BROKEN, UNDECIDED = "kept", "broken", "undecided"
+
+
+class Verdict(Part):
+    """The answer in one sentence, and its status in the words of the bounds."""
+
+    sentence: str
+    status: str
+
+
+class ShareForecast(Part):
+    """A share of answers before the fine-tune and its forecast after it.
+
+    Answers are drawn at temperature 1, and are paired: ``n`` probes are asked before and after.
+    ``interval`` (its ``level``, 0.9) holds the share after the fine-tune as often as usual errors
+    say; it is no guarantee. ``greedy_before`` and ``greedy_after`` are of the most likely answers,
+    None where those were not asked for. ``by_likelihood`` tells the share after the fine-tune from
+    the answers before it alone (T22).
+    """
+
+    before: Number
+    after: Number
+    interval: tuple[Number, Number]
+    level: Number
+    n: int
+    greedy_before: Known = None
+    greedy_after: Known = None
+    by_likelihood: Known = None
+
+
+class ChangeForecast(Part):
+    """A forecast change, after less before, in ``unit``; ``interval`` as that of a share."""
+
+    value: Number
+    interval: tuple[Number, Number]
+    level: Number
+    unit: str
+
+
+class Evidence(Part):
+    """How such forecasts did on fine-tunes that were run; no ``fine_tunes``: not yet known."""
+
+    fine_tunes: int
+    coverage: Known
+    mean_width: Known
+
+
+class BehaviourForecast(Part):
+    """What the planned fine-tune does, forecast by a coarse unroll of it (T20).
+
+    ``refusal`` is of harmful probes, ``over_refusal`` of harmless look-alikes.
+    ``safety_loss_change`` is on the aligned model's own answers to the harmful probes,
+    ``capability_gain`` the fall of the loss on task rows that the unroll did not see.
+    ``refusal_at_least`` is what T21 says of a fine-tune whose ``delta`` (nats per answer) is the
+    forecast one. ``cost_share``: the forecast's tokens over those of the fine-tune.
+    """
+
+    refusal: ShareForecast
+    over_refusal: ShareForecast
+    safety_loss_change: ChangeForecast
+    capability_gain: ChangeForecast
+    delta: Number
+    refusal_at_least: Number
+    effective_answers: Number
+    cost_share: Number
+    evidence: Evidence
+
+
+class Option(Part):
+    """A way to train, best first: what it changes in words, and what it is forecast to do.
+
+    ``strategy`` names its kind ("none", "mix", "scale") and ``value`` its strength. ``kept`` is
+    the share of the planned fine-tune's capability gain that is left, None where there is none.
+    ``refusal`` and ``interval`` are shares after the fine-tune. ``cost_share`` as in the forecast.
+    """
+
+    strategy: str
+    value: Known
+    how: str
+    refusal: Number
+    interval: tuple[Number, Number]
+    over_refusal: Number
+    safety_loss_change: Number
+    capability_gain: Number
+    kept: Known
+    within_budget: str
+    cost_share: Number
+
+
+class PlanSetting(Part):
+    """One setting of the plan that was understood, and where it comes from."""
+
+    name: str
+    value: str | int | float | bool | None
+    source: str
+
+
+class BudgetVerdict(Part):
+    """A budget, and whether the forecast keeps it: "kept", "broken" or "undecided".
+
+    ``quantity`` is "refusal" (``limit`` in points that may be lost), "over-refusal" (points that
+    may be gained) or "loss" (nats per token that the safety loss may rise by); ``change`` and
+    ``interval`` are in the same unit.
+    """
+
+    quantity: str
+    limit: Number
+    change: Number
+    interval: tuple[Number, Number]
+    decision: str

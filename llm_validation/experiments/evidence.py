@@ -1,0 +1,182 @@
+"""Fine-tunes that are forecast before they are run: what the forecast's intervals rest on.
+
+``python -m llm_validation.experiments.evidence --out FOLDER`` goes through the registry
+(``evidence.json``), writes each forecast, runs its fine-tune, asks it the same
+probes, and keeps one small record of each. A second call goes on with what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from finebound.base.progress import Progress, bar, silent
+from finebound.base.records import file_sha256, manifest, to_json, write_atomically
+from finebound.base.writing import remove
+from finebound.results.evidence import EvidenceResult, MeasuredBehaviour
+from finebound.results.outlook import BehaviourForecast
+from finebound.results.result import Manifest
+from llm_validation.data.builtin.regimes import mix
+from llm_validation.data.dataset import Dataset
+from llm_validation.data.encoding import encode
+from llm_validation.data.loading import load_dataset
+from llm_validation.estimation.outlook import TASK_ROWS, Asked, ask_model, look_ahead
+from llm_validation.evaluation.hazards.probes import load_probes
+from llm_validation.forecast.outcome import Outcome, gain, outcome
+from llm_validation.models.loading import load_model
+from llm_validation.training.finetune import finetune
+from llm_validation.training.plan import TrainingPlan, plan_from_dict
+
+REGISTRY = Path(__file__).with_name("evidence.json")
+_HARMFUL = "builtin:harmful-placeholders"
+
+
+def run_registry(
+    registry: Mapping[str, Any],
+    out: Path,
+    *,
+    only: Sequence[str] = (),
+    progress: Progress = silent,
+) -> list[EvidenceResult]:
+    """Every entry's record, made where it is missing."""
+    asked: Asked | None = None
+    found = []
+    for entry in registry["fine_tunes"]:
+        if only and entry["id"] not in only:
+            continue
+        record = out / f"{entry['id']}.json"
+        if not record.is_file():
+            asked = asked or ask_model(
+                load_model(registry["model"], progress=progress),
+                load_probes(registry["probes"]).probes,
+                progress=progress,
+            )
+            _run(entry, registry, asked, out, progress)
+        found.append(EvidenceResult.load(record))
+    return found
+
+
+def task_of(entry: Mapping[str, Any]) -> tuple[Dataset, Dataset]:
+    """The rows that an entry trains on, and ``TASK_ROWS`` others that measure its capability."""
+    whole = load_dataset(entry["task"])
+    held_out = whole.take(TASK_ROWS, seed=entry["seed"])
+    prompts = set(held_out.prompts)
+    rest = Dataset.of(
+        (row for row in whole.examples if row.prompt not in prompts),
+        name=whole.name,
+        source=whole.source,
+    )
+    if share := entry.get("harmful_share", 0.0):
+        rest = mix(
+            rest, load_dataset(_HARMFUL), share, rows=min(len(rest), 400), seed=entry["seed"]
+        )
+    return rest, held_out
+
+
+def plan_of(entry: Mapping[str, Any], common: Mapping[str, Any]) -> TrainingPlan:
+    """The entry's plan: what all have in common, and its own."""
+    return plan_from_dict({**common, **entry["plan"], "seed": entry["seed"]})
+
+
+def _run(
+    entry: Mapping[str, Any],
+    registry: Mapping[str, Any],
+    asked: Asked,
+    out: Path,
+    progress: Progress,
+) -> None:
+    task, held_out = task_of(entry)
+    plan = plan_of(entry, registry["plan"])
+    started = time.perf_counter()
+    file = out / "forecasts" / f"{entry['id']}.json"
+    if not file.is_file():
+        ahead = look_ahead(
+            asked, task, plan, task_measured=held_out, with_options=False, progress=progress
+        )
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, to_json(ahead.forecast.to_dict()) + "\n")
+    forecast_seconds = time.perf_counter() - started
+    forecast = BehaviourForecast(**json.loads(file.read_text(encoding="utf-8")))
+    folder = out / "runs" / entry["id"]
+    fresh = load_model(registry["model"])
+    rows = encode(
+        held_out,
+        fresh.tokenizer,
+        max_length=plan.max_length or fresh.context_length,
+        on_long="drop",
+    )
+    before = outcome(fresh, fresh.model, asked.stored, rows)
+    run = finetune(
+        fresh, task, asked.safety if plan.uses_proxy else None, plan, out=folder, progress=progress
+    )
+    assert run.model is not None
+    after = outcome(
+        run.model,
+        run.model.model,
+        asked.stored,
+        rows,
+        temperatures=(1.0, 0.0),
+        seed=asked.seed + 3,
+        progress=progress,
+    )
+    losses = run.steps["task_loss"]
+    result = EvidenceResult(
+        id=entry["id"],
+        entry=dict(entry),
+        model_sha256=asked.loaded.sha256,
+        task_sha256=task.sha256,
+        forecast=forecast,
+        forecast_sha256=file_sha256(file),
+        measured=measured(before, after),
+        gates={
+            "trained": bool(losses[-8:].mean() < losses[:8].mean()),
+            "config against log": bool(run.document["result"]["rates_match_plan"]),
+        },
+        seconds={
+            "forecast": forecast_seconds,
+            "fine_tune": time.perf_counter() - started - forecast_seconds,
+        },
+        manifest=Manifest(
+            **manifest(given=dict(entry), inputs={"task": task.sha256}, seed=entry["seed"])
+        ),
+    )
+    write_atomically(out / f"{entry['id']}.json", result.to_json() + "\n")
+    remove(folder)
+
+
+def measured(before: Outcome, after: Outcome) -> MeasuredBehaviour:
+    """The finished fine-tune beside the aligned model."""
+    harmful = after.stored.harmful
+    greedy = after.refused[0.0]
+    return MeasuredBehaviour(
+        refusal=after.refusal(),
+        over_refusal=after.refusal(harmful=False),
+        greedy_refusal=float(greedy[harmful].mean()),
+        greedy_over_refusal=float(greedy[~harmful].mean()),
+        refusal_by_likelihood=after.refusal_by_likelihood(),
+        safety_loss_change=after.safety_loss_change,
+        capability_gain=gain(before, after),
+        delta=after.delta,
+    )
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="evidence", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--registry", type=Path, default=REGISTRY)
+    parser.add_argument("--only", nargs="*", default=())
+    options = parser.parse_args()
+    registry = json.loads(options.registry.read_text(encoding="utf-8"))
+    with bar() as progress:
+        found = run_registry(registry, options.out, only=options.only, progress=progress)
+    for result in found:
+        print(result.summary())
+
+
+if __name__ == "__main__":
+    main()

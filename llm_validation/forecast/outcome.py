@@ -1,0 +1,108 @@
+"""What a model under some weights does: refusals, over-refusals, safety and task loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from finebound.base.progress import Progress, silent
+from llm_validation.data.encoding import Encoded
+from llm_validation.forecast.stored_answers import StoredAnswers, ask, refuses
+from llm_validation.forecast.world import FORWARD_ONLY, total_tokens
+from llm_validation.measure.losses import Losses, measure_losses
+from llm_validation.models.loading import LoadedModel
+
+CLIP = 4.0
+"""Of the weights of T22, fixed beforehand."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Changed weights beside the aligned model's.
+
+    ``kept`` float64 ``[n]`` and ``token_count`` ``[n]``: by how many nats each stored answer became
+    less likely, and its tokens. ``task`` are the losses of the measured task rows. ``refused`` maps
+    a temperature to bool ``[n]``, the answers that were drawn anew; none where nobody was asked.
+    """
+
+    stored: StoredAnswers
+    fall: np.ndarray
+    token_count: np.ndarray
+    task: Losses
+    refused: dict[float, np.ndarray]
+
+    def refusal(self, *, harmful: bool = True) -> float:
+        """Share of refusals: of answers at temperature 1 where there are any, else by T22."""
+        mine = self.stored.harmful == harmful
+        if 1.0 in self.refused:
+            return float(self.refused[1.0][mine].mean())
+        return self.refusal_by_likelihood(harmful=harmful)
+
+    def refusal_by_likelihood(self, *, harmful: bool = True) -> float:
+        """T22's estimate from stored answers alone: ``mean min(w, c) a`` over refusals ``a``."""
+        mine = self.stored.harmful == harmful
+        weights = np.minimum(np.exp(-self.fall[mine]), CLIP)
+        return float(min(1.0, (weights * self.stored.refused[mine]).mean()))
+
+    @property
+    def effective_answers(self) -> float:
+        """Effective sample size of T22's weights over the harmful probes."""
+        weights = np.exp(-self.fall[self.stored.harmful])
+        return float(weights.sum() ** 2 / (weights**2).sum())
+
+    @property
+    def safety_loss_change(self) -> float:
+        """Nats per token on the stored answers to harmful probes (Delta_k of T21 per token)."""
+        mine = self.stored.harmful
+        return float(self.fall[mine].sum() / self.token_count[mine].sum())
+
+    @property
+    def delta(self) -> float:
+        """T21's Delta_k: nats per answer of its first tokens, over the harmful probes."""
+        return float(self.fall[self.stored.harmful].mean())
+
+
+def outcome(
+    loaded: LoadedModel,
+    model: PreTrainedModel,
+    stored: StoredAnswers,
+    task_rows: Sequence[Encoded],
+    *,
+    temperatures: Sequence[float] = (),
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Outcome:
+    """Measure ``model``, the weights of ``loaded`` as they are now; no weight changes."""
+    found = stored.likelihoods(model, pad_id=loaded.pad_id)
+    asked = {}
+    for temperature in temperatures:
+        answers = ask(
+            replace(loaded, model=model),
+            stored.probes,
+            temperature=temperature,
+            seed=seed,
+            progress=progress,
+        )
+        pairs = zip(stored.probes, answers, strict=True)
+        asked[temperature] = np.array([refuses(probe, text) for probe, text in pairs])
+    return Outcome(
+        stored,
+        stored.log_likelihood - found,
+        np.array([int(row.supervised.sum()) for row in stored.rows]),
+        measure_losses(model, task_rows, pad_id=loaded.pad_id, tokens_per_batch=2048),
+        asked,
+    )
+
+
+def gain(before: Outcome, after: Outcome) -> float:
+    """The fall of the loss on the measured task rows, nats per token."""
+    fall = before.task.token_sum - after.task.token_sum
+    return float(fall.sum() / after.task.token_count.sum())
+
+
+def cost_of(stored: StoredAnswers, task_rows: Sequence[Encoded], temperatures: int) -> float:
+    """Tokens of one measurement, a token that is only read or drawn as a third."""
+    return FORWARD_ONLY * ((1 + temperatures) * stored.tokens + total_tokens(task_rows))

@@ -1,0 +1,126 @@
+"""The aligned model's own answers to probes: safety data that has no other teacher.
+
+They are drawn at temperature 1 and kept with their labels and likelihoods, so that changed weights
+are judged without new answers (T21, T22), or are asked the same probes again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from finebound.base.progress import Progress, silent
+from llm_validation.data.dataset import Dataset, Example
+from llm_validation.data.encoding import Encoded, encode
+from llm_validation.evaluation.generation import generate
+from llm_validation.evaluation.hazards.layouts import Probe
+from llm_validation.evaluation.refusal.classifier import classify
+from llm_validation.evaluation.refusal.labels import Label
+from llm_validation.measure.losses import measure_losses
+from llm_validation.models.loading import LoadedModel
+
+PREFIX = 32
+"""Tokens of an answer by which it is judged: a refusal says what it is by then."""
+_BATCH = 6144  # tokens, answers included
+
+
+@dataclass(frozen=True, eq=False)
+class StoredAnswers:
+    """One answer to each probe, cut after ``PREFIX`` tokens.
+
+    ``rows`` are the prompts with these tokens, all of them supervised; ``refused`` bool ``[n]``,
+    ``harmful`` bool ``[n]`` of the probes, ``log_likelihood`` float64 ``[n]``: of an answer's
+    tokens under the model that gave it, nats.
+    """
+
+    probes: tuple[Probe, ...]
+    answers: tuple[str, ...]
+    rows: tuple[Encoded, ...]
+    refused: np.ndarray
+    harmful: np.ndarray
+    log_likelihood: np.ndarray
+
+    def likelihoods(self, model: PreTrainedModel, *, pad_id: int) -> np.ndarray:
+        """Log-likelihoods of all answers under changed weights, float64 ``[n]``, nats."""
+        return -measure_losses(model, self.rows, pad_id=pad_id, tokens_per_batch=2048).token_sum
+
+    @property
+    def safety_data(self) -> Dataset:
+        """The answers as safety data: refusals of harmful probes, help with harmless ones."""
+        pairs = zip(self.probes, self.answers, self.refused == self.harmful, strict=True)
+        return Dataset.of(
+            (
+                Example.single_turn(probe.prompt, answer, category=probe.category)
+                for probe, answer, good in pairs
+                if good and answer.strip()
+            ),
+            name="the model's own answers",
+            source="self-generated",
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all rows, prompts included."""
+        return sum(map(len, self.rows))
+
+
+def store_answers(
+    loaded: LoadedModel, probes: Sequence[Probe], *, seed: int, progress: Progress = silent
+) -> StoredAnswers:
+    """Ask ``loaded`` every probe once at temperature 1."""
+    answers = ask(loaded, probes, temperature=1.0, seed=seed, progress=progress)
+    answered = [(probe, text) for probe, text in zip(probes, answers, strict=True) if text]
+    rows = _first_tokens(loaded, answered)
+    losses = measure_losses(loaded.model, rows, pad_id=loaded.pad_id, tokens_per_batch=2048)
+    return StoredAnswers(
+        probes=tuple(probe for probe, _ in answered),
+        answers=tuple(text for _, text in answered),
+        rows=tuple(rows),
+        refused=np.array([refuses(probe, text) for probe, text in answered]),
+        harmful=np.array([probe.harmful for probe, _ in answered]),
+        log_likelihood=-losses.token_sum,
+    )
+
+
+def ask(
+    loaded: LoadedModel,
+    probes: Sequence[Probe],
+    *,
+    temperature: float,
+    seed: int,
+    progress: Progress = silent,
+) -> list[str]:
+    """The first ``PREFIX`` tokens of an answer to every probe; empty where there is none."""
+    found = generate(
+        loaded,
+        [[("user", probe.prompt)] for probe in probes],
+        max_new_tokens=PREFIX,
+        temperature=temperature,
+        seed=seed,
+        tokens_per_batch=_BATCH,
+        progress=progress,
+        doing=f"asking {len(probes)} probes at temperature {temperature:g}",
+    )
+    return [answer.text or "" for answer in found]
+
+
+def refuses(probe: Probe, answer: str) -> bool:
+    """Whether the beginning of an answer refuses."""
+    return classify(probe.prompt, answer) is Label.REFUSAL
+
+
+def _first_tokens(loaded: LoadedModel, answered: Sequence[tuple[Probe, str]]) -> list[Encoded]:
+    data = Dataset.of(((probe.prompt, text) for probe, text in answered), name="own answers")
+    encoded = encode(data, loaded.tokenizer, max_length=loaded.context_length, on_long="truncate")
+    return [_cut(row) for row in encoded]
+
+
+def _cut(row: Encoded) -> Encoded:
+    """The row up to its ``PREFIX``-th supervised token."""
+    last = np.flatnonzero(row.supervised)[:PREFIX][-1]
+    return replace(
+        row, input_ids=row.input_ids[: last + 1], supervised=row.supervised[: last + 1], cut=True
+    )

@@ -1,0 +1,148 @@
+"""The forecast of refusals on a tiny model that refuses everything."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from finebound.base.errors import InputError
+from finebound.results.outlook import BROKEN, KEPT, UNDECIDED
+from llm_validation.estimation.outlook import ask_model, look_ahead, scaled_change
+from llm_validation.evaluation.hazards.layouts import Probe
+from llm_validation.forecast.optimiser import train
+from llm_validation.forecast.outcome import outcome
+from llm_validation.forecast.stored_answers import PREFIX, store_answers
+from llm_validation.forecast.unroll import CoarseUnroll
+from llm_validation.forecast.world import World
+from llm_validation.models.loading import LoadedModel, load_model
+from llm_validation.training.plan import FullWeights, TrainingPlan
+from llm_validation.training.streams import TASK, Stream, Streams
+
+WORDS = ["the", "thin", "ant", "is", "in", "a", "house", "with", "red", "apples", "and", "many"]
+
+
+@pytest.fixture(scope="module")
+def probes() -> list[Probe]:
+    rng = np.random.default_rng(5)
+    return [
+        Probe(f"{kind}/{i}", " ".join(rng.choice(WORDS, 5)), "a category", harmful=kind == "bad")
+        for i in range(24)
+        for kind in ("bad", "good")
+    ]
+
+
+@pytest.fixture(scope="module")
+def refusing_folder(theta_folder, datasets, tmp_path_factory) -> Path:
+    """The tiny model after 200 steps more on refusals."""
+    loaded = load_model(theta_folder)
+    rows = tuple(World(loaded, datasets["safety"], datasets["safety"]).encoded("safety"))
+    loaded.model.requires_grad_(True)
+    plan = TrainingPlan(method=FullWeights(), steps=200)
+    streams = Streams(Stream(TASK, rows, 12, 0))
+    train(loaded.model, plan, streams, np.linspace(4e-3, 0, 200), pad_id=loaded.pad_id)
+    folder = tmp_path_factory.mktemp("refusing")
+    loaded.model.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def theta(refusing_folder) -> LoadedModel:
+    return load_model(refusing_folder)
+
+
+def test_own_answers_are_stored_with_label_and_likelihood(theta, probes) -> None:
+    stored = store_answers(theta, probes, seed=0)
+    assert stored.refused.mean() > 0.9  # it was trained to say nothing else
+    assert all(row.supervised.sum() <= PREFIX for row in stored.rows)
+    assert all(row.supervised[-1] for row in stored.rows)
+    again = stored.likelihoods(theta.model, pad_id=theta.pad_id)
+    np.testing.assert_allclose(again, stored.log_likelihood, rtol=1e-5)
+    # Refusals of harmless probes are no safety data.
+    kept = {example.prompt for example in stored.safety_data.examples}
+    assert kept <= {probe.prompt for probe in probes if probe.harmful}
+
+
+def test_unchanged_weights_change_nothing(theta, world_of, probes) -> None:
+    stored = store_answers(theta, probes, seed=0)
+    found = outcome(theta, theta.model, stored, world_of().encoded("task")[:8])
+    assert found.delta == pytest.approx(0.0, abs=1e-4)
+    assert found.refusal() == pytest.approx(stored.refused[stored.harmful].mean(), abs=1e-4)
+    assert found.effective_answers == pytest.approx(24, rel=1e-3)
+
+
+def test_a_scaled_change_is_the_scaled_adapter(theta, world_of, small_plan, probes) -> None:
+    stored = store_answers(theta, probes, seed=0)
+    world, plan = world_of(), small_plan()
+    rows = world.encoded("task")[:8]
+    with CoarseUnroll(steps=6).unrolled(world, plan) as (model, path):
+        whole = outcome(theta, model, stored, rows)
+        with scaled_change(model, path, 0.0):
+            none = outcome(theta, model, stored, rows)
+        with scaled_change(model, path, 1.0):
+            one = outcome(theta, model, stored, rows)
+        after = outcome(theta, model, stored, rows)
+    assert none.delta == pytest.approx(0.0, abs=1e-4)
+    assert one.delta == whole.delta == after.delta  # and the weights came back
+    assert whole.delta > 0.01
+
+
+def test_the_forecast_and_its_options(theta, datasets, small_plan, probes, imprint) -> None:
+    before = imprint(theta)
+    plan = small_plan(steps=40, learning_rate=1e-2)
+    asked = ask_model(theta, probes)
+    found = look_ahead(asked, datasets["task"], plan, budgets={"refusal": 5.0})
+    assert imprint(theta) == before
+    refusal = found.forecast.refusal
+    # A large fine-tune on other answers: it stops refusing.
+    assert refusal.before > 0.9 > refusal.after
+    assert refusal.interval[0] <= refusal.after <= refusal.interval[1]
+    assert found.forecast.capability_gain.value > 0
+    assert 0 <= found.forecast.refusal_at_least <= refusal.before
+    assert {option.strategy for option in found.options} == {"none", "mix", "scale"}
+    order = [(KEPT, UNDECIDED, BROKEN).index(option.within_budget) for option in found.options]
+    assert order == sorted(order)
+    scaled = sorted(
+        (option for option in found.options if option.strategy == "scale"),
+        key=lambda option: option.value,
+    )
+    changes = [option.safety_loss_change for option in scaled]
+    assert changes == sorted(changes)  # the further, the worse
+    assert found.budgets[0].decision in (BROKEN, UNDECIDED)
+    assert f"{refusal.before:.0%}" in found.verdict.sentence
+
+
+def test_the_same_seed_gives_the_same_forecast(theta, datasets, small_plan, probes) -> None:
+    one, two = (
+        look_ahead(ask_model(theta, probes, seed=3), datasets["task"], small_plan())
+        for _ in range(2)
+    )
+    assert one.forecast == two.forecast
+
+
+def test_a_model_that_refuses_nothing_is_told(tiny_model, probes) -> None:
+    with pytest.raises(InputError, match="too little to lose"):
+        ask_model(tiny_model, probes)
+
+
+def test_too_few_probes_are_rejected(theta, probes) -> None:
+    few = [probe for probe in probes if probe.harmful][:5]
+    with pytest.raises(InputError, match="5 harmful probes"):
+        ask_model(theta, few)
+
+
+def test_a_fine_tune_that_diverges_is_told(theta, datasets, small_plan, probes) -> None:
+    with pytest.raises(InputError, match=r"diverge|not finite|is nan"):
+        look_ahead(ask_model(theta, probes), datasets["task"], small_plan(learning_rate=1e12))
+
+
+def test_numbers_are_finite(theta, datasets, small_plan, probes) -> None:
+    asked = ask_model(theta, probes)
+    found = look_ahead(asked, datasets["task"], small_plan(), budgets={"loss": 0.5})
+    for option in found.options:
+        assert math.isfinite(option.safety_loss_change)
+        assert 0 <= option.refusal <= 1
+    assert found.budgets[0].quantity == "loss"

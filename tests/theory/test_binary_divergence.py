@@ -1,0 +1,50 @@
+"""The divergence of two coins and its inverse, against closed forms (T21)."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from theory.binary_divergence import binary_kl, kl_lower_inverse
+
+shares = st.floats(0.0, 1.0)
+
+
+@given(q=shares, delta=st.floats(0.0, 20.0))
+def test_the_inverse_is_within_the_budget_and_no_smaller_share_is(q: float, delta: float) -> None:
+    p = kl_lower_inverse(q, delta)
+    assert 0.0 <= p <= q
+    # On the safe side: it may be below the true inverse by a rounding, never above.
+    assert p == 0.0 or binary_kl(q, min(q, p * (1 + 1e-9) + 1e-15)) <= delta + 1e-9
+    if p > 1e-12:
+        assert binary_kl(q, 0.999 * p) > delta * (1 - 1e-6)
+
+
+def test_closed_forms() -> None:
+    # q = 1: kl(1 || p) = -log p.
+    assert kl_lower_inverse(1.0, 0.5) == pytest.approx(math.exp(-0.5), rel=1e-12)
+    assert kl_lower_inverse(0.7, 0.0) == pytest.approx(0.7, abs=1e-8)
+    assert kl_lower_inverse(0.0, 1.0) == 0.0
+    assert binary_kl(0.5, 0.25) == pytest.approx(0.5 * math.log(4 / 3))
+    assert binary_kl(0.5, 0.0) == math.inf
+
+
+@given(q=shares, p=shares)
+def test_pinsker(q: float, p: float) -> None:
+    assert binary_kl(q, p) >= 2 * (q - p) ** 2 - 1e-12
+
+
+def test_two_answers_and_one_probe_are_an_equality() -> None:
+    # The model's own answers: a refusal with q, help with 1 - q. Delta is the KL itself.
+    q, after = 0.9, 0.6
+    delta = q * math.log(q / after) + (1 - q) * math.log((1 - q) / (1 - after))
+    assert kl_lower_inverse(q, delta) == pytest.approx(after, rel=1e-9)
+
+
+@pytest.mark.parametrize("delta", [-0.1, math.nan])
+def test_a_negative_divergence_is_rejected(delta: float) -> None:
+    with pytest.raises(ValueError, match="divergence"):
+        kl_lower_inverse(0.9, delta)
