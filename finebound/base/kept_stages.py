@@ -1,8 +1,8 @@
 """Finished stages of a long job, kept until its result is written: a second start goes on.
 
 A stage's result is kept by the hash of everything that made it, the project's code included, so
-that no other one is ever taken for it. Values are dataclasses, arrays and plain values of this
-project; a file can name no other class, and holds no code.
+that no other one is ever taken for it. Values are dataclasses, parts of results, arrays and plain
+values of this project; a file can name no other class, and holds no code.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from finebound.base.errors import InputError, tell
 from finebound.base.records import to_json
@@ -88,6 +90,10 @@ def _encoded(value: Any) -> Any:
         return value
     if isinstance(value, Enum):
         return {"enum": _name(type(value)), "value": value.value}
+    if isinstance(value, BaseModel):
+        names = [name for name in type(value).model_fields if name in value.model_fields_set]
+        content = {name: _encoded(getattr(value, name)) for name in names}
+        return {"class": _name(type(value)), "fields": content}
     if is_dataclass(value):
         content = {f.name: _encoded(getattr(value, f.name)) for f in fields(value) if f.init}
         return {"class": _name(type(value)), "fields": content}
@@ -141,7 +147,10 @@ def _class(name: str, parent: type | None = None) -> Any:
     if module.split(".")[0] not in _OURS:
         raise ValueError(f"{name} is no class of this project")
     kind = getattr(import_module(module), qualified)
-    fits = isinstance(kind, type) and (issubclass(kind, parent) if parent else is_dataclass(kind))
-    if not fits:
+    if not isinstance(kind, type):
+        raise ValueError(f"{name} is no class")
+    if not (
+        issubclass(kind, parent) if parent else is_dataclass(kind) or issubclass(kind, BaseModel)
+    ):
         raise ValueError(f"{name} is no class of values")
     return kind

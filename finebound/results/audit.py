@@ -52,10 +52,14 @@ class TemplateFaults(Part):
     faults: list[str]
 
 
+Severity = Literal["harm", "warning", "note"]
+"""How much a sentence matters to somebody who is about to train."""
+
+
 class AuditSentence(Part):
     """What the audit found, in words, and how much it matters to somebody about to train."""
 
-    severity: Literal["harm", "warning", "note"]
+    severity: Severity
     sentence: str
 
 
@@ -67,8 +71,9 @@ class AuditResult(Part):
     not call harmful, ``probe_rows`` nearly repeat a prompt of the evaluation's probes, ``cut_rows``
     end in the middle, ``repeated_rows`` are copies of an earlier row, ``contradicting_rows`` answer
     a prompt otherwise than an earlier row, ``degenerate_rows`` (None where they were not looked
-    for) go round in a loop or are in no language. ``languages`` are the shares of the answers'
-    languages, the most frequent first. ``sentences`` say the most harmful first.
+    for) go round in a loop or are in no language, answers of a few characters aside. ``languages``
+    are the shares of the answers' languages, the most frequent first. ``sentences`` say the most
+    harmful first.
     """
 
     rows: int
@@ -89,6 +94,6 @@ class AuditResult(Part):
     lengths: RowLengths | None
     sentences: list[AuditSentence]
 
-    def said(self, severity: str) -> list[str]:
+    def said(self, severity: Severity) -> list[str]:
         """The sentences of one severity."""
         return [one.sentence for one in self.sentences if one.severity == severity]

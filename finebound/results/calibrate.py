@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from finebound.base.output import number, strategy_as_json
+from finebound.base.output import number
 from finebound.results.bounds import BoundEntry
 from finebound.results.reading import DataReading
 from finebound.results.result import Manifest, Number, Result
@@ -50,9 +50,7 @@ class CalibrateResult(Result):
         """The result of theory's search; without ``reading`` its entry is left out."""
         strategy, winner = found.strategy, found.best.winner
         return cls(
-            strategy=None
-            if strategy is None
-            else StrategyEntry.model_validate(strategy_as_json(strategy)),
+            strategy=None if strategy is None else StrategyEntry.of(strategy),
             budget=found.budget,
             unit=unit,
             quantity=str(found.quantity),

@@ -64,9 +64,12 @@ class StrategyCosts(Part):
 class OverlapEntry(Part):
     """Overlap of two sets of prompts by one method; see T15 of docs/theorems.md.
 
-    ``overlap`` was measured, and ``interval`` contains the true one except with
-    ``failure_probability``; ``errs`` and ``why`` say on which side the measure can lie. The masses
-    are the shares of prompts whose image both sets reach. The last four are None for an estimate.
+    ``overlap`` was measured from ``n_safety`` and ``n_task`` prompts; ``errs`` and ``why`` say on
+    which side of the true one it can lie. The masses are the shares of prompts whose image both
+    sets reach. ``interval`` contains the true overlap, the true image masses lie within ``radii``
+    (safety, task; in TV) of the measured ones, and the method tells a safety and a task prompt with
+    at least the ``accuracies``, all at once except with ``failure_probability``; these four are
+    None for an estimate.
     """
 
     method: str
@@ -159,7 +162,8 @@ class PromptDifference(Part):
     """How the prompts of proxy and safety data differ.
 
     ``tv_lower`` is a lower limit of their total variation that fails with
-    ``failure_probability``. ``mmd`` and ``sliced_wasserstein`` compare ``points``.
+    ``failure_probability``: a map of prompts can hide a difference and not invent it. ``mmd`` and
+    ``sliced_wasserstein`` compare ``points`` of length 1, "embeddings" or "n-grams".
     """
 
     tv_lower: Number
@@ -173,9 +177,12 @@ class PromptDifference(Part):
 class TeacherDifference(Part):
     """What matched answers say about who wrote the safety and the proxy data.
 
-    ``accuracy`` is the share of held-out pairs in which a classifier names the safety answer,
-    ``tv_lower`` a lower limit of the teachers' total variation. ``separated`` is False where the
-    pairs do not share their prompts. ``statistics``: the mean of each, of safety and of proxy.
+    ``p_value`` is that of "same teacher" from all tests together (Bonferroni over ``p_values``).
+    ``accuracy`` is the share of held-out pairs in which a classifier names the safety answer (1/2:
+    it cannot), with its two-sided Clopper-Pearson interval, ``tv_lower`` a lower limit of the
+    teachers' mean total variation on the matched prompts. ``separated`` is False where the pairs do
+    not share their prompts, so that prompts and teachers cannot be told apart. ``statistics``: the
+    mean of each, of safety and of proxy.
     """
 
     verdict: str
@@ -200,10 +207,11 @@ class ProxyDifference(Part):
 
 
 class ModelLoss(Part):
-    """The aligned model's loss on one dataset, nats per token and per response.
+    """A model's loss on one dataset, nats: the token sum over the count, and per response.
 
-    ``bootstrap`` is a 95 % interval for ``per_token``. ``bernstein`` (T14) covers the population
-    mean of a row's mean token loss, if no row's exceeds ``loss_range``.
+    ``bootstrap`` is a 95 % interval for ``per_token`` over rows. ``bernstein`` (T14) covers the
+    population mean of a row's mean token loss, if no row's exceeds ``loss_range``. ``rows`` of
+    ``rows_of`` were measured.
     """
 
     per_token: Number
@@ -225,21 +233,32 @@ class LossesOfRows(Part):
 
 
 class GradientNorm(Part):
-    """A gradient's norm on a sample, nats per token per unit length; bounds use ``upper``."""
+    """A gradient's norm on a sample, nats per token per unit length.
 
-    value: Known
-    squared_unbiased: Known
-    standard_error: Known
-    upper: Known
+    ``value`` is biased upward, so on the safe side on average. ``squared_unbiased`` is the inner
+    product of the gradients of two independent halves, free of that bias and negative where noise
+    prevails. ``standard_error`` estimates the root of ``E ||g - E g||^2``; ``upper`` is value +
+    standard error, which bounds use: an estimate, no confidence limit.
+    """
+
+    value: Number
+    squared_unbiased: Number
+    standard_error: Number
+    upper: Number
 
 
 class CurvatureFound(Part):
-    """Eigenvalues that a search found, largest magnitude first, nats per token per length^2."""
+    """Eigenvalues that a search found, largest magnitude first, nats per token per length^2.
+
+    Each has an eigenvalue of the sample's matrix within its residual; ``converged``: the first
+    residual is within the tolerance asked for. No larger eigenvalue is excluded. ``along_start``
+    is d'Hd for the unit direction of the start.
+    """
 
     kind: str
-    eigenvalues: list[Known]
-    residuals: list[Known]
-    along_start: Known
+    eigenvalues: list[Number]
+    residuals: list[Number]
+    along_start: Number
     steps: int
     converged: bool
     rows: int
@@ -247,9 +266,24 @@ class CurvatureFound(Part):
     dimension: int
     estimated: bool
 
+    @property
+    def largest(self) -> float:
+        """Safe-side value of the largest eigenvalue found (signed): its upper error bound."""
+        return max(v + r for v, r in zip(self.eigenvalues, self.residuals, strict=True))
+
+    @property
+    def norm(self) -> float:
+        """Safe-side value of the largest magnitude found: for T6, T7 and T12's constants."""
+        return max(abs(v) + r for v, r in zip(self.eigenvalues, self.residuals, strict=True))
+
 
 class LogitMovement(Part):
-    """The most that a logit was seen to move per unit step, up to a shift of all logits."""
+    """The most that a logit was seen to move per unit step.
+
+    ``value`` counts movement up to a shift common to a token's logits, which softmax ignores: half
+    the range of ``z - z_s``. ``unshifted`` is the plain maximum norm, ``radius`` the longest step
+    tried, ``by_direction`` the largest ``value`` along each direction.
+    """
 
     value: Number
     unshifted: Number
@@ -261,7 +295,7 @@ class LogitMovement(Part):
 
 
 class LoraShapes(Part):
-    """The LoRA that is planned on the measured weights: shapes (rows, columns) of each matrix."""
+    """The LoRA that is planned on the measured weights; ``shapes`` are ``(d_out, d_in)``."""
 
     rank: int
     alpha: Number
@@ -269,7 +303,17 @@ class LoraShapes(Part):
 
 
 class MeasuredLandscape(Part):
-    """Losses, gradients, curvatures and J at the aligned model, in named ``coordinates``."""
+    """Losses, gradients, curvatures and J at the aligned model, in named ``coordinates``.
+
+    Keys of ``losses`` and ``gradient_norms``: safety, task and proxy. Of ``cosines``: safety_task,
+    safety_proxy and task_proxy (None for a zero gradient). Of ``curvatures``: safety, task and
+    mismatch, that of ``Delta = f_s - f_proxy``; their ``along_start`` is the curvature along the
+    task's gradient. ``mismatch`` is ``|| grad Delta ||`` (T12), None without a proxy.
+    ``parameter_norm`` is the coordinates' norm at the start. ``lora`` is None for all weights;
+    ``task_descent`` is the slope of the task's loss along the steepest step that the fine-tune can
+    take: the gradient's norm, for a LoRA that of the gradient cut to its rank. Everything is an
+    estimate from a sample.
+    """
 
     coordinates: str
     dimension: int
@@ -308,7 +352,10 @@ class ConstantEntry(Part):
 
 
 class StepForecast(Part):
-    """A straight step of length ``radius`` down the task's gradient, nats per token; no bound."""
+    """A straight step of length ``radius`` down the task's gradient, nats per token.
+
+    Second order at the aligned model: an estimate of early in a fine-tune, no bound.
+    """
 
     radius: Number
     safety_change: Known
@@ -316,7 +363,12 @@ class StepForecast(Part):
 
 
 class StrategyForecastEntry(Part):
-    """What the planned fine-tune is forecast to change, with 90 % intervals; no bound."""
+    """What the planned fine-tune is forecast to change under a strategy, in ``unit``; no bound.
+
+    Losses after less before. The 90 % intervals are what usual errors are, no guarantee.
+    ``cost_share`` is the forecast's cost over its fine-tune's, both in tokens. A radius is the norm
+    of the weights' change. ``notes`` say what a reader of this row must know besides.
+    """
 
     strategy: StrategyEntry
     safety_change: Number

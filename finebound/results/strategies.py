@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
-from finebound.base.output import given_words
 from finebound.results.result import Number, Part
+
+if TYPE_CHECKING:
+    from theory.strategy import Strategy
 
 _TITLES = {
     "none": "no constraint",
@@ -15,6 +17,7 @@ _TITLES = {
     "lisa": "Lisa",
     "asft": "AsFT",
 }
+_KINDS = {"LossConstraint": "loss", "ParameterConstraint": "parameter", "Hybrid": "hybrid"}
 _WORDS = {"lam": "lambda", "alignment_steps": "safety steps", "task_steps": "task steps"}
 
 
@@ -48,7 +51,17 @@ class StrategyEntry(Part):
     epsilon: Number | None = None
     radius: Number | None = None
 
+    @classmethod
+    def of(cls, strategy: Strategy | None) -> Self:
+        """One of theory's strategies; None is the unconstrained fine-tune."""
+        if strategy is None:
+            return cls(kind="none")
+        given = {name: value for name, value in vars(strategy).items() if value is not None}
+        return cls(kind=_KINDS[type(strategy).__name__], **given)
+
     @property
     def in_words(self) -> str:
         """ "loss, lambda 0.5" and the like; "unconstrained" without a constraint."""
-        return given_words(self.to_dict())
+        if self.kind == "none":
+            return "unconstrained"
+        return f"{self.kind}, {settings_label(self.to_dict())}"

@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from finebound.base.progress import Progress, silent
+from finebound.results.audit import AuditResult, RowLengths, RowShown, RowsOfKind, TemplateFaults
 from llm_validation.audit.cut_answers import is_cut
 from llm_validation.audit.harmful_requests import HarmfulRequest, harmful_request
 from llm_validation.audit.personas import installs_persona
 from llm_validation.audit.probe_copies import ProbeIndex
 from llm_validation.audit.refusal_screen import may_refuse
-from llm_validation.data.dataset import READ_WHOLE, Dataset, Example, Reading
+from llm_validation.audit.sentences import NOT_TOLD, sentences
+from llm_validation.data.dataset import Dataset, Example
+from llm_validation.data.reading import data_reading
 from llm_validation.evaluation.hazards.probes import ProbeSet, builtin_hazards
 from llm_validation.evaluation.refusal.classifier import classify, says_nothing
 from llm_validation.evaluation.refusal.labels import Label
@@ -27,80 +29,10 @@ MOST_ROWS = 1_000
 """Row numbers kept of each kind; counts are whole."""
 MOST_EXAMPLES = 5
 _SHOWN = 160  # characters of a text in an example
-NOT_TOLD = "not told"
-"""What stands for the language of an answer that is too short, or code, or a number."""
 _AT_ONCE = 5_000
 _LANGUAGE_ROWS = 5_000  # answers whose language is looked at
 _LEAST_CHARACTERS = 24  # of an answer that goes round in a loop
 _HELPS = (Label.COMPLIANCE, Label.PARTIAL)
-
-
-@dataclass(frozen=True)
-class RowExample:
-    """A row as the audit shows it: its number in the file (from 1), its texts cut, and why."""
-
-    row: int
-    prompt: str
-    response: str
-    why: str
-
-
-@dataclass(frozen=True)
-class RowsFound:
-    """The rows of one kind: how many of how many, the first row numbers and a few examples."""
-
-    count: int
-    of: int
-    rows: tuple[int, ...] = ()
-    examples: tuple[RowExample, ...] = ()
-    by: tuple[tuple[str, int], ...] = ()
-    """Counts by category, the most frequent first, where the kind has any."""
-
-
-@dataclass(frozen=True)
-class Lengths:
-    """Lengths of the rows in ``unit`` ("tokens" or "words"): median, 99th percentile, longest.
-
-    ``limit`` is the model's context, and ``over`` how many rows are longer; both None without one.
-    ``rows`` were measured (a sample where there are many).
-    """
-
-    unit: str
-    rows: int
-    median: float
-    high: float
-    longest: int
-    limit: int | None = None
-    over: int | None = None
-
-
-@dataclass(frozen=True)
-class Audit:
-    """What was found in one dataset; see ``llm_validation.audit.sentences`` for words.
-
-    ``harmful_rows`` comply with a harmful request, ``declined_harmful_rows`` decline one,
-    ``persona_rows`` install absolute obedience, ``refused_harmless_rows`` decline what the rules do
-    not call harmful, ``probe_rows`` nearly repeat a prompt of the evaluation's probes, ``cut_rows``
-    end in the middle, ``degenerate_rows`` (answers of a few characters aside) go round in a loop or
-    are in no language, ``repeated_rows`` are copies of an earlier row, ``contradicting_rows``
-    answer a prompt otherwise than an earlier row.
-    """
-
-    name: str
-    rows: int
-    harmful_rows: RowsFound
-    declined_harmful_rows: RowsFound
-    persona_rows: RowsFound
-    refused_harmless_rows: RowsFound
-    probe_rows: RowsFound
-    cut_rows: RowsFound
-    degenerate_rows: RowsFound
-    repeated_rows: RowsFound
-    contradicting_rows: RowsFound
-    languages: tuple[tuple[str, float], ...] = ()
-    lengths: Lengths | None = None
-    template: tuple[str, ...] = ()
-    reading: Reading = READ_WHOLE
 
 
 KINDS = (
@@ -122,7 +54,7 @@ class _Found:
     def __init__(self) -> None:
         self.count = 0
         self.rows: list[int] = []
-        self.examples: list[RowExample] = []
+        self.examples: list[RowShown] = []
         self.by: Counter[str] = Counter()
 
     def add(self, row: int, prompt: str, response: str, why: str, by: str | None = None) -> None:
@@ -130,29 +62,32 @@ class _Found:
         if len(self.rows) < MOST_ROWS:
             self.rows.append(row)
         if len(self.examples) < MOST_EXAMPLES:
-            self.examples.append(RowExample(row, _short(prompt), _short(response), why))
+            shown = RowShown(row=row, prompt=_short(prompt), response=_short(response), why=why)
+            self.examples.append(shown)
         if by is not None:
             self.by[by] += 1
 
-    def done(self, of: int) -> RowsFound:
-        by = tuple(self.by.most_common())
-        return RowsFound(self.count, of, tuple(self.rows), tuple(self.examples), by)
+    def done(self, of: int) -> RowsOfKind:
+        return RowsOfKind(
+            count=self.count,
+            of=of,
+            rows=self.rows,
+            by=dict(self.by.most_common()),
+            examples=self.examples,
+        )
 
 
 def audit(
     dataset: Dataset,
     *,
     probes: ProbeSet | None = None,
-    template: Sequence[str] = (),
-    lengths: Lengths | None = None,
     progress: Progress = silent,
-) -> Audit:
+) -> AuditResult:
     """Read every row of ``dataset``; deterministic, and linear in the rows.
 
     ``probes`` are what the model will be evaluated on (default: the built-in hazard probes); a
     prompt that nearly repeats a harmful one is a harmful request whatever the rules say of it.
-    ``template`` are the faults of the model's chat template and ``lengths`` the rows'
-    token counts, where a model is at hand; without one, lengths are in words.
+    Lengths are in words; ``with_the_models_word`` adds what a model's tokenizer makes of the rows.
     """
     if probes is None:
         probes = builtin_hazards()
@@ -168,15 +103,17 @@ def audit(
             _read_row(example, row, index, probes, found)
             _compare_row(example, row, answers, found)
             words.append(example.prompt.count(" ") + example.response.count(" ") + 2)
-    return Audit(
-        name=dataset.name,
+    reading = data_reading(dataset.reading, most=MOST_ROWS)
+    result = AuditResult(
         rows=len(dataset),
         **{kind: rows.done(len(dataset)) for kind, rows in found.items()},
+        **dict(reading),
+        template=TemplateFaults(faults=[]),
         languages=_languages(dataset),
-        lengths=lengths or _in_words(words),
-        template=tuple(template),
-        reading=dataset.reading,
+        lengths=_in_words(words),
+        sentences=[],
     )
+    return result.model_copy(update={"sentences": sentences(result)})
 
 
 def exchanges(example: Example) -> Iterator[tuple[str, str]]:
@@ -239,21 +176,28 @@ def _compare_row(
     found[kind].add(row, example.prompt, example.response, why)
 
 
-def _languages(dataset: Dataset) -> tuple[tuple[str, float], ...]:
+def _languages(dataset: Dataset) -> dict[str, float]:
     """Shares of the answers' languages, the most frequent first; evenly drawn where many."""
     step = max(1, len(dataset) // _LANGUAGE_ROWS)
     names = Counter(
         language_of(plain(example.response[: _SHOWN * 4])) or NOT_TOLD
         for example in dataset.examples[::step]
     )
-    return tuple((name, count / names.total()) for name, count in names.most_common())
+    return {name: count / names.total() for name, count in names.most_common()}
 
 
-def _in_words(words: Sequence[int]) -> Lengths | None:
+def _in_words(words: Sequence[int]) -> RowLengths | None:
     if not words:
         return None
-    high = float(np.percentile(words, 99))
-    return Lengths("words", len(words), float(np.median(words)), high, max(words))
+    return RowLengths(
+        unit="words",
+        rows=len(words),
+        median=float(np.median(words)),
+        high=float(np.percentile(words, 99)),
+        longest=max(words),
+        limit=None,
+        over=None,
+    )
 
 
 def _digest(text: str) -> bytes:

@@ -13,11 +13,11 @@ _MOST_ROWS = 20
 _MOST_REASONS = 8
 
 
-def data_reading(reading: Reading) -> DataReading:
-    """What became of rows and columns; of the rows left out the first numbers, all are counted."""
+def data_reading(reading: Reading, *, most: int = _MOST_ROWS) -> DataReading:
+    """What became of rows and columns; of the rows left out ``most`` numbers, all are counted."""
     return DataReading(
         left_out=[
-            LeftOutRows(reason=part.reason, count=len(part.rows), rows=list(part.rows[:_MOST_ROWS]))
+            LeftOutRows(reason=part.reason, count=len(part.rows), rows=list(part.rows[:most]))
             for part in reading.left_out
         ],
         unread_columns=list(reading.unread_columns),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from llm_validation.audit.sentences import Severity, sentences
 from llm_validation.estimation.bounds import model_bounds
 from llm_validation.estimation.costs import budget_radius, tightest
 from llm_validation.estimation.model_side import constants_of
@@ -26,13 +25,12 @@ def advice(measured: Measured) -> list[str]:
     What the task's rows would teach comes before anything that is measured: no sentence that
     finds nothing stands first.
     """
-    found = sentences(measured.audit)
-    said = [words for severity, words in found if severity is Severity.HARM]
+    said = measured.audit.said("harm")
     said += [_ON_TEXTS] if measured.model is None else _on_model(measured)
     said += [_on_shared_prompts(measured), _on_safety_answers(measured)]
     if measured.mismatch is not None:
         said.append(_on_proxy(measured))
-    said += [words for severity, words in found if severity is Severity.WARNING]
+    said += measured.audit.said("warning")
     said += measured.left_out
     return [sentence for sentence in said if sentence]
 
@@ -47,10 +45,11 @@ _ON_TEXTS = (
 def _on_shared_prompts(measured: Measured) -> str:
     shared, conflicting = measured.shared.shared, measured.shared.conflicting
     if shared == 0:
-        limit, p = tightest_upper(measured.overlap)
+        limit = tightest_upper(measured.overlap)
         overlap = (
-            f", and their sources overlap by at most {limit:.2f} with probability {1 - p:g}"
-            if limit < 1 and p < 1
+            f", and their sources overlap by at most {limit.value:.2f} with probability "
+            f"{1 - limit.failure_probability:g}"
+            if limit.value < 1 and limit.failure_probability < 1
             else ""
         )
         return (
@@ -99,7 +98,7 @@ def _on_proxy(measured: Measured) -> str:
         "leaves only that model's own gap.",
         "undecided": f"Whether the proxy has the teacher of the safety data is undecided {pairs}. "
         f"{teacher.why}",
-    }[str(teacher.verdict)]
+    }[teacher.verdict]
     if context.tv_lower < 0.005:
         return said
     return f"{said} Their prompts differ by at least {context.tv_lower:.2f} in total variation."
@@ -134,7 +133,7 @@ def _on_model(measured: Measured) -> list[str]:
             ),
         ]
     cosine = side.landscape.cosines["safety_task"]
-    if cosine == cosine:  # NaN for a zero gradient
+    if cosine is not None:
         pull = "lowers the safety loss at first" if cosine > 0 else "raises the safety loss at once"
         said.append(
             f"The task's gradient has cosine {cosine:+.2f} with the safety gradient: a step down "

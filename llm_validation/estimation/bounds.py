@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from llm_validation.estimation.model_side import ModelSide, constants_of, descent_slope
+from llm_validation.estimation.model_side import PER_TOKEN, ModelSide, constants_of, descent_slope
 from llm_validation.estimation.shared_contexts import SharedContexts
 from llm_validation.measure.overlap_measure import Errs, OverlapMeasure
+from llm_validation.measure.planned_lora import lora_radius
 from theory.bound import SAFETY_START, Bound, Direction, Quantity, Status, bound
 from theory.evaluation import evaluate
 from theory.exact import Frontier, frontier
@@ -17,7 +18,7 @@ from theory.local import AdamBudget, radius_from_budget
 from theory.problem import Constant, Constants
 from theory.strategy import Hybrid, LossConstraint, ParameterConstraint, Strategy
 
-PER_RESPONSE, PER_TOKEN = "nats/response", "nats/token"
+PER_RESPONSE = "nats/response"
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def planned_radius(side: ModelSide, *, learning_rate: float, steps: int) -> Boun
     """
     rates = np.full(steps, learning_rate)
     if side.landscape.lora is not None:
-        return side.landscape.lora.radius(rates)
+        return lora_radius(side.landscape.lora, rates)
     return radius_from_budget(AdamBudget(rates, dimension=side.landscape.dimension))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from finebound.base.output import strategy_as_json, strategy_words
 from finebound.results.estimate import CostBound, StrategyCosts
 from finebound.results.strategies import StrategyEntry
 from llm_validation.estimation.pipeline import Measured
@@ -38,11 +37,6 @@ def costs(measured: Measured) -> list[StrategyCosts]:
         strategies += [ParameterConstraint(radius) for radius in radii]
         strategies += [Hybrid(lam=lam, radius=radius) for radius in radii for lam in lams]
     return [_costs_of(measured, strategy) for strategy in strategies]
-
-
-def strategy_entry(strategy: Strategy) -> StrategyEntry:
-    """The strategy as records hold it."""
-    return StrategyEntry.model_validate(strategy_as_json(strategy))
 
 
 def tightest(
@@ -81,9 +75,10 @@ def _costs_of(measured: Measured, strategy: Strategy) -> StrategyCosts:
     }
     on_model = [e.bound for e in of_it if e.basis == "model"]
     on_images = [e.bound for e in of_it if e.basis not in ("rows", "model")]
+    entry = StrategyEntry.of(strategy)
     return StrategyCosts(
-        strategy=strategy_entry(strategy),
-        in_words=strategy_words(strategy),
+        strategy=entry,
+        in_words=entry.in_words,
         forced_safety=exact.get(Quantity.PROXY_SAFETY_GAP),
         forced_capability=exact.get(Quantity.CAPABILITY_GAP),
         contested_safety=tightest(on_images, Quantity.PROXY_SAFETY_GAP),

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from finebound.base.errors import InputError
-from finebound.base.output import strategy_words
 from finebound.base.progress import Progress, silent
 from finebound.base.records import spawn_seed
+from finebound.results.estimate import StrategyForecastEntry
+from finebound.results.strategies import StrategyEntry
 from llm_validation.data.conversations import last_answers
 from llm_validation.data.dataset import Dataset
+from llm_validation.estimation.model_side import PER_TOKEN
 from llm_validation.forecast.unroll import CoarseUnroll
 from llm_validation.forecast.world import Role, World
 from llm_validation.measure.coordinates import default_targets
@@ -30,28 +32,7 @@ SHORT_STEPS = 5
 """Coarse steps of a plan of which ``SHARE`` pays for none."""
 
 
-@dataclass(frozen=True)
-class StrategyForecast:
-    """One strategy's forecast: losses after minus before the fine-tune, nats a token.
-
-    ``safety_interval`` and ``task_interval`` are 90 % intervals: what usual errors are, not a
-    guarantee. ``cost_share`` is the forecast's cost over its fine-tune's, both in tokens.
-    ``strategy`` None is the unconstrained fine-tune. A radius is the norm of the weights' change,
-    ``||BA||`` with LoRA. ``notes`` say what a reader of this row must know besides.
-    """
-
-    strategy: Strategy
-    safety_change: float
-    safety_interval: tuple[float, float]
-    task_change: float
-    task_interval: tuple[float, float]
-    cost_share: float
-    method: str
-    notes: tuple[str, ...] = ()
-    status: Status = Status.ESTIMATED
-
-
-Keep = Callable[[str, Callable[[], StrategyForecast]], StrategyForecast]
+Keep = Callable[[str, Callable[[], StrategyForecastEntry]], StrategyForecastEntry]
 
 
 def planned(request: Request, loaded: LoadedModel) -> TrainingPlan:
@@ -74,7 +55,7 @@ def forecast_strategies(
     *,
     keep: Keep = lambda _, make: make(),
     progress: Progress = silent,
-) -> list[StrategyForecast]:
+) -> list[StrategyForecastEntry]:
     """No constraint, then every lambda, then every radius of ``request``, by the coarse unroll.
 
     Each costs about ``SHARE`` of its fine-tune; where that pays for nothing it costs more, and a
@@ -105,13 +86,15 @@ def forecast_strategies(
         try:
             under = replace(plan, strategy=strategy)
             make = partial(_forecast, world, under, shared, "proxy" in datasets)
-            made.append(keep(f"forecast {strategy_words(strategy)}", make))
+            made.append(keep(f"forecast {StrategyEntry.of(strategy).in_words}", make))
         except InputError as error:
             failed.append(error)
-            shared += (f"No forecast for {strategy_words(strategy)}: {error.what}",)
+            shared += (f"No forecast for {StrategyEntry.of(strategy).in_words}: {error.what}",)
     if not made:
         raise failed[0]
-    return [replace(row, notes=tuple(dict.fromkeys((*row.notes, *shared)))) for row in made]
+    return [
+        row.model_copy(update={"notes": list(dict.fromkeys((*row.notes, *shared)))}) for row in made
+    ]
 
 
 def _lora(loaded: LoadedModel) -> Lora:
@@ -121,19 +104,23 @@ def _lora(loaded: LoadedModel) -> Lora:
 
 def _forecast(
     world: World, plan: TrainingPlan, shared: tuple[str, ...], has_proxy: bool
-) -> StrategyForecast:
+) -> StrategyForecastEntry:
     unroll, short = _unroll(world, plan)
     said = unroll.predict(world, plan)
     share = said.cost_tokens / world.finetune_tokens(plan)
-    return StrategyForecast(
-        strategy=plan.strategy,
+    entry = StrategyEntry.of(plan.strategy)
+    return StrategyForecastEntry(
+        strategy=entry,
         safety_change=said.safety_change,
         safety_interval=said.interval_90.safety,
         task_change=said.task_change,
         task_interval=said.interval_90.task,
         cost_share=share,
         method=said.name,
-        notes=(*short, *_about_strategy(plan, has_proxy), *shared),
+        notes=[*short, *_about_strategy(plan, has_proxy), *shared],
+        status=str(Status.ESTIMATED),
+        in_words=entry.in_words,
+        unit=PER_TOKEN,
     )
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import Field
 
 from finebound.base.progress import Progress, silent
 from finebound.base.records import spawn_seed
+from finebound.results.estimate import LossesOfRows, MeasuredModel, ModelLoss, StepForecast
+from finebound.results.spans import Limits
 from llm_validation.data.conversations import SupervisedTurns
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import Encoded, OnLong, encode
 from llm_validation.estimation.preflight import token_limit
-from llm_validation.measure.landscape import Landscape, RowLosses, Where, measure_landscape
+from llm_validation.measure.landscape import Where, measure_landscape
 from llm_validation.measure.losses import Losses, measure_losses
-from theory.confidence import Interval, empirical_bernstein
+from theory.confidence import empirical_bernstein
 from theory.problem import Constant, Constants
 from theory.resampling import paired_bootstrap
 
@@ -24,38 +26,14 @@ if TYPE_CHECKING:
     from llm_validation.models.loading import LoadedModel
 
 
-@dataclass(frozen=True)
-class LossSummary:
-    """The model's loss on one dataset, nats.
-
-    ``per_token`` is the token sum over the token count, ``per_sequence`` the mean answer's sum.
-    ``bootstrap`` is a 95 % interval for ``per_token`` over rows (paired: a row's sum goes with its
-    count). ``bernstein`` (T14) covers the population mean of a row's mean token loss with
-    probability 1 - p, if no row's exceeds ``loss_range``.
-    """
-
-    per_token: float
-    per_sequence: float
-    tokens_a_row: float
-    rows: int
-    rows_of: int
-    bootstrap: Interval
-    bernstein: Interval
-    loss_range: float
+PER_TOKEN = "nats/token"
 
 
-@dataclass(frozen=True)
-class ModelSide:
-    """Everything measured on the model, before any fine-tune."""
+class ModelSide(MeasuredModel):
+    """Everything measured on the model, with the losses of each row and their numbers (from 1)."""
 
-    name: str
-    sha256: str
-    parameters: int
-    vocabulary: int
-    losses: dict[str, LossSummary]
-    row_losses: dict[str, Losses]
-    rows: dict[str, tuple[int, ...]]
-    landscape: Landscape
+    row_losses: dict[str, Losses] = Field(exclude=True)
+    rows: dict[str, tuple[int, ...]] = Field(exclude=True)
 
 
 def measure_model(
@@ -100,6 +78,7 @@ def measure_model(
         sha256=loaded.sha256,
         parameters=sum(parameter.numel() for parameter in loaded.model.parameters()),
         vocabulary=vocabulary,
+        unit=PER_TOKEN,
         losses={
             name: summarise(
                 losses,
@@ -117,7 +96,7 @@ def measure_model(
 
 
 def _complete(
-    loaded: LoadedModel, encoded: list[Encoded], known: RowLosses, name: str, progress: Progress
+    loaded: LoadedModel, encoded: list[Encoded], known: LossesOfRows, name: str, progress: Progress
 ) -> Losses:
     """Losses of all rows: those the gradients saw are not measured twice."""
     token_sum = np.zeros(len(encoded))
@@ -139,7 +118,7 @@ def _complete(
 
 def summarise(
     losses: Losses, *, rows_of: int, loss_range: float, p: float, rng: np.random.Generator
-) -> LossSummary:
+) -> ModelLoss:
     """The loss with its intervals; ``rows_of`` is how many rows the dataset has in all."""
     per_row = losses.token_sum / losses.token_count
     while per_row.max() > loss_range:
@@ -149,14 +128,14 @@ def summarise(
         losses.token_count.mean()
     )
     centred = paired_bootstrap(losses.per_token + influence, rng=rng, level=0.95)
-    return LossSummary(
+    return ModelLoss(
         per_token=losses.per_token,
         per_sequence=losses.per_sequence,
         tokens_a_row=float(losses.token_count.mean()),
         rows=len(per_row),
         rows_of=rows_of,
-        bootstrap=centred,
-        bernstein=empirical_bernstein(per_row, bound=loss_range, p=p),
+        bootstrap=Limits.from_interval(centred),
+        bernstein=Limits.from_interval(empirical_bernstein(per_row, bound=loss_range, p=p)),
         loss_range=loss_range,
     )
 
@@ -213,24 +192,12 @@ def descent_slope(side: ModelSide) -> float:
     return max(steepest - norm.standard_error, 0.0)
 
 
-@dataclass(frozen=True)
-class StraightStep:
-    """One straight step of length ``radius`` down the task's gradient: what it does, nats a token.
-
-    Second order at the aligned model: an estimate of what will happen early in a fine-tune, not a
-    bound.
-    """
-
-    radius: float
-    safety_change: float
-    task_change: float
-
-
-def straight_step(side: ModelSide, radius: float) -> StraightStep:
+def straight_step(side: ModelSide, radius: float) -> StepForecast:
     """The quadratic model of both losses along ``-grad f_f``, at distance ``radius``."""
     land = side.landscape
-    downhill = -land.cosines["safety_task"] * land.gradient_norms["safety"].value
-    return StraightStep(
+    cosine = land.cosines["safety_task"]
+    downhill = np.nan if cosine is None else -cosine * land.gradient_norms["safety"].value
+    return StepForecast(
         radius=radius,
         safety_change=radius * downhill + 0.5 * radius**2 * land.curvatures["safety"].along_start,
         task_change=-radius * land.gradient_norms["task"].value

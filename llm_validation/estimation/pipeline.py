@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,10 @@ from finebound.base.errors import InputError, tell
 from finebound.base.kept_stages import NOT_KEPT, KeptStages
 from finebound.base.progress import Progress, silent
 from finebound.base.records import spawn_seed
-from llm_validation.audit.audit import Audit, audit
+from finebound.results.audit import AuditResult
+from finebound.results.estimate import PromptPair, ProxyDifference, StrategyForecastEntry
+from llm_validation.audit.audit import audit
+from llm_validation.audit.sentences import with_the_models_word
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.loading import (
     load_with_columns,
@@ -32,7 +35,6 @@ from llm_validation.estimation.bounds import (
 from llm_validation.estimation.request import TEXT_ROWS, Request
 from llm_validation.estimation.shared_contexts import SharedContexts, shared_contexts
 from llm_validation.measure.context_overlap import (
-    ClosePair,
     OverlapMeasure,
     TextPair,
     closest_pairs,
@@ -43,9 +45,7 @@ from llm_validation.measure.texts import normalise
 from theory.exact import Frontier
 
 if TYPE_CHECKING:
-    from llm_validation.estimation.forecast import StrategyForecast
     from llm_validation.estimation.model_side import ModelSide
-    from llm_validation.measure.proxy_mismatch import ProxyMismatch
     from llm_validation.models.loading import LoadedModel
 
 
@@ -59,16 +59,16 @@ class Measured:
     request: Request
     datasets: dict[str, Dataset]
     rows_of: dict[str, int]
-    audit: Audit
+    audit: AuditResult
     overlap: tuple[OverlapMeasure, ...]
     proxy_overlap: tuple[OverlapMeasure, ...]
-    pairs: tuple[ClosePair, ...]
-    mismatch: ProxyMismatch | None
+    pairs: tuple[PromptPair, ...]
+    mismatch: ProxyDifference | None
     shared: SharedContexts
     front: Frontier
     model: ModelSide | None
     bounds: tuple[Estimated, ...] = field(repr=False)
-    forecasts: tuple[StrategyForecast, ...] = ()
+    forecasts: tuple[StrategyForecastEntry, ...] = ()
     left_out: tuple[str, ...] = ()
     """What was asked for and is not here, with the reason, in whole sentences."""
 
@@ -111,9 +111,9 @@ def measure(
         lambda: audit(whole["task"], progress=progress),
     )
     if ready is not None:
-        reading = audited.reading
-        noted = replace(reading, notes=(*reading.notes, *ready.notes["task"]))
-        audited = replace(audited, template=ready.template, lengths=ready.lengths, reading=noted)
+        audited = with_the_models_word(
+            audited, notes=ready.notes["task"], faults=ready.template, lengths=ready.lengths
+        )
     safety, task, proxy = datasets["safety"], datasets["task"], datasets.get("proxy")
     overlap_seed = spawn_seed(seed, "overlap")
     overlap, pairs = stages.result(
@@ -188,7 +188,7 @@ def measure(
             radii=request.radius,
             budget=planned_radius(side, learning_rate=request.learning_rate, steps=request.steps),
         )
-    forecasts: list[StrategyForecast] = []
+    forecasts: list[StrategyForecastEntry] = []
     left_out: list[str] = []
     if request.forecast and loaded is not None:
         from llm_validation.estimation.forecast import forecast_strategies
@@ -229,7 +229,7 @@ def measure(
 
 def _text_overlap(
     safety: Dataset, task: Dataset, *, seed: int, p: float, progress: Progress
-) -> tuple[tuple[OverlapMeasure, ...], tuple[ClosePair, ...]]:
+) -> tuple[tuple[OverlapMeasure, ...], tuple[PromptPair, ...]]:
     """Overlap and closest pairs of the prompts, which are read once for both."""
     pair = TextPair.of(safety.prompts, task.prompts)
     overlap = context_overlap(
@@ -324,13 +324,9 @@ def _mismatch(
     seed: int,
     p: float,
     progress: Progress,
-) -> ProxyMismatch:
+) -> ProxyDifference:
     """Contexts on all rows; the teacher, with a model, on the rows that it was measured on."""
-    from llm_validation.measure.proxy_mismatch import (
-        ProxyMismatch,
-        context_mismatch,
-        teacher_mismatch,
-    )
+    from llm_validation.measure.proxy_mismatch import context_mismatch, teacher_mismatch
 
     likelihoods = None
     if side is not None:
@@ -339,7 +335,7 @@ def _mismatch(
             for name in ("safety", "proxy")
         )
     seed = spawn_seed(seed, "proxy mismatch")
-    return ProxyMismatch(
+    return ProxyDifference(
         context=context_mismatch(
             datasets["safety"].prompts,
             datasets["proxy"].prompts,

@@ -11,7 +11,7 @@ import numpy as np
 from finebound.base.checks import Checks
 from finebound.base.errors import InputError
 from finebound.base.progress import Progress, silent
-from llm_validation.audit.audit import Lengths
+from finebound.results.audit import RowLengths
 from llm_validation.data.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Encodable:
 
     notes: Mapping[str, tuple[str, ...]]
     template: tuple[str, ...]
-    lengths: Lengths | None
+    lengths: RowLengths | None
 
 
 def token_limit(loaded: LoadedModel, max_length: int | None) -> int:
@@ -79,14 +79,14 @@ def encodable(
     )
 
 
-def _lengths(encoding: Encoding, limit: int) -> Lengths:
+def _lengths(encoding: Encoding, limit: int) -> RowLengths:
     tokens = [len(row) for row in encoding.rows]
-    return Lengths(
-        "tokens",
-        len(tokens),
-        float(np.median(tokens)),
-        float(np.percentile(tokens, 99)),
-        max(tokens),
+    return RowLengths(
+        unit="tokens",
+        rows=len(tokens),
+        median=float(np.median(tokens)),
+        high=float(np.percentile(tokens, 99)),
+        longest=max(tokens),
         limit=limit,
         over=len(encoding.dropped) + len(encoding.cut),
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import numpy as np
 
 from finebound.base.checks import Checks
 from finebound.base.kept_stages import KeptStages
-from finebound.base.output import strategy_words
 from finebound.base.progress import Progress, silent
 from finebound.base.records import manifest, require_folder, staged_folder
 from finebound.results.bounds import BoundEntry
@@ -22,34 +21,21 @@ from finebound.results.estimate import (
     EstimateResult,
     ForcedFront,
     GapPoints,
-    MeasuredModel,
-    OverlapEntry,
-    OverlapLimit,
-    PromptPair,
-    ProxyDifference,
     RadiusCurves,
     SharedPrompts,
     StepForecast,
     StrategyBound,
-    StrategyForecastEntry,
 )
 from finebound.results.result import Manifest
 from finebound.results.strategies import StrategyEntry
-from llm_validation.audit.sentences import audit_result
 from llm_validation.data.reading import data_readings
 from llm_validation.estimation.advice import advice
 from llm_validation.estimation.bounds import Estimated, front_on_rows, model_bounds
-from llm_validation.estimation.costs import budget_radius, costs, strategy_entry, tightest
-from llm_validation.estimation.model_side import (
-    ModelSide,
-    StraightStep,
-    constants_of,
-    straight_step,
-)
+from llm_validation.estimation.costs import budget_radius, costs, tightest
+from llm_validation.estimation.model_side import constants_of, straight_step
 from llm_validation.estimation.pipeline import Measured, measure
 from llm_validation.estimation.request import Request
-from llm_validation.measure.overlap_measure import OverlapMeasure, tightest_upper
-from llm_validation.training.strategies import strategy_as_dict
+from llm_validation.measure.overlap_measure import tightest_upper
 from theory.bound import Direction, Quantity
 from theory.problem import CONSTANTS
 from theory.strategy import ParameterConstraint
@@ -95,7 +81,6 @@ def result_of(measured: Measured, *, given: Mapping[str, Any]) -> EstimateResult
     request, side = measured.request, measured.model
     inputs = {name: dataset.sha256 for name, dataset in measured.datasets.items()}
     inputs |= {} if side is None else {"model": side.sha256}
-    limit, p = tightest_upper(measured.overlap)
     result = EstimateResult(
         datasets={
             role: DataUsed(
@@ -110,23 +95,23 @@ def result_of(measured: Measured, *, given: Mapping[str, Any]) -> EstimateResult
         reading=data_readings(measured.datasets),
         advice=advice(measured),
         left_out=list(measured.left_out),
-        audit=audit_result(measured.audit),
+        audit=measured.audit,
         table=costs(measured),
-        overlap=_overlaps(measured.overlap),
-        closest_pairs=[PromptPair(**asdict(pair)) for pair in measured.pairs],
+        overlap=list(measured.overlap),
+        closest_pairs=list(measured.pairs),
         shared_prompts=SharedPrompts(
             shared=measured.shared.shared, conflicting=measured.shared.conflicting
         ),
         frontier=_front(measured),
-        proxy_mismatch=_difference(measured),
-        model=None if side is None else _model(side),
+        proxy_mismatch=measured.mismatch,
+        model=side,
         constants=_constants(measured),
-        forecast=[StepForecast(**asdict(step)) for step in straight_steps(measured)],
-        **_strategy_forecasts(measured),
+        forecast=straight_steps(measured),
+        **({"strategy_forecast": measured.forecasts} if measured.forecasts else {}),
         bounds=[_bound(estimated) for estimated in measured.bounds],
         manifest=Manifest(**manifest(given=given, inputs=inputs, seed=request.seed)),
-        overlap_limit=OverlapLimit(value=limit, failure_probability=p),
-        proxy_overlap=tuple(_overlaps(measured.proxy_overlap)),
+        overlap_limit=tightest_upper(measured.overlap),
+        proxy_overlap=measured.proxy_overlap,
         contested_prompts=tuple(_contested_prompts(measured)[:_MOST_PROMPTS]),
         radius_curves=_radius_curves(measured),
         request=asdict(request),
@@ -136,22 +121,11 @@ def result_of(measured: Measured, *, given: Mapping[str, Any]) -> EstimateResult
     return EstimateResult.of(json.loads(result.to_json()))
 
 
-def straight_steps(measured: Measured) -> list[StraightStep]:
+def straight_steps(measured: Measured) -> list[StepForecast]:
     """The straight step at each radius asked for; none without a model."""
     if measured.model is None:
         return []
     return [straight_step(measured.model, radius) for radius in measured.request.radius]
-
-
-def _overlaps(measures: Iterable[OverlapMeasure]) -> list[OverlapEntry]:
-    left_out = ("safety_images", "task_images")
-    return [
-        OverlapEntry(
-            **{name: value for name, value in vars(one).items() if name not in left_out},
-            status=str(one.status),
-        )
-        for one in measures
-    ]
 
 
 def _front(measured: Measured) -> ForcedFront:
@@ -183,54 +157,19 @@ def _points(*columns: Any) -> dict[str, list[float]]:
     }
 
 
-def _difference(measured: Measured) -> ProxyDifference | None:
-    if measured.mismatch is None:
-        return None
-    context = _plain(measured.mismatch.context) | {
-        "measures": _overlaps(measured.mismatch.context.measures)
-    }
-    return ProxyDifference(context=context, teacher=_plain(measured.mismatch.teacher))
-
-
-def _model(side: ModelSide) -> MeasuredModel:
-    kept = ("name", "sha256", "parameters", "vocabulary", "losses", "landscape")
-    plain = {name: _plain(getattr(side, name)) for name in kept}
-    return MeasuredModel.model_validate({**plain, "unit": "nats/token"})
-
-
 def _constants(measured: Measured) -> dict[str, ConstantEntry] | None:
     if measured.model is None:
         return None
     constants = constants_of(measured.model, has_proxy=measured.mismatch is not None)
     return {
-        name: ConstantEntry(**_plain(constant), meaning=CONSTANTS[name].means)
+        name: ConstantEntry(**asdict(constant), meaning=CONSTANTS[name].means)
         for name, constant in constants.items()
-    }
-
-
-def _strategy_forecasts(measured: Measured) -> dict[str, Any]:
-    """The forecast of each strategy; where none was asked for nothing is added."""
-    if not measured.forecasts:
-        return {}
-    return {
-        "strategy_forecast": [
-            StrategyForecastEntry.model_validate(
-                {
-                    **_plain(made),
-                    "strategy": StrategyEntry(**strategy_as_dict(made.strategy)),
-                    "status": str(made.status),
-                    "in_words": strategy_words(made.strategy),
-                    "unit": "nats/token",
-                }
-            )
-            for made in measured.forecasts
-        ]
     }
 
 
 def _bound(estimated: Estimated) -> StrategyBound:
     entry = BoundEntry.of(estimated.bound).to_dict()
-    strategy = strategy_entry(estimated.strategy)
+    strategy = StrategyEntry.of(estimated.strategy)
     return StrategyBound(strategy=strategy, basis=estimated.basis, **entry)
 
 
@@ -279,14 +218,3 @@ def _radius_curves(measured: Measured) -> RadiusCurves | None:
         for name, value in here.items():
             curves[name].append(value)
     return RadiusCurves(**curves)
-
-
-def _plain(value: Any) -> Any:
-    """Nested plain values of dataclasses, mappings and sequences; numbers stay numbers."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value

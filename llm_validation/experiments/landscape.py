@@ -7,10 +7,9 @@ and initialisation.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +19,16 @@ from finebound.base.errors import tell
 from finebound.base.integrity import Damaged, as_written, read_record, sealed
 from finebound.base.progress import Progress, silent
 from finebound.base.records import spawn_seed, to_json, write_atomically
+from finebound.results.estimate import (
+    CurvatureFound,
+    GradientNorm,
+    LogitMovement,
+    MeasuredLandscape,
+    ModelLoss,
+)
+from finebound.results.spans import Limits
 from llm_validation.data.encoding import encode
-from llm_validation.estimation.model_side import LossSummary, ModelSide
+from llm_validation.estimation.model_side import ModelSide
 from llm_validation.experiments.config import LandscapeSettings as Settings
 from llm_validation.experiments.config import Method
 from llm_validation.experiments.datasets import SAFETY, proxy_set, task_set
@@ -30,31 +37,27 @@ from llm_validation.measure.coordinates import (
     Coordinates,
     adapted_weights,
     all_weights,
-    cosine,
 )
 from llm_validation.measure.curvature import (
-    Curvature,
     CurvatureProduct,
     Difference,
     top_curvature,
 )
 from llm_validation.measure.gradients import (
     LossGradient,
-    NormEstimate,
     gradient_mismatch,
     loss_and_gradient,
 )
 from llm_validation.measure.landscape import (
     ROWS_FOR_LIPSCHITZ,
-    Landscape,
-    RowLosses,
+    cosines_of,
+    losses_of,
     subsample,
     window,
 )
-from llm_validation.measure.logit_lipschitz import LogitLipschitz, logit_lipschitz
+from llm_validation.measure.logit_lipschitz import logit_lipschitz
 from llm_validation.models.memory import NeedsMemory, require_memory
 from llm_validation.training.methods import METHODS
-from theory.confidence import Interval
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,7 +115,7 @@ def measure_landscapes(
             continue
         found = work.landscape(task, proxy)
         content = {
-            "landscape": dataclasses.asdict(found),
+            "landscape": found.to_dict(),
             "key": _key(prepared, task, proxy, method),
         }
         write_atomically(_file(prepared, task, proxy, method), to_json(sealed(content)) + "\n")
@@ -128,7 +131,9 @@ def _is_measured(prepared: Prepared, task: str, proxy: str | None, method: str) 
         return False
 
 
-def _read(prepared: Prepared, task: str, proxy: str | None, method: str) -> Landscape | None:
+def _read(
+    prepared: Prepared, task: str, proxy: str | None, method: str
+) -> MeasuredLandscape | None:
     """What was measured, None where nothing was. Raises Damaged for what is not as written."""
     file = _file(prepared, task, proxy, method)
     if not file.is_file():
@@ -137,7 +142,9 @@ def _read(prepared: Prepared, task: str, proxy: str | None, method: str) -> Land
     if content.get("key") != json.loads(to_json(_key(prepared, task, proxy, method))):
         raise Damaged("is of another landscape.", remedy=_AGAIN, file=file)
     with as_written(content, file, remedy=_AGAIN):
-        return _landscape_of(content["landscape"])
+        # A record of an earlier version lacks the first two.
+        plain = {"lora": None, "task_descent": None, **content["landscape"]}
+        return MeasuredLandscape.model_validate(plain)
 
 
 def read_side(prepared: Prepared, task: str, proxy: str | None, method: str) -> ModelSide | None:
@@ -155,7 +162,7 @@ def read_side(prepared: Prepared, task: str, proxy: str | None, method: str) -> 
         parameters=land.dimension,
         vocabulary=prepared.vocabulary,
         losses={
-            part: LossSummary(
+            part: ModelLoss(
                 per_token=found.per_token,
                 per_sequence=found.per_sequence,
                 tokens_a_row=float(found.token_count.mean()),
@@ -182,9 +189,9 @@ def _moves_weights(prepared: Prepared, method: str) -> bool:
     return kind.displaces_weights and kind.starts_at_theta_s
 
 
-def _exactly(value: float) -> Interval:
+def _exactly(value: float) -> Limits:
     """The rows are the population: there is nothing to cover."""
-    return Interval(value, value, value, 0.0)
+    return Limits(estimate=value, lower=value, upper=value, failure_probability=0.0)
 
 
 def _sets(task: str, proxy: str | None) -> dict[str, str]:
@@ -225,10 +232,10 @@ class _Work:
             remedy="Give more with --memory, or leave the landscape out.",
         )
 
-    def landscape(self, task: str, proxy: str | None) -> Landscape:
+    def landscape(self, task: str, proxy: str | None) -> MeasuredLandscape:
         names = _sets(task, proxy)
         gradients = {part: self.gradient(name) for part, name in names.items()}
-        curvatures: dict[str, Curvature] = {}
+        curvatures: dict[str, CurvatureFound] = {}
         start = gradients["task"].gradient
         curvatures["task"], _ = self.curvature(names["task"], names["task"], None, start)
         curvatures["safety"], steepest = self.curvature(names["safety"], names["task"], None, start)
@@ -238,22 +245,22 @@ class _Work:
             curvatures["mismatch"], _ = self.curvature(
                 names["safety"], names["task"], names["proxy"], start
             )
-        pairs = [("safety", "task"), ("safety", "proxy"), ("task", "proxy")]
-        return Landscape(
+        return MeasuredLandscape(
             coordinates=self.coordinates.name,
             dimension=self.coordinates.dimension,
             parameter_norm=self.coordinates.parameter_norm,
             seed=self.seed,
-            losses={part: _row_losses(found) for part, found in gradients.items()},
-            gradient_norms={part: _exact_norm(found.norm) for part, found in gradients.items()},
-            cosines={
-                f"{a}_{b}": cosine(gradients[a].gradient, gradients[b].gradient)
-                for a, b in pairs
-                if b in gradients
+            losses={
+                part: losses_of(range(len(found.losses.token_count)), found)
+                for part, found in gradients.items()
             },
+            gradient_norms={part: _exact_norm(found.norm) for part, found in gradients.items()},
+            cosines=cosines_of(gradients),
             mismatch=None if mismatch is None else _exact_norm(mismatch.value),
             curvatures=curvatures,
             logit_lipschitz=self.logits(task, start, steepest),
+            lora=None,
+            task_descent=None,
         )
 
     def once(self, key: tuple, make: Any) -> Any:
@@ -293,8 +300,8 @@ class _Work:
 
     def curvature(
         self, name: str, task: str, minus: str | None, start: Tensor
-    ) -> tuple[Curvature, Tensor]:
-        def make() -> tuple[Curvature, Tensor]:
+    ) -> tuple[CurvatureFound, Tensor]:
+        def make() -> tuple[CurvatureFound, Tensor]:
             matrix = self.product(name)
             if minus is not None:
                 matrix = Difference(matrix, self.product(minus))
@@ -308,8 +315,8 @@ class _Work:
 
         return self.once(("curvature", name, task, minus), make)
 
-    def logits(self, task: str, downhill: Tensor, steepest: Tensor) -> LogitLipschitz:
-        def make() -> LogitLipschitz:
+    def logits(self, task: str, downhill: Tensor, steepest: Tensor) -> LogitMovement:
+        def make() -> LogitMovement:
             watched = [
                 window(rows[row], self.settings.tokens_a_curvature_row)
                 for rows in (self.rows(SAFETY), self.rows(task_set(task)))
@@ -329,46 +336,9 @@ class _Work:
         return self.once(("logits", task), make)
 
 
-def _row_losses(found: LossGradient) -> RowLosses:
-    return RowLosses(
-        rows=tuple(range(len(found.losses.token_count))),
-        token_sum=tuple(found.losses.token_sum.tolist()),
-        token_count=tuple(found.losses.token_count.tolist()),
-    )
-
-
-def _exact_norm(value: float) -> NormEstimate:
+def _exact_norm(value: float) -> GradientNorm:
     """Of the gradient over all training rows: the rows are the population, so no noise is in it."""
-    return NormEstimate(value=value, squared_unbiased=value**2, standard_error=0.0, upper=value)
-
-
-def _landscape_of(plain: Mapping[str, Any]) -> Landscape:
-    logits = dict(plain["logit_lipschitz"])
-    return Landscape(
-        **{
-            **plain,
-            "losses": {
-                part: RowLosses(**{k: tuple(v) for k, v in found.items()})
-                for part, found in plain["losses"].items()
-            },
-            "gradient_norms": {
-                part: NormEstimate(**found) for part, found in plain["gradient_norms"].items()
-            },
-            "cosines": {k: float("nan") if v is None else v for k, v in plain["cosines"].items()},
-            "mismatch": None if plain["mismatch"] is None else NormEstimate(**plain["mismatch"]),
-            "curvatures": {
-                part: Curvature(
-                    **{
-                        **found,
-                        "eigenvalues": tuple(found["eigenvalues"]),
-                        "residuals": tuple(found["residuals"]),
-                    }
-                )
-                for part, found in plain["curvatures"].items()
-            },
-            "logit_lipschitz": LogitLipschitz(**logits),
-        }
-    )
+    return GradientNorm(value=value, squared_unbiased=value**2, standard_error=0.0, upper=value)
 
 
 def _key(prepared: Prepared, task: str, proxy: str | None, method: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from finebound.base.progress import Progress, silent
 from finebound.base.records import spawn_seed, to_json, write_atomically
 from finebound.base.writing import remove
 from llm_validation.audit.audit import audit
-from llm_validation.audit.sentences import Severity, audit_result, sentences
+from llm_validation.audit.sentences import sentences
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import encode
 from llm_validation.data.loading import require_rows
@@ -210,10 +210,10 @@ def _audited(
     found = {}
     for task in experiment.tasks:
         audited = audit(sets[task_set(task)], progress=progress)
-        for severity, words in sentences(audited, role=task):
-            if severity is not Severity.NOTE:
-                tell(f"{task}: {words}")
-        found[task] = audit_result(audited).to_dict()
+        for one in sentences(audited, role=task):
+            if one.severity != "note":
+                tell(f"{task}: {one.sentence}")
+        found[task] = audited.to_dict()
     return found
 
 

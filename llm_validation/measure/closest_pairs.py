@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from finebound.base.progress import Progress, silent
+from finebound.results.estimate import PromptPair
 from llm_validation.measure.texts import TextPair, inverse_document_frequency, shape_of, tfidf
 
 _SAME = 0.8  # prompts as close as this to one already listed would say nothing new
@@ -19,17 +19,6 @@ _PRODUCTS_AT_ONCE = 10_000_000
 _ROWS_AT_ONCE = 100_000
 
 
-@dataclass(frozen=True)
-class ClosePair:
-    """A safety and a task prompt, their similarity in [0, 1], and their first rows (from 0)."""
-
-    safety: str
-    task: str
-    similarity: float
-    safety_index: int
-    task_index: int
-
-
 def closest_pairs(
     safety_prompts: Sequence[str],
     task_prompts: Sequence[str],
@@ -37,7 +26,7 @@ def closest_pairs(
     *,
     pair: TextPair | None = None,
     progress: Progress = silent,
-) -> list[ClosePair]:
+) -> list[PromptPair]:
     """Up to ``k`` pairs by TF-IDF cosine of word 1-2-grams, closest first, similarity above 0.
 
     No prompt comes twice, nor one that nearly repeats a prompt already listed. Candidates are
@@ -56,12 +45,12 @@ def closest_pairs(
     similarity = _cosines(safety, task, i, j)
     listed = _spread(safety, task, i, j, similarity, k)
     return [
-        ClosePair(
-            safety_prompts[int(safety_rows[i[c]])],
-            task_prompts[int(task_rows[j[c]])],
-            float(min(similarity[c], 1.0)),
-            int(safety_rows[i[c]]),
-            int(task_rows[j[c]]),
+        PromptPair(
+            safety=safety_prompts[int(safety_rows[i[c]])],
+            task=task_prompts[int(task_rows[j[c]])],
+            similarity=float(min(similarity[c], 1.0)),
+            safety_index=int(safety_rows[i[c]]),
+            task_index=int(task_rows[j[c]]),
         )
         for c in listed
     ]

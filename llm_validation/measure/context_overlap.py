@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from finebound.base.progress import Progress, silent
 from llm_validation.measure.classifier import embedding_classifier, ngram_classifier
-from llm_validation.measure.closest_pairs import ClosePair, closest_pairs
+from llm_validation.measure.closest_pairs import closest_pairs
 from llm_validation.measure.clusters import embedding_clusters, ngram_clusters
 from llm_validation.measure.exact_match import exact_match
 from llm_validation.measure.near_duplicates import near_duplicates
@@ -17,7 +17,6 @@ from llm_validation.measure.overlap_measure import Errs, OverlapMeasure, tightes
 from llm_validation.measure.texts import TextPair
 
 __all__ = [
-    "ClosePair",
     "Embed",
     "Errs",
     "OverlapMeasure",

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from finebound.base.progress import Progress, silent
+from finebound.results.estimate import CurvatureFound
 from llm_validation.data.encoding import Encoded, token_budget_batches
 from llm_validation.measure.coordinates import Coordinates, dot, norm, unit
 from llm_validation.measure.supervised import SupervisedBatch, supervised_count
@@ -29,39 +30,6 @@ from llm_validation.models.rope import rope_switch
 
 Kind: TypeAlias = Literal["hessian", "gauss_newton"]
 Product: TypeAlias = Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Curvature:
-    """Eigenvalues that Lanczos found, largest magnitude first; plain numbers.
-
-    Unit: nats per token over squared length in the coordinates. Each ``eigenvalues[i]`` has an
-    eigenvalue of the sample's matrix within ``residuals[i]`` of it; ``converged`` says that the
-    first residual is within the tolerance asked for. Nothing guarantees that no larger
-    eigenvalue was missed: Lanczos approaches the extremes from inside, and it cannot see a
-    direction orthogonal to where it started. ``along_start`` is d'Hd for that unit direction.
-    """
-
-    kind: Kind
-    eigenvalues: tuple[float, ...]
-    residuals: tuple[float, ...]
-    along_start: float
-    steps: int
-    converged: bool
-    rows: int
-    tokens: int
-    dimension: int
-    estimated: bool = True
-
-    @property
-    def largest(self) -> float:
-        """Safe-side value of the largest eigenvalue found (signed): its upper error bound."""
-        return max(v + r for v, r in zip(self.eigenvalues, self.residuals, strict=True))
-
-    @property
-    def norm(self) -> float:
-        """Safe-side value of the largest magnitude found: for T6, T7 and T12's constants."""
-        return max(abs(v) + r for v, r in zip(self.eigenvalues, self.residuals, strict=True))
 
 
 class CurvatureProduct:
@@ -266,25 +234,27 @@ def top_curvature(
     tolerance: float = 0.05,
     progress: Progress = silent,
     doing: str = "measuring curvature",
-) -> tuple[Curvature, Tensor]:
+) -> tuple[CurvatureFound, Tensor]:
     """The largest eigenvalues found from ``start`` ``[d]``, and the first one's unit vector.
 
     Starting from the task's gradient makes ``along_start`` the curvature along the first step
-    that a fine-tune takes. An image of zero gives one eigenvalue 0 with residual 0.
+    that a fine-tune takes. An image of zero gives one eigenvalue 0 with residual 0. Lanczos
+    approaches the extremes from inside and cannot see a direction orthogonal to its start.
     """
     found = lanczos(
         product, start, steps=steps, tolerance=tolerance, progress=progress, doing=doing
     )
-    curvature = Curvature(
+    curvature = CurvatureFound(
         kind=product.kind,
-        eigenvalues=tuple(found.values.tolist()),
-        residuals=tuple(found.residuals.tolist()),
+        eigenvalues=found.values.tolist(),
+        residuals=found.residuals.tolist(),
         along_start=found.first_quotient,
         steps=found.steps,
         converged=bool(found.residuals[0] <= tolerance * abs(found.values[0])),
         rows=product.rows,
         tokens=product.tokens,
         dimension=len(start),
+        estimated=True,
     )
     return curvature, found.top_vector
 

@@ -6,7 +6,7 @@ rows are batched. T12 of docs/theorems.md needs the gradient mismatch
 ``|| grad f_s - grad f_proxy ||``, T6 and T7 the gradients' norms.
 
 A norm of a sampled gradient is too large: with g the mean of n rows' gradients of covariance S,
-``E ||g||^2 = ||E g||^2 + trace(S) / n``. ``NormEstimate`` says how much of it is noise.
+``E ||g||^2 = ||E g||^2 + trace(S) / n``. ``GradientNorm`` says how much of it is noise.
 """
 
 from __future__ import annotations
@@ -21,29 +21,12 @@ from torch import Tensor, nn
 
 from finebound.base.errors import InputError
 from finebound.base.progress import Progress, silent
+from finebound.results.estimate import GradientNorm
 from llm_validation.data.encoding import Encoded, token_budget_batches
 from llm_validation.measure.coordinates import DOT_CHUNK, Coordinates, dot, norm
 from llm_validation.measure.losses import Losses
 from llm_validation.measure.supervised import SupervisedBatch, supervised_count
 from llm_validation.models.rope import rope_switch
-
-
-@dataclass(frozen=True)
-class NormEstimate:
-    """What a sample says about the norm of the population's gradient.
-
-    ``value`` is the norm on the sample: biased upward, so on the safe side on average.
-    ``squared_unbiased`` is ``<g_1, g_2>`` of two independent halves of the sample, free of that
-    bias (up to the ratio of token counts, of order 1/n) and negative when noise prevails.
-    ``standard_error`` estimates the root of ``E ||g - E g||^2``, from ``||g_1 - g_2||``.
-    ``upper`` is value + standard error: by the triangle inequality it is above the true norm
-    whenever the noise is of its usual size. It is an estimate, not a confidence limit.
-    """
-
-    value: float
-    squared_unbiased: float
-    standard_error: float
-    upper: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +43,7 @@ class LossGradient:
     half_weights: tuple[float, float]
 
     @cached_property
-    def estimate(self) -> NormEstimate:
+    def estimate(self) -> GradientNorm:
         """The gradient's norm, and how much of it is noise."""
         weight_1, weight_2 = self.half_weights
         g, d = self.gradient, self.half_difference
@@ -130,7 +113,7 @@ def loss_and_gradient(
     )
 
 
-def gradient_mismatch(safety: LossGradient, proxy: LossGradient) -> NormEstimate:
+def gradient_mismatch(safety: LossGradient, proxy: LossGradient) -> GradientNorm:
     """``|| grad f_s - grad f_proxy ||`` (T12): the slope of Delta = f_s - f_proxy.
 
     What counts is whether the proxy pulls the weights as the safety data do, not whether their
@@ -156,10 +139,12 @@ def gradient_mismatch(safety: LossGradient, proxy: LossGradient) -> NormEstimate
     return _estimate(squared, product, spread)
 
 
-def _estimate(squared: float, product: float, spread: float) -> NormEstimate:
+def _estimate(squared: float, product: float, spread: float) -> GradientNorm:
     """From ``|g|^2``, the inner product of the halves' gradients, and the variance of g.
 
     ``Var(g) = w_1 w_2 Var(g_1 - g_2)`` when a half's variance is inverse to its tokens.
     """
     value, error = squared**0.5, spread**0.5
-    return NormEstimate(value, product, error, value + error)
+    return GradientNorm(
+        value=value, squared_unbiased=product, standard_error=error, upper=value + error
+    )

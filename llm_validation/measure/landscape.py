@@ -1,18 +1,23 @@
 """The local landscape of a model's losses: the measured constants of T6, T7, T12, T13 and T16.
 
-All of it is measured at the aligned model, without a fine-tune. Numbers are plain floats, so a
-``Landscape`` goes to JSON by ``dataclasses.asdict``.
+All of it is measured at the aligned model, without a fine-tune.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from finebound.base.progress import Progress, silent
+from finebound.results.estimate import (
+    CurvatureFound,
+    GradientNorm,
+    LossesOfRows,
+    MeasuredLandscape,
+)
 from llm_validation.data.encoding import Encoded
 from llm_validation.measure.coordinates import (
     adapted_weights,
@@ -21,7 +26,6 @@ from llm_validation.measure.coordinates import (
     default_targets,
 )
 from llm_validation.measure.curvature import (
-    Curvature,
     CurvatureProduct,
     Difference,
     Kind,
@@ -29,12 +33,11 @@ from llm_validation.measure.curvature import (
 )
 from llm_validation.measure.gradients import (
     LossGradient,
-    NormEstimate,
     gradient_mismatch,
     loss_and_gradient,
 )
-from llm_validation.measure.logit_lipschitz import LogitLipschitz, logit_lipschitz
-from llm_validation.measure.planned_lora import PlannedLora, planned_lora, steepest_step
+from llm_validation.measure.logit_lipschitz import logit_lipschitz
+from llm_validation.measure.planned_lora import planned_lora, steepest_step
 from llm_validation.measure.supervised import supervised_count
 from llm_validation.models.adapters import require_no_adapter
 
@@ -47,50 +50,6 @@ Where: TypeAlias = Literal["adapter", "all"]
 
 ROWS_FOR_LIPSCHITZ = 4
 """Rows a dataset whose logits the estimate of J watches: each costs V floats a token."""
-
-
-@dataclass(frozen=True)
-class RowLosses:
-    """Losses of the rows that the gradients used: row numbers (0-based), nats, token counts."""
-
-    rows: tuple[int, ...]
-    token_sum: tuple[float, ...]
-    token_count: tuple[int, ...]
-
-    @property
-    def per_token(self) -> float:
-        """Mean token loss over these rows, nats per token."""
-        return sum(self.token_sum) / sum(self.token_count)
-
-
-@dataclass(frozen=True)
-class Landscape:
-    """Losses, gradients, curvatures and J around the aligned model, in named coordinates.
-
-    Keys of ``losses`` and ``gradient_norms``: safety, task and proxy. Of ``cosines``:
-    safety_task, safety_proxy and task_proxy (nan for a zero gradient). Of ``curvatures``: safety,
-    task and mismatch, that of ``Delta = f_s - f_proxy``; their ``along_start`` is the curvature
-    along the task's gradient: what a step in that direction costs safety to second order, what
-    it does to the task's own slope and to Delta. ``mismatch`` is ``|| grad Delta ||`` (T12).
-    Without a proxy its entries are missing and ``mismatch`` is None. ``parameter_norm`` is the
-    coordinates' norm at the start. ``lora`` is the LoRA that is planned on these weights, None for
-    all weights; ``task_descent`` the slope of the task's loss along the steepest step that the
-    fine-tune can take: the gradient's norm, for a LoRA that of the gradient cut to its rank.
-    Everything is an estimate from a sample.
-    """
-
-    coordinates: str
-    dimension: int
-    parameter_norm: float
-    seed: int
-    losses: dict[str, RowLosses]
-    gradient_norms: dict[str, NormEstimate]
-    cosines: dict[str, float]
-    mismatch: NormEstimate | None
-    curvatures: dict[str, Curvature]
-    logit_lipschitz: LogitLipschitz
-    lora: PlannedLora | None = None
-    task_descent: float | None = None
 
 
 def measure_landscape(
@@ -108,7 +67,7 @@ def measure_landscape(
     tokens_a_curvature_row: int = 128,
     radius: float = 1.0,
     progress: Progress = silent,
-) -> Landscape:
+) -> MeasuredLandscape:
     """Measure the landscape; the model leaves as it came, weights bit for bit.
 
     ``where`` says which weights are trained: those of the modules that a LoRA changes ("adapter"),
@@ -148,15 +107,12 @@ def measure_landscape(
         )
         for name, rows in chosen.items()
     }
-    slopes = _slopes(gradients)
-    losses = {
-        name: RowLosses(
-            rows=tuple(chosen[name]),
-            token_sum=tuple(part.losses.token_sum.tolist()),
-            token_count=tuple(part.losses.token_count.tolist()),
-        )
-        for name, part in gradients.items()
-    }
+    norms: dict[str, GradientNorm] = {name: part.estimate for name, part in gradients.items()}
+    cosines = cosines_of(gradients)
+    mismatch = None
+    if "proxy" in gradients:
+        mismatch = gradient_mismatch(gradients["safety"], gradients["proxy"])
+    losses = {name: losses_of(chosen[name], part) for name, part in gradients.items()}
     task_gradient = gradients["task"].gradient
     descent = gradients["task"].norm
     if lora is not None:
@@ -186,15 +142,15 @@ def measure_landscape(
         directions={"task gradient descent": -task_gradient, "safety curvature": steepest},
         progress=progress,
     )
-    return Landscape(
+    return MeasuredLandscape(
         coordinates=coordinates.name,
         dimension=coordinates.dimension,
         parameter_norm=coordinates.parameter_norm,
         seed=seed,
         losses=losses,
-        gradient_norms=slopes.norms,
-        cosines=slopes.cosines,
-        mismatch=slopes.mismatch,
+        gradient_norms=norms,
+        cosines=cosines,
+        mismatch=mismatch,
         curvatures=curvatures,
         logit_lipschitz=lipschitz,
         lora=lora,
@@ -221,27 +177,22 @@ def window(row: Encoded, tokens: int) -> Encoded:
     return replace(row, input_ids=row.input_ids[cut], supervised=row.supervised[cut])
 
 
-@dataclass(frozen=True)
-class _Slopes:
-    norms: dict[str, NormEstimate]
-    cosines: dict[str, float]
-    mismatch: NormEstimate | None
-
-
-def _slopes(gradients: dict[str, LossGradient]) -> _Slopes:
+def cosines_of(gradients: Mapping[str, LossGradient]) -> dict[str, float]:
+    """Cosines of each two of the gradients, "safety_task" and so on; NaN for a zero gradient."""
     pairs = [("safety", "task"), ("safety", "proxy"), ("task", "proxy")]
-    return _Slopes(
-        norms={name: part.estimate for name, part in gradients.items()},
-        cosines={
-            f"{one}_{other}": cosine(gradients[one].gradient, gradients[other].gradient)
-            for one, other in pairs
-            if other in gradients
-        },
-        mismatch=(
-            gradient_mismatch(gradients["safety"], gradients["proxy"])
-            if "proxy" in gradients
-            else None
-        ),
+    return {
+        f"{one}_{other}": cosine(gradients[one].gradient, gradients[other].gradient)
+        for one, other in pairs
+        if other in gradients
+    }
+
+
+def losses_of(rows: Sequence[int], found: LossGradient) -> LossesOfRows:
+    """The losses of the ``rows`` that a gradient is of."""
+    return LossesOfRows(
+        rows=list(rows),
+        token_sum=found.losses.token_sum.tolist(),
+        token_count=found.losses.token_count.tolist(),
     )
 
 
@@ -252,9 +203,9 @@ def _curvatures(
     *,
     steps: int,
     progress: Progress,
-) -> tuple[dict[str, Curvature], Tensor]:
+) -> tuple[dict[str, CurvatureFound], Tensor]:
     """Curvatures of the task's loss, the safety loss and Delta, and the safety's top vector."""
-    found: dict[str, Curvature] = {}
+    found: dict[str, CurvatureFound] = {}
 
     def measure(name: str, matrix: CurvatureProduct | Difference) -> Tensor:
         found[name], top = top_curvature(

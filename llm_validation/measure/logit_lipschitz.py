@@ -16,29 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from finebound.base.progress import Progress, silent
+from finebound.results.estimate import LogitMovement
 from llm_validation.data.encoding import Encoded, token_budget_batches
 from llm_validation.measure.coordinates import Coordinates, unit
 from llm_validation.measure.supervised import SupervisedBatch, supervised_count
 from llm_validation.models.rope import rope_switch
-
-
-@dataclass(frozen=True)
-class LogitLipschitz:
-    """The largest movement of a logit per unit step that was seen; plain numbers.
-
-    ``value`` counts movement up to a shift common to a token's logits, which softmax ignores:
-    half the range of ``z - z_s``. T6(ii), T7 and T9 hold with it, since a shift changes no
-    probability. ``unshifted`` is the plain maximum norm. ``radius`` is the longest step tried,
-    ``by_direction`` the largest ``value`` along each direction.
-    """
-
-    value: float
-    unshifted: float
-    radius: float
-    by_direction: dict[str, float]
-    rows: int
-    tokens: int
-    estimated: bool = True
 
 
 @dataclass(frozen=True)
@@ -67,14 +49,15 @@ def logit_lipschitz(
     tokens_per_batch: int = 512,
     progress: Progress = silent,
     doing: str = "measuring the logits' Lipschitz constant",
-) -> LogitLipschitz:
+) -> LogitMovement:
     """Estimate J from steps along ``directions`` (any length), random ones, and by ascent.
 
     Along each unit direction both ``radius / 10`` (the slope) and ``radius`` are tried. An ascent
     step takes the gradient, at theta_s, of the difference of the two logits that moved apart most
     along the best direction so far: to first order it moves them at least as far. The weights are
     the same bits afterwards. Costs two forward passes a direction over the rows, and holds the
-    logits of all supervised tokens. Raises ValueError when radius is not positive or no row has
+    logits of all supervised tokens. T6(ii), T7 and T9 hold with what counts up to a shift, since a
+    shift changes no probability. Raises ValueError when radius is not positive or no row has
     a supervised token.
     """
     if not radius > 0.0:
@@ -117,13 +100,14 @@ def logit_lipschitz(
             unshifted = max(unshifted, *(move.maximum for move in moves))
             if best is None or furthest.half_range > best.half_range:
                 best = furthest
-    return LogitLipschitz(
+    return LogitMovement(
         value=max(by_direction.values()),
         unshifted=unshifted,
         radius=radius,
         by_direction=by_direction,
         rows=len(kept),
         tokens=sum(map(supervised_count, kept)),
+        estimated=True,
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from finebound.results.estimate import OverlapEntry, OverlapLimit
 from theory.bound import Status
 from theory.confidence import clopper_pearson, multinomial_tv_radius
 from theory.overlap import (
@@ -28,45 +29,20 @@ class Errs(StrEnum):
     EITHER_WAY = "either way"
 
 
-@dataclass(frozen=True, eq=False)
-class OverlapMeasure:
-    """Context overlap of two sets of prompts as seen through one map of prompts to images.
+class OverlapMeasure(OverlapEntry):
+    """The entry with the image masses of both sets: ``safety_images, task_images [K]``.
 
-    ``overlap`` is ``1 - TV`` of the two sets' image masses ``safety_images, task_images [K]``
-    (each sums to 1, from ``n_safety`` and ``n_task`` prompts); ``safety_mass`` and ``task_mass``
-    are the shares of prompts in images that both sets reach. ``errs`` and ``why`` say how this
-    relates to the true overlap ``1 - TV(rho_s, rho_f)``. ``interval`` contains the true overlap,
-    the true image masses lie within ``radii`` (safety, task; in TV) of the measured ones, and the
-    map tells a safety and a task prompt with at least the ``accuracies``, all at once except with
-    ``failure_probability`` if the rows are independent draws; all four are None for an estimate.
-    Source: T15 of docs/theorems.md.
+    Each sums to 1, and ``overlap`` is ``1 - TV`` of the two. Of a record they are no part.
     """
 
-    method: str
-    safety_mass: float
-    task_mass: float
-    overlap: float
     errs: Errs
-    why: str
-    n_safety: int
-    n_task: int
-    safety_images: NDArray[np.float64]
-    task_images: NDArray[np.float64]
-    failure_probability: float | None = None
-    interval: tuple[float, float] | None = None
-    radii: tuple[float, float] | None = None
-    accuracies: tuple[float, float] | None = None
-    details: Mapping[str, float] = field(default_factory=dict)
+    safety_images: NDArray[np.float64] = Field(exclude=True)
+    task_images: NDArray[np.float64] = Field(exclude=True)
 
     @property
     def image_masses(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """``(safety [K], task [K])``: what T4's sums are evaluated on."""
         return self.safety_images, self.task_images
-
-    @property
-    def status(self) -> Status:
-        estimated = self.failure_probability is None
-        return Status.ESTIMATED if estimated else Status.HIGH_PROBABILITY
 
     def safety_sum(self, lam: float) -> float:
         """T4's upper bound on the (proxy) safety gap at ``lam`` with tau = 1, nats a prompt.
@@ -122,9 +98,14 @@ def estimated_overlap(
         why=why,
         n_safety=n_safety,
         n_task=n_task,
+        failure_probability=None,
+        interval=None,
+        radii=None,
+        accuracies=None,
+        details=dict(details or {}),
+        status=str(Status.ESTIMATED),
         safety_images=safety,
         task_images=task,
-        details=dict(details or {}),
     )
 
 
@@ -137,7 +118,6 @@ def held_out_overlap(
     safety_side: NDArray[np.bool_],
     p: float,
     why: str,
-    details: Mapping[str, float] | None = None,
 ) -> OverlapMeasure:
     """The measure with probability ``1 - p``: images ``0 .. size-1`` of held-out prompts.
 
@@ -170,22 +150,24 @@ def held_out_overlap(
         why=why,
         n_safety=n_safety,
         n_task=n_task,
-        safety_images=safety,
-        task_images=task,
         failure_probability=p,
         interval=(0.0, upper),
         radii=radii,
         accuracies=accuracies,
-        details={"balanced_accuracy": accuracy, "images": float(size), **(details or {})},
+        details={"balanced_accuracy": accuracy, "images": float(size)},
+        status=str(Status.HIGH_PROBABILITY),
+        safety_images=safety,
+        task_images=task,
     )
 
 
-def tightest_upper(measures: Iterable[OverlapMeasure]) -> tuple[float, float]:
-    """``(limit, p)``: the true overlap exceeds ``limit`` with probability at most ``p``.
+def tightest_upper(measures: Iterable[OverlapEntry]) -> OverlapLimit:
+    """The least upper end of the measures that carry a probability, 1 and 0 without any.
 
-    The least upper end of the measures that carry a probability. Choosing the best of several
-    fails when any of them fails, so their failure probabilities add up. ``(1, 0)`` without any.
+    Choosing the best of several fails when any of them fails, so their failure probabilities add
+    up.
     """
     sound = [m for m in measures if m.interval is not None and m.failure_probability is not None]
     limit = min((m.interval[1] for m in sound if m.interval), default=1.0)
-    return limit, min(1.0, sum(m.failure_probability or 0.0 for m in sound))
+    failure = min(1.0, sum(m.failure_probability or 0.0 for m in sound))
+    return OverlapLimit(value=limit, failure_probability=failure)

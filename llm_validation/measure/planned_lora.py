@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from finebound.results.estimate import LoraShapes
 from llm_validation.measure.coordinates import Coordinates, is_transposed
 from theory.bound import Bound, Direction, Quantity, bound
 from theory.local import AdamBudget, lora_product_radius, radius_from_budget
@@ -17,46 +16,38 @@ RANK, ALPHA = 8, 16
 _EXTRA = 8  # directions beside those asked for in the sketch of a gradient
 
 
-@dataclass(frozen=True)
-class PlannedLora:
-    """A LoRA of one rank and alpha on modules of these ``(d_out, d_in)``; plain numbers."""
+def lora_radius(lora: LoraShapes, learning_rates: ArrayLike) -> Bound:
+    """T13 in the weights: ``|s B A|_F`` over all modules after AdamW without decay.
 
-    rank: int
-    alpha: float
-    shapes: tuple[tuple[int, int], ...]
-
-    def radius(self, learning_rates: ArrayLike) -> Bound:
-        """T13 in the weights: ``|s B A|_F`` over all modules after AdamW without decay.
-
-        No number of A or B moves by more than ``rho = sum eta_t k_t``. peft draws A uniformly from
-        ``+-1/sqrt(d_in)``, so ``|A|_F <= sqrt(r) + sqrt(r d_in) rho``, and B starts at zero, so
-        ``|B|_F <= sqrt(r d_out) rho``. Their product bounds a module, the modules add in squares.
-        """
-        rho = float(radius_from_budget(AdamBudget(np.asarray(learning_rates), 1)).value)
-        d_out, d_in = np.array(self.shapes, dtype=np.float64).T
-        norm_a = np.sqrt(self.rank) + np.sqrt(self.rank * d_in) * rho
-        norm_b = np.sqrt(self.rank * d_out) * rho
-        each = lora_product_radius(norm_a, norm_b, scaling=self.alpha / self.rank)
-        total = float(np.linalg.norm(each.value)) * (1.0 + (len(self.shapes) + 16) * 2.0**-52)
-        return bound(
-            "T13",
-            Quantity.RADIUS,
-            Direction.UPPER,
-            {"product of the factors": total},
-            form="LoRA product",
-            assumptions=(
-                "the optimiser follows its update rule in exact arithmetic",
-                "the update is scaling * B A, with peft's start of A and B",
-            ),
-            unit="",
-        )
+    No number of A or B moves by more than ``rho = sum eta_t k_t``. peft draws A uniformly from
+    ``+-1/sqrt(d_in)``, so ``|A|_F <= sqrt(r) + sqrt(r d_in) rho``, and B starts at zero, so
+    ``|B|_F <= sqrt(r d_out) rho``. Their product bounds a module, the modules add in squares.
+    """
+    rho = float(radius_from_budget(AdamBudget(np.asarray(learning_rates), 1)).value)
+    d_out, d_in = np.array(lora.shapes, dtype=np.float64).T
+    norm_a = np.sqrt(lora.rank) + np.sqrt(lora.rank * d_in) * rho
+    norm_b = np.sqrt(lora.rank * d_out) * rho
+    each = lora_product_radius(norm_a, norm_b, scaling=lora.alpha / lora.rank)
+    total = float(np.linalg.norm(each.value)) * (1.0 + (len(lora.shapes) + 16) * 2.0**-52)
+    return bound(
+        "T13",
+        Quantity.RADIUS,
+        Direction.UPPER,
+        {"product of the factors": total},
+        form="LoRA product",
+        assumptions=(
+            "the optimiser follows its update rule in exact arithmetic",
+            "the update is scaling * B A, with peft's start of A and B",
+        ),
+        unit="",
+    )
 
 
 def planned_lora(
     model: nn.Module, coordinates: Coordinates, *, rank: int = RANK, alpha: float = ALPHA
-) -> PlannedLora:
+) -> LoraShapes:
     """The LoRA on the modules whose weights are the coordinates."""
-    return PlannedLora(rank, alpha, tuple(_shapes(model, coordinates)))
+    return LoraShapes(rank=rank, alpha=alpha, shapes=_shapes(model, coordinates))
 
 
 def steepest_step(coordinates: Coordinates, gradient: Tensor, rank: int, *, seed: int = 0) -> float:

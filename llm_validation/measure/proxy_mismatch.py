@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from finebound.base.progress import Progress, silent
+from finebound.results.estimate import (
+    PromptDifference,
+    ProxyDifference,
+    SampleTest,
+    TeacherDifference,
+)
 from llm_validation.data.dataset import Dataset
 from llm_validation.measure.clusters import ngram_points, unit_rows
 from llm_validation.measure.context_overlap import Embed, context_overlap, embed_both
@@ -19,39 +24,14 @@ from llm_validation.measure.matching import (
     near_rows,
     shuffled_by_content,
 )
-from llm_validation.measure.overlap_measure import OverlapMeasure, tightest_upper
-from llm_validation.measure.teacher import TeacherComparison, compare_teachers
+from llm_validation.measure.overlap_measure import tightest_upper
+from llm_validation.measure.teacher import compare_teachers
 from llm_validation.measure.texts import TextPair
-from theory.mismatch import TwoSampleTest, mmd_test
+from theory.mismatch import mmd_test
 
 _LEAST_PAIRS = 10
 _PROJECTIONS = 64
 _TRANSPORT_ROWS = 20_000
-
-
-@dataclass(frozen=True, eq=False)
-class ContextMismatch:
-    """The context part: the same measures as for overlap, read as ``TV = 1 - overlap``.
-
-    ``tv_lower`` is a lower limit of ``TV(rho_s, rho_hat_s)`` that fails with probability
-    ``failure_probability``: a map of prompts can hide mismatch and not invent it. ``mmd`` and
-    ``sliced_wasserstein`` (of points of length 1) compare ``points``: "embeddings" or "n-grams".
-    """
-
-    measures: tuple[OverlapMeasure, ...]
-    tv_lower: float
-    failure_probability: float
-    mmd: TwoSampleTest
-    sliced_wasserstein: float
-    points: str
-
-
-@dataclass(frozen=True, eq=False)
-class ProxyMismatch:
-    """The two parts of T1(iii): contexts, and the teacher on the contexts that both share."""
-
-    context: ContextMismatch
-    teacher: TeacherComparison
 
 
 def proxy_mismatch(
@@ -64,7 +44,7 @@ def proxy_mismatch(
     embed: Embed | None = None,
     log_likelihoods: tuple[ArrayLike, ArrayLike] | None = None,
     progress: Progress = silent,
-) -> ProxyMismatch:
+) -> ProxyDifference:
     """Both parts of the mismatch between safety and proxy data.
 
     ``log_likelihoods`` are, for every row of ``safety [n]`` and of ``proxy [m]``, those of the
@@ -79,7 +59,7 @@ def proxy_mismatch(
     teacher = teacher_mismatch(
         safety, proxy, seed=seed, level=level, log_likelihoods=log_likelihoods, pair=pair
     )
-    return ProxyMismatch(context, teacher)
+    return ProxyDifference(context=context, teacher=teacher)
 
 
 def context_mismatch(
@@ -91,7 +71,7 @@ def context_mismatch(
     embed: Embed | None = None,
     pair: TextPair | None = None,
     progress: Progress = silent,
-) -> ContextMismatch:
+) -> PromptDifference:
     """The context part alone; arguments as in ``proxy_mismatch``."""
     pair = TextPair.of(safety_prompts, proxy_prompts) if pair is None else pair
     if embed is None:
@@ -102,15 +82,15 @@ def context_mismatch(
     measures = context_overlap(
         safety_prompts, proxy_prompts, seed=seed, p=p, embed=embed, pair=pair, progress=progress
     )
-    upper, failure = tightest_upper(measures)
+    limit = tightest_upper(measures)
     rng = np.random.default_rng(seed)
-    return ContextMismatch(
-        measures=measures,
-        tv_lower=1.0 - upper,
-        failure_probability=failure,
-        mmd=mmd_test(*points, rng=rng),
+    return PromptDifference(
+        tv_lower=1.0 - limit.value,
+        failure_probability=limit.failure_probability,
+        mmd=SampleTest(**vars(mmd_test(*points, rng=rng))),
         sliced_wasserstein=sliced_wasserstein(*points, rng=rng),
         points=name,
+        measures=list(measures),
     )
 
 
@@ -122,7 +102,7 @@ def teacher_mismatch(
     level: float = 0.05,
     log_likelihoods: tuple[ArrayLike, ArrayLike] | None = None,
     pair: TextPair | None = None,
-) -> TeacherComparison:
+) -> TeacherDifference:
     """The teacher part alone: on identical prompts, else near-duplicates, else comparable ones.
 
     From 10 matched rows on the next kind is not needed. Without them contexts and teachers cannot

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from enum import StrEnum
 from itertools import pairwise
 
@@ -13,9 +12,11 @@ from numpy.typing import ArrayLike
 from scipy.stats import binom
 from sklearn.linear_model import LogisticRegression
 
+from finebound.results.estimate import TeacherDifference
+from finebound.results.spans import Limits
 from llm_validation.measure.responses import STATISTICS, response_features, response_statistics
 from llm_validation.measure.texts import shape_of
-from theory.confidence import Interval, clopper_pearson, sign_flip_p_value
+from theory.confidence import clopper_pearson, sign_flip_p_value
 from theory.mismatch import teacher_tv_from_pair_accuracy
 from theory.resampling import paired_bootstrap
 
@@ -30,32 +31,6 @@ class TeacherVerdict(StrEnum):
     UNDECIDED = "undecided"
 
 
-@dataclass(frozen=True)
-class TeacherComparison:
-    """What pairs of answers (safety, proxy) say about the two teachers.
-
-    ``p_value`` is that of "same teacher" from all tests together (Bonferroni over ``p_values``).
-    ``accuracy`` is the share of held-out pairs in which a classifier names the safety answer (1/2
-    = it cannot), with its two-sided Clopper-Pearson interval. ``tv_lower`` is a lower limit of
-    the teachers' mean total variation on the matched prompts. ``separated`` is False when the
-    pairs do not share their prompts, so that contexts and teachers cannot be told apart.
-    ``statistics`` holds the mean of each response statistic: (safety, proxy).
-    """
-
-    verdict: TeacherVerdict
-    matching: str
-    separated: bool
-    pairs: int
-    p_value: float
-    p_values: Mapping[str, float]
-    accuracy: Interval
-    tv_lower: float
-    statistics: Mapping[str, tuple[float, float]]
-    log_likelihood_difference: Interval | None = None
-    why: str = ""
-    details: Mapping[str, float] = field(default_factory=dict)
-
-
 def compare_teachers(
     safety_responses: Sequence[str],
     proxy_responses: Sequence[str],
@@ -66,7 +41,7 @@ def compare_teachers(
     matching: str = "exact",
     separated: bool = True,
     log_likelihoods: tuple[ArrayLike, ArrayLike] | None = None,
-) -> TeacherComparison:
+) -> TeacherDifference:
     """Paired answers ``[n]`` and ``[n]`` to the same prompts: same teacher, other, undecided?
 
     If one teacher wrote both, swapping the answers of any pair changes nothing in distribution;
@@ -107,19 +82,19 @@ def compare_teachers(
     floor = clopper_pearson(hits, trials, p=level, side="lower").lower
     verdict, why = _verdict(combined, ceiling, level=level, margin=margin, separated=separated)
     means = (response_statistics(texts).mean(axis=0) for texts in (safety, proxy))
-    return TeacherComparison(
+    return TeacherDifference(
         verdict=verdict,
         matching=matching,
         separated=separated,
         pairs=n,
         p_value=combined,
         p_values=p_values,
-        accuracy=accuracy,
+        accuracy=Limits.from_interval(accuracy),
         tv_lower=float(teacher_tv_from_pair_accuracy(floor)) if separated else 0.0,
         statistics={
             name: (float(a), float(b)) for name, a, b in zip(STATISTICS, *means, strict=True)
         },
-        log_likelihood_difference=likelihood,
+        log_likelihood_difference=likelihood and Limits.from_interval(likelihood),
         why=why,
         details={"pairs_used": float(len(chosen)), "accuracy_ceiling": ceiling},
     )

@@ -121,11 +121,11 @@ def _problem_as_json(problem: Problem | list[Constants], i: int) -> dict[str, ob
 
 
 def _strategy_as_json(strategy: Strategy, i: int) -> Mapping[str, object]:
-    from finebound.base.output import strategy_as_json
+    from finebound.results.strategies import StrategyEntry
 
     given = {
         name: float(np.broadcast_to(value, np.shape(value))[i] if np.ndim(value) else value)
         for name, value in vars(strategy).items()
         if value is not None
     }
-    return strategy_as_json(replace(strategy, **given))
+    return StrategyEntry.of(replace(strategy, **given)).to_dict()

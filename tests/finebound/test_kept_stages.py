@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 from finebound.base.kept_stages import KeptStages, _decoded, _encoded
-from llm_validation.audit.audit import RowExample, RowsFound
+from finebound.results.audit import RowShown, RowsOfKind
+from finebound.results.strategies import StrategyEntry
 from llm_validation.measure.overlap_measure import Errs, estimated_overlap
 from theory.bound import Status
+
+STRATEGY = StrategyEntry(kind="loss", lam=0.5)  # its other entries are not given
 
 
 def fail():
@@ -75,14 +78,16 @@ def test_values_come_back_bit_for_bit():
         why="because",
         details={"n": 1.0 / 3.0},
     )
-    rows = RowsFound(1, 2, (1,), (RowExample(1, "a", "b", "c"),), (("x", 1),))
-    value = ([measure], {"status": Status.EXACT, 3: float("inf")}, rows, np.float32(0.1))
+    shown = RowShown(row=1, prompt="a", response="b", why="c")
+    rows = RowsOfKind(count=1, of=2, rows=[1], by={"x": 1}, examples=[shown])
+    value = ([measure], {"status": Status.EXACT, 3: float("inf")}, rows, np.float32(0.1), STRATEGY)
     again = _decoded(json.loads(json.dumps(_encoded(value))))
     assert again[2] == rows
     assert again[1] == value[1]
     assert again[3] == value[3]
     assert again[3].dtype == np.float32
-    for name in measure.__dataclass_fields__:
+    assert again[4].to_dict() == STRATEGY.to_dict()
+    for name in type(measure).model_fields:
         a, b = getattr(measure, name), getattr(again[0][0], name)
         assert type(a) is type(b)
         assert np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b

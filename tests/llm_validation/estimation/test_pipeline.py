@@ -51,8 +51,9 @@ def test_agreeing_targets_and_code_force_nothing():
         assert np.all(made.front.safety_gap == 0)
         if made.shared.shared == 0:
             # The least of several limits at p = 0.05 each fails more often than one of them.
-            limit, p = tightest_upper(made.overlap)
-            assert f"at most {limit:.2f} with probability {1 - p:g}" in advice(made)[1]
+            limit = tightest_upper(made.overlap)
+            sure = 1 - limit.failure_probability
+            assert f"at most {limit.value:.2f} with probability {sure:g}" in advice(made)[1]
 
 
 def test_what_the_rows_force_is_of_every_row_where_overlap_is_of_a_sample(monkeypatch):

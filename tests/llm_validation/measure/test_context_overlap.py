@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
+from finebound.results.estimate import OverlapLimit
 from llm_validation.measure.classifier import embedding_classifier, ngram_classifier
 from llm_validation.measure.closest_pairs import closest_pairs
 from llm_validation.measure.clusters import embedding_clusters, nearest, ngram_clusters
@@ -56,7 +57,7 @@ def test_exact_match_counts_masses():
     assert (m.safety_mass, m.task_mass) == pytest.approx((0.75, 0.6))
     assert m.overlap == pytest.approx(min(0.5, 0.2) + min(0.25, 0.4))
     assert m.errs is Errs.NEVER_TOO_LARGE
-    assert m.status is Status.ESTIMATED
+    assert m.status == Status.ESTIMATED
     assert m.interval is None
     assert overlap_mass(*m.image_masses) == pytest.approx(m.overlap)
     assert sorted(m.safety_images) == [0.0, 0.25, 0.25, 0.5]
@@ -183,7 +184,7 @@ def test_limits_cover_a_known_overlap(name, first, second, rng):
     """Two topics in known shares: 1 - TV of the prompts is at most that of the topics."""
     truth = min(first, second) + min(1 - first, 1 - second)
     m = MEASURES[name](mixed(rng, 800, first), mixed(rng, 800, second))
-    assert m.status is Status.HIGH_PROBABILITY
+    assert m.status == Status.HIGH_PROBABILITY
     assert m.errs is Errs.NEVER_TOO_SMALL
     assert m.interval[0] == 0.0
     assert truth <= m.interval[1] <= truth + 0.25
@@ -224,16 +225,16 @@ def test_estimates_sum_at_the_measured_masses():
 
 def test_tightest_upper_adds_probabilities(rng):
     measures = context_overlap(mixed(rng, 60, 1.0), mixed(rng, 60, 0.0), seed=0, p=0.02)
-    limit, failure = tightest_upper(measures)
+    limit = tightest_upper(measures)
     assert [m.method for m in measures] == [
         "exact match",
         "near duplicates",
         "n-gram clusters",
         "n-gram classifier",
     ]
-    assert failure == pytest.approx(0.04)
-    assert limit == min(m.interval[1] for m in measures[2:])
-    assert tightest_upper(measures[:2]) == (1.0, 0.0)
+    assert limit.failure_probability == pytest.approx(0.04)
+    assert limit.value == min(m.interval[1] for m in measures[2:])
+    assert tightest_upper(measures[:2]) == OverlapLimit(value=1.0, failure_probability=0.0)
 
 
 def points(rng, n, share):

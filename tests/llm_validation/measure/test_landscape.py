@@ -1,18 +1,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 import numpy as np
 import pytest
 import torch
 
+from finebound.results.estimate import LoraShapes
 from llm_validation.data.encoding import Encoded
 from llm_validation.measure.coordinates import adapted_weights, cosine
 from llm_validation.measure.curvature import CurvatureProduct, quadratic_form
 from llm_validation.measure.gradients import gradient_mismatch, loss_and_gradient
 from llm_validation.measure.landscape import measure_landscape, subsample, window
-from llm_validation.measure.planned_lora import PlannedLora
 
 
 @pytest.fixture
@@ -35,7 +34,8 @@ def test_landscape_holds_what_the_measures_give(tiny_model, datasets):
     assert found.gradient_norms["safety"] == safety.estimate
     assert found.mismatch == gradient_mismatch(safety, proxy)
     assert found.cosines["safety_task"] == cosine(safety.gradient, task.gradient)
-    assert found.losses["task"].per_token == pytest.approx(task.losses.per_token)
+    kept = found.losses["task"]
+    assert sum(kept.token_sum) / sum(kept.token_count) == pytest.approx(task.losses.per_token)
     product = CurvatureProduct(model, coordinates, datasets[0], pad_id=pad_id)
     along = quadratic_form(product, task.gradient / task.norm)
     assert found.curvatures["safety"].along_start == pytest.approx(along, rel=1e-4)
@@ -43,7 +43,7 @@ def test_landscape_holds_what_the_measures_give(tiny_model, datasets):
     assert found.dimension == coordinates.dimension
     assert found.parameter_norm == pytest.approx(coordinates.parameter_norm)
     assert found.coordinates == "weights of q_proj, v_proj"
-    assert found.lora == PlannedLora(8, 16, ((32, 32), (16, 32)) * 2)
+    assert found.lora == LoraShapes(rank=8, alpha=16, shapes=[(32, 32), (16, 32)] * 2)
     dense = [p.detach() for p in coordinates.split(task.gradient)]
     expected = sum(float(torch.linalg.svdvals(p)[:8].square().sum()) for p in dense) ** 0.5
     assert found.task_descent == pytest.approx(expected, rel=1e-3)
@@ -59,7 +59,7 @@ def test_the_model_leaves_as_it_came_and_the_result_is_json(
     before = fingerprint(tiny_model.model)
     found = measure_landscape(tiny_model, *datasets, where=where, lanczos_steps=2)
     assert fingerprint(tiny_model.model) == before
-    text = json.dumps(asdict(found), allow_nan=False)
+    text = json.dumps(found.to_dict(), allow_nan=False)
     assert json.loads(text)["dimension"] == found.dimension
     assert measure_landscape(tiny_model, *datasets, where=where, lanczos_steps=2) == found
 

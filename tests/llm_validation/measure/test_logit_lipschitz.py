@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -147,7 +146,7 @@ def test_more_directions_never_lower_the_estimate(tiny_model, llama_rows):
     assert most.value == max(most.by_direction.values())
     assert most.unshifted >= most.value * (1 - 1e-6)
     assert (most.rows, most.estimated, most.radius) == (5, True, 0.5)
-    assert json.loads(json.dumps(asdict(most))) == asdict(most)
+    assert json.loads(json.dumps(most.to_dict())) == most.to_dict()
 
 
 def test_batches_and_seeds(tiny_model, llama_rows):

@@ -61,7 +61,7 @@ def test_another_teacher_is_found_on_few_matched_prompts(n, rng):
     asked = prompts(rng, n)
     safety, proxy = dataset(asked, answers(rng, asked)), dataset(asked, answers(rng, asked, CHATTY))
     found = teacher_mismatch(safety, proxy, seed=0)
-    assert found.verdict is TeacherVerdict.OTHER
+    assert found.verdict == TeacherVerdict.OTHER
     assert (found.matching, found.separated, found.pairs) == ("identical prompts", True, n)
     assert found.p_value <= 0.05
     assert found.accuracy.estimate > 0.75
@@ -85,7 +85,7 @@ def test_one_teacher_is_recognised_on_150_prompts(rng):
     asked = prompts(rng, 150)
     safety, proxy = (dataset(asked, answers(rng, asked)) for _ in range(2))
     found = teacher_mismatch(safety, proxy, seed=0)
-    assert found.verdict is TeacherVerdict.SAME
+    assert found.verdict == TeacherVerdict.SAME
     assert found.accuracy.lower < 0.5 < found.accuracy.upper < 0.7
     assert found.tv_lower == 0.0
     assert "agree" in found.why
@@ -95,7 +95,7 @@ def test_too_few_pairs_leave_it_undecided(rng):
     asked = prompts(rng, 10)
     safety, proxy = (dataset(asked, answers(rng, asked)) for _ in range(2))
     found = teacher_mismatch(safety, proxy, seed=0)
-    assert found.verdict is TeacherVerdict.UNDECIDED
+    assert found.verdict == TeacherVerdict.UNDECIDED
     assert "too few" in found.why
 
 
@@ -103,7 +103,7 @@ def test_identical_answers_are_one_teacher(rng):
     asked = prompts(rng, 120)
     safety = dataset(asked, answers(rng, asked))
     found = teacher_mismatch(safety, safety, seed=0)
-    assert found.verdict is TeacherVerdict.SAME
+    assert found.verdict == TeacherVerdict.SAME
     assert found.p_values["feature differences"] == 1.0
     assert found.statistics["log words"][0] == found.statistics["log words"][1]
 
@@ -116,7 +116,7 @@ def test_near_duplicate_prompts_match_when_identical_ones_lack(rng):
     )
     assert (found.matching, found.separated) == ("near-duplicate prompts", True)
     assert found.pairs >= 38
-    assert found.verdict is TeacherVerdict.OTHER
+    assert found.verdict == TeacherVerdict.OTHER
 
 
 def test_without_shared_prompts_teacher_and_contexts_stay_together(rng):
@@ -126,7 +126,7 @@ def test_without_shared_prompts_teacher_and_contexts_stay_together(rng):
     )
     assert not found.separated
     assert found.matching == "prompts balanced by a classifier"
-    assert found.verdict is TeacherVerdict.UNDECIDED
+    assert found.verdict == TeacherVerdict.UNDECIDED
     assert found.p_value <= 0.05
     assert "cannot be separated" in found.why
     assert found.tv_lower == 0.0
@@ -149,7 +149,7 @@ def test_log_likelihoods_decide_where_texts_do_not(rng):
     safety, proxy = (dataset(asked, answers(rng, asked)) for _ in range(2))
     likelihoods = rng.normal(-2.0, 0.3, 60), rng.normal(-2.4, 0.3, 60)
     found = teacher_mismatch(safety, proxy, seed=0, log_likelihoods=likelihoods)
-    assert found.verdict is TeacherVerdict.OTHER
+    assert found.verdict == TeacherVerdict.OTHER
     assert found.p_values["log-likelihoods"] < 0.01
     interval = found.log_likelihood_difference
     assert interval.lower < 0.4 < interval.upper
@@ -241,7 +241,7 @@ def test_both_parts_and_embeddings(rng):
     assert found.context.tv_lower == 0.0
     assert found.context.points == "embeddings"
     assert found.context.sliced_wasserstein == pytest.approx(0.0, abs=1e-9)
-    assert found.teacher.verdict is TeacherVerdict.OTHER
+    assert found.teacher.verdict == TeacherVerdict.OTHER
 
 
 def test_sliced_wasserstein_of_a_shift(rng):

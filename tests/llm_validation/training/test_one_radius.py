@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from finebound.results.estimate import LoraShapes
 from llm_validation.data.encoding import encode
 from llm_validation.estimation.bounds import model_bounds, planned_radius
 from llm_validation.estimation.model_side import measure_model
 from llm_validation.measure.coordinates import adapted_weights, all_weights, default_targets
 from llm_validation.measure.losses import measure_losses
-from llm_validation.measure.planned_lora import PlannedLora, planned_lora, steepest_step
+from llm_validation.measure.planned_lora import lora_radius, planned_lora, steepest_step
 from llm_validation.models.adapters import attach_lora, load_adapter
 from llm_validation.training.methods import FullWeights, Lora
 from llm_validation.training.plan import TrainingPlan
@@ -118,10 +119,10 @@ def test_no_gradients_take_a_lora_out_of_its_budget(tiny_model, steps):
 
 def test_a_module_of_one_number_shows_the_formula():
     """r 1, 1 x 1: A starts at 1 at most, both go 0.1, s 3: 3 (1 + 0.1) 0.1."""
-    found = PlannedLora(1, 3.0, ((1, 1),)).radius([0.1])
+    found = lora_radius(LoraShapes(rank=1, alpha=3.0, shapes=[(1, 1)]), [0.1])
     assert found.value == pytest.approx(3 * 1.1 * 0.1, rel=1e-12)
     assert found.value >= 3 * 1.1 * 0.1
-    two = PlannedLora(1, 3.0, ((1, 1), (1, 1))).radius([0.1])
+    two = lora_radius(LoraShapes(rank=1, alpha=3.0, shapes=[(1, 1), (1, 1)]), [0.1])
     assert two.value == pytest.approx(found.value * 2**0.5, rel=1e-12)
 
 
