@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.claims import Claim
@@ -17,10 +20,6 @@ from paper_figures.finetuned import (
     setting,
 )
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 SOURCE = "measurement"
 
 _STARTS = {
@@ -33,12 +32,12 @@ _STARTS = {
 
 def record(seed: int) -> dict[str, Any]:
     """Loss changes of one task's unconstrained run and of Case I; ``seed`` is the experiment's."""
-    experiment = read_finetuned()
-    runs = [run_of(run) for run in experiment.done]
+    result, about = read_finetuned()
+    runs = [run_of(run) for run in result.done]
     lams = Counter(run["task"] for run in runs if run["kind"] == "loss" and run["lam"] is not None)
     task = lams.most_common(1)[0][0]
     return {
-        "experiment": experiment.about,
+        "experiment": about,
         "task": task,
         "runs": [
             run
@@ -46,7 +45,7 @@ def record(seed: int) -> dict[str, Any]:
             if run["task"] == task
             and (run["kind"] == "none" or (run["kind"] == "loss" and run["lam"] is not None))
         ],
-        "findings": [f for f in experiment.found["findings"] if f["finding"] in _STARTS],
+        "findings": [f.to_dict() for f in result.findings if f.finding in _STARTS],
     }
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 from finebound.views import style
 from finebound.views.claims import Claim
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
     from sims.rows import StatementAudit
 
 SOURCE = "measurement"
@@ -147,14 +147,12 @@ def draw(data: dict[str, Any]) -> Figure:
 
 
 def _legend(figure: Figure) -> None:
-    from matplotlib.lines import Line2D
-
     marks = {
         "median": {"marker": "o", "linestyle": "", "markersize": 3.5},
         "middle 50 %": {"linewidth": 3.0, "alpha": 0.6},
         "middle 90 %": {"linewidth": 0.8},
     }
-    handles = [Line2D([], [], color=style.INK, label=word, **how) for word, how in marks.items()]
+    handles = [style.key(word, color=style.INK, **how) for word, how in marks.items()]
     figure.legend(handles=handles, loc="lower right", ncols=3)
 
 

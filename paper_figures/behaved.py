@@ -1,50 +1,36 @@
-"""The experiments that the figures of methods and behaviour are recorded from."""
+"""The figures of methods and behaviour: the finished experiments that each is recorded from."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Literal
+from importlib import import_module
+from typing import Any
 
-from finebound.base.errors import InputError
-from finebound.base.records import file_sha256
-from finebound.results.experiment import ExperimentResult
 from finebound.views.behaviour.common import study_of
-from paper_figures import paths
-from paper_figures.finetuned import read_part
+from paper_figures.finetuned import read_experiment
 
-Study = Literal["peft", "translation"]
-CONFIGURATIONS: dict[Study, str] = {
-    "peft": "peft_safety_fairness",
-    "translation": "translation_degradation",
+STUDIES = {
+    "bbq_dots": ("peft",),
+    "behaviour_loss": ("peft", "translation"),
+    "hazard_heatmap": ("peft",),
+    "init_only": ("peft", "translation"),
+    "learning_rates": ("translation",),
+    "method_tradeoff": ("peft",),
+    "refusal_chrf": ("translation",),
 }
+"""By the figure's name, which is its module's in ``ROOM``."""
+ROOM = "finebound.views.behaviour"
+_CONFIGURATIONS = {"peft": "peft_safety_fairness", "translation": "translation_degradation"}
 
 
-def read_studies(*names: Study) -> dict[str, dict[str, Any]]:
-    """The finished experiments of the named studies; see ``read_study``."""
-    folders = {"peft": paths.PEFT, "translation": paths.TRANSLATED}
-    return {
-        name: read_study(
-            folders[name],
-            remedy=f"Make it with `finebound validate {CONFIGURATIONS[name]} "
-            f"--out {folders[name].name}`.",
-        )
-        for name in names
-    }
+def record(figure: str) -> dict[str, Any]:
+    """The figure's data. Raises InputError where a study is not finished or has no behaviour."""
+    studies = {name: _read(_CONFIGURATIONS[name]) for name in STUDIES[figure]}
+    return import_module(f"{ROOM}.{figure}").data_of(studies)
 
 
-def read_study(folder: Path, *, remedy: str) -> dict[str, Any]:
-    """The finished experiment in a folder: what made it, and its runs.
-
-    Raises InputError where it is not finished or was made without behaviour.
-    """
-    files = {name: folder / name for name in ("validate.json", "prepared.json")}
-    found, prepared = (read_part(file, remedy) for file in files.values())
-    result = ExperimentResult.of(found, file=files["validate.json"])
-    if not result.done or result.behaviour is None:
-        raise InputError("holds no run with its behaviour.", remedy=remedy, file=folder)
-    study = study_of(result, prepared["model"]["name"])
-    study["experiment"] |= {
-        "files": {name: file_sha256(file) for name, file in files.items()},
-        "manifest": found["manifest"],
-    }
+def _read(configuration: str) -> dict[str, Any]:
+    """A finished experiment: what made it, and its runs."""
+    read = read_experiment(configuration, "validate.json", "prepared.json")
+    study = study_of(read.result, folder=read.folder, remedy=read.remedy)
+    study["experiment"] |= {"files": read.files, "manifest": read.result.manifest.to_dict()}
     return study

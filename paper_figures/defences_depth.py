@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from scipy import stats
 
 from finebound.base.errors import InputError
@@ -14,10 +15,7 @@ from finebound.views.claims import Claim
 from finebound.views.style import fixed_ticks
 from llm_validation.evaluation.statistics.correlation import spearman
 from paper_figures import paths
-from paper_figures.defended import COMPARED, read_compared
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from paper_figures.defended import read_compared
 
 SOURCE = "measurement"
 
@@ -41,20 +39,20 @@ def record(seed: int) -> dict[str, Any]:
     the alignment.
     """
     found, sha256 = read_compared()
-    entries = [e for e in found["layers"] if (e["method"], e["strength"]) == ("splora", _STRENGTH)]
+    entries = [e for e in found.layers if (e.method, e.strength) == ("splora", _STRENGTH)]
     if not entries:
         raise InputError(
             f"the comparison has no layers of splora at {_STRENGTH}.",
             remedy="Make it with splora among the --methods.",
-            file=paths.DEFENDED / COMPARED,
+            file=paths.DEFENDED / found.file,
         )
     return {
-        "model": found["model"]["name"],
-        "task": found["task"],
-        "run": entries[0]["id"].partition("+")[0],
-        "modules": entries[0]["modules"],
+        "model": found.model["name"],
+        "task": found.task,
+        "run": entries[0].id.partition("+")[0],
+        "modules": [module.to_dict() for module in entries[0].modules],
         "sha256": sha256,
-        "manifest": found["manifest"],
+        "manifest": found.manifest.to_dict(),
     }
 
 
@@ -139,22 +137,16 @@ def draw(data: dict[str, Any]) -> Figure:
 
 
 def _legend(figure: Figure, kinds: list[str]) -> None:
-    from matplotlib.lines import Line2D
-
     handles = [
-        Line2D(
-            [],
-            [],
+        style.key(
+            kind,
             color=_COLOURS[number % len(_COLOURS)],
             marker=_MARKS[number % len(_MARKS)],
             lw=0.8,
             ms=3.2,
             mew=0,
-            label=kind,
         )
         for number, kind in enumerate(kinds)
     ]
-    handles.append(
-        Line2D([], [], ls="none", marker="x", color=style.INK, ms=5.5, mew=1.5, label="pruned")
-    )
+    handles.append(style.mark("pruned", "x", ms=5.5, color=style.INK, mew=1.5))
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from finebound.results.tradeoff import UNDEFENDED, PairedInterval
 from finebound.views import style
 from finebound.views.claims import Claim
 from finebound.views.style import fixed_ticks
 from paper_figures.defended import read_compared
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 SOURCE = "measurement"
 
-_UNDEFENDED = "undefended"
 # Stage "after" in colours, "during" in grey outlines, the prompt a star: told apart by mark too.
 _LOOKS = {
     "splora": (style.RED, "o"),
@@ -35,7 +33,7 @@ _LOOKS = {
     "constrained-sft": ("#8C564B", "d"),
     "lisa": ("#5E4FA2", "H"),
     "asft": ("#9E0142", "8"),
-    _UNDEFENDED: (style.INK, "."),
+    UNDEFENDED: (style.INK, "."),
 }
 _CURVES: dict[str, dict[str, Any]] = {
     "limit": {"color": style.INK, "ls": "-", "lw": 1.4},
@@ -49,39 +47,42 @@ def record(seed: int) -> dict[str, Any]:
     """The places and scores of ``finebound defend --compare``; ``seed`` is the experiment's own."""
     found, sha256 = read_compared()
     return {
-        "model": found["model"]["name"],
-        "task": found["task"],
+        "model": found.model["name"],
+        "task": found.task,
         "places": [
             {
-                "id": place["id"],
-                "family": place["family"],
-                "method": place["seeds"][0]["method"],
-                "counts": place["counts"],
-                "gain": _three(place["gain"]),
-                "rise": _three(place["rise"]),
-                "above_forced": place["above_forced"],
-                "other": place["seeds"][0]["budget"]["other"],
+                "id": place.id,
+                "family": place.family,
+                "method": place.seeds[0].method,
+                "counts": place.counts,
+                "gain": _three(place.gain),
+                "rise": _three(place.rise),
+                "above_forced": place.above_forced,
+                "other": place.seeds[0].budget.other,
             }
-            for place in found["places"]
+            for place in found.places
         ],
         "scores": [
             {
-                "family": entry["family"],
-                "strengths": entry["strengths"],
-                "volume": entry["hypervolume"] and _three(entry["hypervolume"]),
-                "less": entry["hypervolume"] and _three(entry["less_baseline"]),
+                "family": score.family,
+                "strengths": score.strengths,
+                "volume": _three(score.hypervolume),
+                "less": _three(score.less_baseline),
             }
-            for entry in found["scores"]
+            for score in found.scores
         ],
-        "reference": found["reference"],
-        "frontiers": found["frontiers"],
+        "reference": found.reference.to_dict(),
+        "frontiers": [curve.to_dict() for curve in found.frontiers],
         "sha256": sha256,
-        "manifest": found["manifest"],
+        "manifest": found.manifest.to_dict(),
     }
 
 
-def _three(found: dict[str, Any]) -> list[float]:
-    return [float(found[name]) for name in ("estimate", "lower", "upper")]
+def _three(found: PairedInterval | None) -> list[float] | None:
+    if found is None:
+        return None
+    interval = found.as_interval()
+    return [interval.estimate, interval.lower, interval.upper]
 
 
 def shows(data: dict[str, Any]) -> str:
@@ -118,7 +119,7 @@ def _told(frontiers: list[dict[str, Any]]) -> str:
 
 
 def claims(data: dict[str, Any]) -> list[Claim]:
-    scored = [s for s in data["scores"] if s["volume"] and s["family"] != _UNDEFENDED]
+    scored = [s for s in data["scores"] if s["volume"] and s["family"] != UNDEFENDED]
     better = [s for s in scored if s["less"][1] > 0.0]
     best = max(scored, key=lambda s: s["less"][0], default=None)
     told = "no family has a coherent model"
@@ -188,7 +189,7 @@ def _plane(axes: Axes, data: dict[str, Any]) -> None:
         members.sort(key=lambda place: place["gain"][0])
         x, y = (np.array([place[name] for place in members]).T for name in ("gain", "rise"))
         colour, mark = _LOOKS.get(members[0]["method"], (style.MUTED, "."))
-        plain = family == _UNDEFENDED
+        plain = family == UNDEFENDED
         axes.errorbar(
             x[0],
             y[0],
@@ -225,7 +226,7 @@ def _volumes(axes: Axes, data: dict[str, Any]) -> None:
     axes.errorbar(
         x[0], height, xerr=np.abs(x[1:] - x[0]), fmt="o", color=style.INK, ms=3.6, elinewidth=0.8
     )
-    base = next((s["volume"][0] for s in scored if s["family"] == _UNDEFENDED), None)
+    base = next((s["volume"][0] for s in scored if s["family"] == UNDEFENDED), None)
     if base is not None:
         axes.axvline(base, color=style.MUTED, lw=0.7, ls="--", zorder=0)
     axes.set_xlim(min(0.0, float(x.min())), None)
@@ -237,19 +238,15 @@ def _volumes(axes: Axes, data: dict[str, Any]) -> None:
 
 
 def _legend(figure: Figure, data: dict[str, Any]) -> None:
-    from matplotlib.lines import Line2D
-
     methods = dict.fromkeys(place["method"] for place in data["places"] if place["counts"])
     handles = []
     for method in methods:
         colour, mark = _LOOKS.get(method, (style.MUTED, "."))
-        handles.append(
-            Line2D([], [], ls="none", marker=mark, color=colour, ms=5, mew=0, label=method)
-        )
+        handles.append(style.mark(method, mark, color=colour, mew=0))
     names = {"limit": "T10's limit", "front": "T16's front", "forecasts": "T16's forecasts"}
     for curve in data["frontiers"]:
         label = names[curve["form"]]
         if curve["form"] == "limit" and not curve["forces"]:
             label += " (below)"
-        handles.append(Line2D([], [], **_CURVES[curve["form"]], label=label))
+        handles.append(style.key(label, **_CURVES[curve["form"]]))
     figure.legend(handles=handles, loc="outside upper center", ncols=5)

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from finebound.base.errors import InputError
 from finebound.base.records import file_sha256
+from finebound.results.tradeoff import TradeoffResult
 from paper_figures import paths
 
-COMPARED = "defences.json"
 
-
-def read_compared() -> tuple[dict[str, Any], str]:
-    """``defences.json`` in ``paths.DEFENDED`` and its SHA-256. Raises InputError without one."""
-    file = paths.DEFENDED / COMPARED
+def read_compared() -> tuple[TradeoffResult, str]:
+    """The comparison in ``paths.DEFENDED``, its file's SHA-256. Raises InputError without one."""
     try:
-        return json.loads(file.read_text(encoding="utf-8")), file_sha256(file)
-    except (OSError, ValueError) as error:
+        compared = TradeoffResult.load(file := paths.DEFENDED / TradeoffResult.file)
+    except InputError as error:
         raise InputError(
-            f"the comparison of defences cannot be read: {error}.",
+            error.what,
             remedy="Make it with `finebound defend --compare validate-out --out defences-out`.",
-            file=file,
+            file=error.file,
         ) from None
+    return compared, file_sha256(file)

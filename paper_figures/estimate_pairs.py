@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.claims import Claim
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
     from finebound.results.estimate import EstimateResult
 
 SOURCE = "measurement"
@@ -129,17 +128,13 @@ def _fronts(axes: Axes, data: dict[str, Any]) -> None:
 
 
 def _legend(figure: Figure, data: dict[str, Any]) -> None:
-    from matplotlib.lines import Line2D
-
     handles = [
-        Line2D(
-            [], [], color=_COLOURS[name], marker=_MARKERS[name], markersize=4, label=_LABELS[name]
-        )
+        style.key(_LABELS[name], color=_COLOURS[name], marker=_MARKERS[name], markersize=4)
         for name in data["pairs"]
     ]
     handles += [
-        Line2D([], [], color=style.INK, label="bound (T6, T7)"),
-        Line2D([], [], color=style.INK, linestyle="--", linewidth=1.2, label="straight step"),
+        style.key("bound (T6, T7)", color=style.INK),
+        style.key("straight step", color=style.INK, linestyle="--", linewidth=1.2),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.claims import Claim
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SOURCE = "measurement"
 

@@ -1,123 +1,101 @@
-"""What the figures of real fine-tunes share: the experiment of ``make validate``, in numbers."""
+"""What the figures of real fine-tunes share: a finished experiment, in numbers and in words."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finebound.base.errors import InputError
-from finebound.base.integrity import require_seal
+from finebound.base.integrity import read_record
 from finebound.base.records import file_sha256
+from finebound.results.comparison import ComparisonResult
+from finebound.results.experiment import DoneRun, ExperimentResult
 from finebound.views import style
 from finebound.views.claims import Claim
 from paper_figures import paths
 
-if TYPE_CHECKING:
-    pass
-
-SAFETY_RISE = "safety loss rise"
 PROXY_COLOURS = {
     "same-teacher": style.BLUE,
     "self-generated": style.GREEN,
     "other-teacher": style.RED,
     "original": style.ORANGE,
 }
-_FILES = ("validate.json", "comparison.json", "prepared.json")
 
 
 @dataclass(frozen=True)
-class Finetuned:
-    """A finished experiment: its three files as they are, and what made them."""
+class ReadExperiment:
+    """A finished experiment, its folder, its files' SHA-256 and how to make it."""
 
-    found: dict[str, Any]
-    compared: list[dict[str, Any]]
-    prepared: dict[str, Any]
-    about: dict[str, Any]
-
-    @property
-    def done(self) -> list[dict[str, Any]]:
-        """The finished runs' entries of ``validate.json``."""
-        return [run for run in self.found["runs"] if run["status"] == "done"]
+    result: ExperimentResult
+    folder: Path
+    files: dict[str, str]
+    remedy: str
 
 
-def read_finetuned(configuration: str = "small") -> Finetuned:
+def read_experiment(configuration: str, *files: str) -> ReadExperiment:
+    """The finished experiment of a configuration, which must have these ``files``.
+
+    Raises InputError, with the command that makes it, where it is not finished or not as written.
+    """
+    folder = paths.FINETUNED[configuration]
+    remedy = f"Make it with `finebound validate {configuration} --out {folder.name}`."
+    for file in (folder / name for name in files):
+        if not file.is_file():
+            what = "is missing: the fine-tunes are not finished."
+            raise InputError(what, remedy=remedy, file=file)
+    try:
+        result = ExperimentResult.load(folder)
+    except InputError as error:
+        raise InputError(error.what, remedy=remedy, file=error.file) from None
+    hashes = {name: file_sha256(folder / name) for name in files}
+    return ReadExperiment(result, folder, hashes, remedy)
+
+
+def read_finetuned(configuration: str = "small") -> tuple[ExperimentResult, dict[str, Any]]:
     """The finished experiment of a configuration, by default that of ``make validate``.
 
-    Raises InputError where it is not finished.
+    Beside it what made it: its manifest, its size and the hashes of the files. Raises InputError
+    where it is not finished.
     """
-    folder = {
-        "small": paths.VALIDATED,
-        "forecasts": paths.FORECAST,
-        "defence_regimes": paths.REGIMES,
-    }[configuration]
-    files = {name: folder / name for name in _FILES}
-    remedy = f"Make it with `finebound validate {configuration} --out {folder.name}`."
-    found, compared, prepared = (read_part(file, remedy) for file in files.values())
-    return Finetuned(found, compared, prepared, _about(found, prepared, files))
-
-
-def read_part(file: Path, remedy: str) -> dict[str, Any]:
-    """A file of a finished experiment. Raises InputError with ``remedy`` where there is none."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if isinstance(content, dict):
-            require_seal(content, file, remedy=remedy)
-        return content
-    except FileNotFoundError:
-        raise InputError(
-            "is missing: the fine-tunes are not finished.", remedy=remedy, file=file
-        ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read: {error}.", remedy=remedy, file=file) from None
-
-
-def _about(
-    found: dict[str, Any], prepared: dict[str, Any], files: dict[str, Path]
-) -> dict[str, Any]:
-    """The experiment's manifest, and the hashes of the files that the numbers are from."""
-    done = [run for run in found["runs"] if run["status"] == "done"]
-    return {
-        "model": prepared["model"]["name"],
+    names = (ExperimentResult.file, ComparisonResult.file, "prepared.json")
+    read = read_experiment(configuration, *names)
+    result = read.result
+    prepared = read_record(read.folder / names[-1], remedy=read.remedy)
+    return result, {
+        "model": result.model,
         "vocabulary": prepared["vocabulary"],
-        "rows": {name: entry["rows"] for name, entry in prepared["sets"].items()},
-        "runs_done": len(done),
-        "runs_planned": len(found["runs"]),
-        "steps": max((run["steps"] for run in done), default=0),
-        "files": {name: file_sha256(file) for name, file in files.items()},
-        "manifest": found["manifest"],
+        "rows": {name: entry.rows for name, entry in result.sets.items()},
+        "runs_done": len(result.done),
+        "runs_planned": len(result.runs),
+        "steps": max((run.steps for run in result.done), default=0),
+        "files": read.files,
+        "manifest": result.manifest.to_dict(),
     }
 
 
-def run_of(run: dict[str, Any]) -> dict[str, Any]:
+def run_of(run: DoneRun) -> dict[str, Any]:
     """A finished run: its names, its held-out changes with intervals, its exact training ones.
 
-    All changes are of losses from theta_s, in nats per token; ``task`` is negative for a gain.
+    All changes are of losses from the aligned model, in nats per token; ``task`` is negative for a
+    gain.
     """
-    strategy = run["strategy"]
-    low, high = run["capability_gain_interval"]
-    training = run["training_sets"]
+    low, high = run.capability_gain_interval
     return {
-        "id": run["id"],
-        "task": run["task"],
-        "proxy": run["proxy"],
-        "kind": strategy["kind"],
-        "lam": strategy.get("lam"),
-        "radius": strategy.get("radius"),
-        "safety": [run["safety_gap"], *run["safety_interval"]],
-        "task_change": [-run["capability_gain"], -high, -low],
-        "training_safety": training["safety_gap"],
-        "training_task": -training["capability_gain"],
-        "failed": failed_gates(run),
+        "id": run.id,
+        "task": run.task,
+        "proxy": run.proxy,
+        "kind": run.strategy["kind"],
+        "lam": run.strategy.get("lam"),
+        "radius": run.strategy.get("radius"),
+        "safety": [run.safety_gap, *run.safety_interval],
+        "task_change": [-run.capability_gain, -high, -low],
+        "training_safety": run.training_sets["safety_gap"],
+        "training_task": -run.training_sets["capability_gain"],
+        "failed": run.failed_gates,
     }
-
-
-def failed_gates(run: dict[str, Any]) -> list[str]:
-    """The names of the gates that a run of ``validate.json`` failed."""
-    return [name for name, passed in run["gates"].items() if not passed]
 
 
 def main_task(runs: Iterable[dict[str, Any]]) -> str:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.claims import Claim
 from finebound.views.style import fixed_ticks
 from paper_figures.finetuned import gates_note, main_task, read_finetuned, run_of, setting, words
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 SOURCE = "measurement"
 
 
 def record(seed: int) -> dict[str, Any]:
     """Routers and the two parts of each run's rise; ``seed`` is the experiment's own."""
-    experiment = read_finetuned()
+    result, about = read_finetuned()
     return {
-        "experiment": experiment.about,
-        "runs": [run_of(run) for run in experiment.done],
-        "routers": experiment.found["routers"],
-        "splits": experiment.found["splits"],
+        "experiment": about,
+        "runs": [run_of(run) for run in result.done],
+        "routers": [router.to_dict() for router in result.routers],
+        "splits": [split.to_dict() for split in result.splits],
     }
 
 

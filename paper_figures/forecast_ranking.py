@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from finebound.base.errors import InputError
 from finebound.views import style
 from finebound.views.claims import Claim
 from finebound.views.style import fixed_ticks
 from paper_figures.finetuned import read_finetuned, setting
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SOURCE = "measurement"
 
@@ -28,30 +26,30 @@ _FACTOR, _LARGE, _COVERED, _SPEARMAN = 1.5, 0.05, 0.8, 0.9
 
 def record(seed: int) -> dict[str, Any]:
     """Forecasts beside measurements, predictors ranked; ``seed`` is the experiment's own."""
-    experiment = read_finetuned("forecasts")
-    forecasts = experiment.found["forecasts"]
+    result, about = read_finetuned("forecasts")
+    forecasts = result.forecasts
     if forecasts is None:
         raise InputError(
             "the experiment was made without forecasts.",
             remedy="Leave `forecast` out of its configuration, and make it in a new folder.",
         )
-    intervals = {run["id"]: run["safety_interval"] for run in experiment.done}
+    intervals = {run.id: run.safety_interval for run in result.done}
     return {
-        "experiment": experiment.about,
+        "experiment": about,
         "forecasts": [
             {
-                "run": entry["run"],
-                "name": entry["name"],
-                "said": entry["safety_change"],
-                "interval": entry["interval_90"]["safety"],
-                "measured": entry["measured_safety_change"],
-                "measured_interval": intervals[entry["run"]],
+                "run": entry.run,
+                "name": entry.name,
+                "said": entry.safety_change,
+                "interval": entry.interval_90.safety,
+                "measured": entry.measured_safety_change,
+                "measured_interval": intervals[entry.run],
             }
-            for entry in forecasts["runs"]
-            if entry["name"] in _OURS
+            for entry in forecasts.runs
+            if entry.name in _OURS and entry.interval_90 is not None
         ],
         "ranking": [
-            {**row, "cost": forecasts["cost_share"][row["name"]]} for row in forecasts["safety"]
+            row.to_dict() | {"cost": forecasts.cost_share[row.name]} for row in forecasts.safety
         ],
     }
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from finebound.results.strategies import settings_label
 from finebound.views import style
-from finebound.views.behaviour.common import interval_words
+from finebound.views.behaviour.common import costs_more, interval_words
 from finebound.views.claims import Claim
 from finebound.views.style import fixed_ticks, hollow_handle
 from paper_figures.finetuned import gates_note, read_finetuned, run_of, setting
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SOURCE = "measurement"
 
@@ -28,21 +28,13 @@ _STEP = 0.12  # between the marks of one share
 
 def record(seed: int) -> dict[str, Any]:
     """Every run's held-out changes beside its share of harmful rows; ``seed`` is the grid's own."""
-    from finebound.results.strategies import settings_label
-
-    experiment = read_finetuned("defence_regimes")
-    tasks = experiment.about["manifest"]["given"]["tasks"]
-    return {
-        "experiment": experiment.about,
-        "runs": [
-            run_of(run)
-            | {
-                "share": tasks[run["task"]]["share"],
-                "settings": settings_label(run["strategy"]),
-            }
-            for run in experiment.done
-        ],
-    }
+    result, about = read_finetuned("defence_regimes")
+    tasks = result.manifest.given["tasks"]
+    runs = [
+        run_of(run) | {"share": tasks[run.task]["share"], "settings": settings_label(run.strategy)}
+        for run in result.done
+    ]
+    return {"experiment": about, "runs": runs}
 
 
 def shows(data: dict[str, Any]) -> str:
@@ -60,14 +52,9 @@ def claims(data: dict[str, Any]) -> list[Claim]:
     found = []
     if len(free) > 1:
         low, high = free[min(free)], free[max(free)]
-        found.append(
-            Claim(
-                "That harmful rows alone cost more safety than benign ones",
-                high["safety"][1] > low["safety"][2],
-                f"{interval_words(low['safety'])} nats/token at {100 * low['share']:g} % harmful "
-                f"rows, {interval_words(high['safety'])} at {100 * high['share']:g} %",
-            )
-        )
+        at = f"{100 * low['share']:g} % harmful rows", f"{100 * high['share']:g} %"
+        statement = "That harmful rows alone cost more safety than benign ones"
+        found.append(costs_more(statement, low, high, at))
     for run in data["runs"]:
         if run["kind"] != "none" and run["share"] in free:
             other = free[run["share"]]
@@ -142,11 +129,9 @@ def _mark(
 
 
 def _legend(figure: Figure, runs: list[dict[str, Any]]) -> None:
-    from matplotlib.lines import Line2D
-
     named = {run["kind"]: _name(run) for run in runs}
     handles = [
-        Line2D([], [], ls="none", marker=mark, ms=5, color=colour, label=named[kind])
+        style.mark(named[kind], mark, color=colour)
         for kind, (_, colour, mark) in _LOOKS.items()
         if kind in named
     ]

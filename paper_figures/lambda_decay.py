@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.claims import Claim
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SOURCE = "measurement"
 
@@ -212,11 +210,9 @@ def _points(axes: Axes, x: np.ndarray, column: dict[str, list[float]], colour: s
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
-    from matplotlib.lines import Line2D
-
     lines, _ = axes.get_legend_handles_labels()
     kinds = [
-        Line2D([], [], color=style.INK, ls="none", marker="o", ms=4, label="fine-tuned tables"),
-        Line2D([], [], color=style.INK, ls=":", lw=1.0, label=r"floor $\Phi$"),
+        style.mark("fine-tuned tables", "o", ms=4, color=style.INK),
+        style.key(r"floor $\Phi$", color=style.INK, ls=":", lw=1.0),
     ]
     figure.legend(handles=[*lines, *kinds], loc="outside upper center", ncols=5)

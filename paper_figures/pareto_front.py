@@ -6,9 +6,11 @@ shared context the two teachers are ``disagreement`` apart in total variation.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.claims import Claim
@@ -16,10 +18,6 @@ from theory.divergence import Array, kl, mass_sum
 from theory.exact import frontier
 from theory.limits import disagreement_weighted_overlap
 from theory.problem import Distribution, TabularProblem
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SOURCE = "theory"
 
@@ -224,16 +222,12 @@ def _square_root_axes(axes: Axes, disagreement: float) -> None:
 
 
 def _legend(figure: Figure) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [
-        Line2D([], [], color=colour, label=f"{overlap:g}") for overlap, colour in _COLOURS.items()
-    ]
-    first = Line2D([], [], color="none", label="overlap mass:")
+    handles = [style.key(f"{overlap:g}", color=colour) for overlap, colour in _COLOURS.items()]
+    first = style.key("overlap mass:", color="none")
     kinds = [
-        Line2D([], [], color=style.INK, label="exact front"),
-        Line2D([], [], color=style.INK, lw=0.9, ls="--", label=r"limit $\sqrt{2}\,\kappa$"),
-        Line2D([], [], color=style.INK, ls="none", marker=".", label="random policy"),
+        style.key("exact front", color=style.INK),
+        style.key(r"limit $\sqrt{2}\,\kappa$", color=style.INK, lw=0.9, ls="--"),
+        style.key("random policy", color=style.INK, ls="none", marker="."),
     ]
     figure.legend(
         handles=[first, *handles, *kinds], loc="outside upper center", ncols=8, columnspacing=1.2

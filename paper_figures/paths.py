@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 RECORDS = Path(__file__).resolve().parent / "records"
-# Records of real fine-tunes are made from these folders of the working directory.
-VALIDATED = Path("validate-out")  # `make validate` makes it
-DEFENDED = Path("defences-out")  # `finebound defend --compare validate-out --out defences-out`
-# `finebound validate CONFIGURATION --out FOLDER` makes the others.
-FORECAST = Path("forecasts-out")
-PEFT = Path("peft-out")
-TRANSLATED = Path("translation-out")
-REGIMES = Path("regimes-out")
+DEFENDED = Path("defences-out")
+"""``finebound defend --compare validate-out --out defences-out`` makes it."""
+FINETUNED = {
+    "small": Path("validate-out"),
+    "forecasts": Path("forecasts-out"),
+    "defence_regimes": Path("regimes-out"),
+    "peft_safety_fairness": Path("peft-out"),
+    "translation_degradation": Path("translation-out"),
+}
+"""Of each configuration the folder that ``finebound validate CONFIGURATION --out FOLDER`` makes."""
 
 
 def record_file(figure: str) -> Path:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.claims import Claim
 from paper_figures.finetuned import (
-    SAFETY_RISE,
     gates_note,
     main_task,
     read_finetuned,
@@ -18,10 +19,6 @@ from paper_figures.finetuned import (
     setting,
     words,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SOURCE = "measurement"
 
@@ -38,33 +35,23 @@ _CERTAIN = ("EXACT", "CERTIFIED", "HIGH_PROBABILITY")
 # Nats per token: linear below, so that a fall and a rise both have a place.
 _LINEAR = 0.1
 _CLOSE = 10.0
+_KEPT = (
+    *("run", "fraction", "when", "statement", "form", "status", "value", "measured", "ratio"),
+    "verdict",
+)
 
 
 def record(seed: int) -> dict[str, Any]:
     """Bounds on the safety loss's rise and the measured rise; ``seed`` is the experiment's own."""
-    experiment = read_finetuned()
+    result, about = read_finetuned()
     return {
-        "experiment": experiment.about,
-        "log_vocabulary": float(np.log(experiment.about["vocabulary"])),
-        "runs": [run_of(run) for run in experiment.done],
+        "experiment": about,
+        "log_vocabulary": float(np.log(about["vocabulary"])),
+        "runs": [run_of(run) for run in result.done],
         "bounds": [
-            {
-                name: entry[name]
-                for name in (
-                    "run",
-                    "fraction",
-                    "when",
-                    "statement",
-                    "form",
-                    "status",
-                    "value",
-                    "measured",
-                    "ratio",
-                    "verdict",
-                )
-            }
-            for entry in experiment.compared
-            if entry["what"] == SAFETY_RISE and entry["direction"] == "upper"
+            {name: getattr(bound, name) for name in _KEPT}
+            for bound in result.compared or ()
+            if bound.what == "safety loss rise" and bound.direction == "upper"
         ],
     }
 
@@ -221,22 +208,12 @@ def _short(ratio: float) -> str:
 
 
 def _legend(figure: Figure, data: dict[str, Any]) -> None:
-    from matplotlib.lines import Line2D
-
     names = sorted({b["statement"] for b in data["bounds"]}, key=lambda name: int(name[1:]))
     plain: dict[str, Any] = {"ls": "none", "ms": 4.6}
-    handles = [
-        Line2D([], [], marker="|", ms=9, mew=2, ls="none", color=style.INK, label="measured")
-    ]
-    handles += [
-        Line2D([], [], marker=_LOOKS[n][1], color=_LOOKS[n][0], label=n, **plain) for n in names
-    ]
-    handles.append(
-        Line2D([], [], marker="o", mfc="white", color=style.MUTED, label="vacuous", **plain)
-    )
+    handles = [style.mark("measured", "|", ms=9, mew=2, color=style.INK)]
+    handles += [style.key(n, marker=_LOOKS[n][1], color=_LOOKS[n][0], **plain) for n in names]
+    handles.append(style.key("vacuous", marker="o", mfc="white", color=style.MUTED, **plain))
     if any(b["verdict"] == "premise failed" for b in data["bounds"]):
-        handles.append(
-            Line2D([], [], marker="x", color=style.MUTED, label="premise failed", **plain)
-        )
-    handles.append(Line2D([], [], color=style.MUTED, ls="--", lw=0.8, label="log V"))
+        handles.append(style.key("premise failed", marker="x", color=style.MUTED, **plain))
+    handles.append(style.key("log V", color=style.MUTED, ls="--", lw=0.8))
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))

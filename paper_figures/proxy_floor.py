@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.claims import Claim
@@ -14,10 +16,6 @@ from theory.exact import exact
 from theory.loss_constraint import safety_floor, safety_gap_expansion
 from theory.problem import Distribution, TabularProblem
 from theory.strategy import LossConstraint
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SOURCE = "theory"
 
@@ -226,11 +224,9 @@ def _draw_overpenalised(axes: Axes, curve: dict[str, Any], lams: Array) -> None:
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
-    from matplotlib.lines import Line2D
-
     lines, _ = axes.get_legend_handles_labels()
     kinds = [
-        Line2D([], [], color=style.INK, ls=":", lw=1.1, label=r"floor $\Phi$"),
-        Line2D([], [], color=style.INK, ls="--", lw=1.0, label=r"first term in $1/\lambda$"),
+        style.key(r"floor $\Phi$", color=style.INK, ls=":", lw=1.1),
+        style.key(r"first term in $1/\lambda$", color=style.INK, ls="--", lw=1.0),
     ]
     figure.legend(handles=[*lines, *kinds], loc="outside upper center", ncols=5)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.claims import Claim
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SOURCE = "measurement"
 
@@ -175,16 +173,12 @@ def _points(axes: Axes, x: np.ndarray, column: dict[str, list[float]], colour: s
 
 
 def _legend(figure: Figure, data: dict[str, Any]) -> None:
-    from matplotlib.lines import Line2D
-
     dots = [
-        Line2D(
-            [], [], color=colour, ls="none", marker="o", ms=4, label=f"overlap {curve['overlap']:g}"
-        )
+        style.mark(f"overlap {curve['overlap']:g}", "o", ms=4, color=colour)
         for curve, colour in zip(data["curves"], _COLOURS, strict=True)
     ]
     kinds = [
-        Line2D([], [], color=style.INK, ls=ls, lw=1.1, label=label)
+        style.key(label, color=style.INK, ls=ls, lw=1.1)
         for ls, label in (
             ("--", "T6, T7 upper bound"),
             (":", "T7 lower bound"),

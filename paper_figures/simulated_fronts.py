@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.claims import Claim
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SOURCE = "measurement"
 
@@ -175,11 +173,9 @@ def _square_root_axes(axes: Axes, cells: list[dict[str, Any]], ticks: tuple[floa
 
 
 def _legend(figure: Figure) -> None:
-    from matplotlib.lines import Line2D
-
     handles = [
-        Line2D([], [], color=colour, ls="none", marker=marker, ms=5, label=f"{name} fine-tunes")
+        style.mark(f"{name} fine-tunes", marker, color=colour)
         for name, (colour, marker, _) in _LOOKS.items()
     ]
-    front = Line2D([], [], color=style.MUTED, label="exact front")
+    front = style.key("exact front", color=style.MUTED)
     figure.legend(handles=[front, *handles], loc="outside upper center", ncols=3)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.claims import Claim
@@ -19,10 +21,6 @@ from paper_figures.finetuned import (
     setting,
 )
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 SOURCE = "measurement"
 
 _MARKS = {"none": "D", "loss": "o", "parameter": "s", "hybrid": "^", "soft": "v"}
@@ -33,22 +31,22 @@ _WORDS = {
     "hybrid": "hybrid",
     "soft": "soft Case II",
 }
-_STARTS = dict.fromkeys(("b", "b'", "c", "c'"), "That these runs confirm that")
+_STARTS: dict[str, str] = dict.fromkeys(("b", "b'", "c", "c'"), "That these runs confirm that")
 # Nats per token: losses are float32 forward passes.
 _ROUNDING = 1e-5
 
 
 def record(seed: int) -> dict[str, Any]:
     """Loss changes of every run and T17's envelopes; ``seed`` is the experiment's own."""
-    experiment = read_finetuned()
+    result, about = read_finetuned()
     return {
-        "experiment": experiment.about,
-        "runs": [run_of(run) for run in experiment.done],
+        "experiment": about,
+        "runs": [run_of(run) for run in result.done],
         "envelopes": [
-            {name: entry[name] for name in ("task", "proxy", "runs", "envelope")}
-            for entry in experiment.found["envelopes"]
+            entry.model_dump(include={"task", "proxy", "runs", "envelope"})
+            for entry in result.envelopes
         ],
-        "findings": [f for f in experiment.found["findings"] if f["finding"] in _STARTS],
+        "findings": [f.to_dict() for f in result.findings if f.finding in _STARTS],
     }
 
 
@@ -191,18 +189,16 @@ def _envelope(axes: Axes, shown: dict[str, Any]) -> None:
 
 
 def _legend(figure: Figure, data: dict[str, Any]) -> None:
-    from matplotlib.lines import Line2D
-
     plain: dict[str, Any] = {"ls": "none", "ms": 4.6}
     kinds = {run["kind"] for run in data["runs"]}
     proxies = {run["proxy"] for run in data["runs"]}
     handles = [
-        Line2D([], [], marker=_MARKS[kind], color=style.INK, label=word, **plain)
+        style.key(word, marker=_MARKS[kind], color=style.INK, **plain)
         for kind, word in _WORDS.items()
         if kind in kinds
     ]
     handles += [
-        Line2D([], [], color=colour, lw=2.2, label=proxy)
+        style.key(proxy, color=colour, lw=2.2)
         for proxy, colour in PROXY_COLOURS.items()
         if proxy in proxies
     ]

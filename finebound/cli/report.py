@@ -82,7 +82,8 @@ def main(arguments: Sequence[str]) -> int:
 def write_report(result: ExperimentResult, folder: Path, out: Path) -> list[Path]:
     """The page of a finished experiment, and where behaviour was evaluated its figures."""
     from finebound.base.records import write_atomically
-    from finebound.views.behaviour.drawing import draw_experiment, has_behaviour
+    from finebound.views.behaviour.common import has_behaviour
+    from finebound.views.behaviour.drawing import draw_experiment
     from finebound.views.experiment import page
 
     written = [write_atomically(out / PAGE, page(result))]

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-
-if TYPE_CHECKING:
-    from matplotlib.axis import Axis
-    from matplotlib.lines import Line2D
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike, NDArray
 
 # Inches: the text width of a two-column page, so that 8 pt in a figure are 8 pt in print.
 FULL_WIDTH = 7.0
@@ -89,12 +90,33 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
 
 def hollow_handle(runs: Iterable[dict[str, Any]]) -> list[Line2D]:
     """What hollow means, as a legend's last entry; none where every run passed its gates."""
-    from matplotlib.lines import Line2D
-
     if not any(run["failed"] for run in runs):
         return []
-    look: dict[str, Any] = {"ls": "none", "marker": "o", "ms": 5, "color": INK, "mfc": "white"}
-    return [Line2D([], [], label="hollow: behind a failed gate", **look)]
+    return [mark("hollow: behind a failed gate", "o", color=INK, mfc="white")]
+
+
+def key(label: str, **look: Any) -> Line2D:
+    """A legend's entry that looks like this."""
+    return Line2D([], [], label=label, **look)
+
+
+def mark(label: str, marker: str, *, ms: float = 5, **look: Any) -> Line2D:
+    """A legend's entry of a mark alone."""
+    return key(label, ls="none", marker=marker, ms=ms, **look)
+
+
+def bars(values: ArrayLike) -> NDArray[np.float64]:
+    """Lengths of error bars, ``[2, n]``, of estimates with lower and upper ends, ``[3, n]``."""
+    column = np.asarray(values, dtype=float).reshape(3, -1)
+    return np.abs(column[1:] - column[0])
+
+
+def zero_lines(axes: Axes, *, cross: bool = False) -> None:
+    """Both zeros as thin lines; ``cross``: with a cross where they meet, the aligned model."""
+    axes.axhline(0.0, color=MUTED, lw=0.5, zorder=0)
+    axes.axvline(0.0, color=MUTED, lw=0.5, zorder=0)
+    if cross:
+        axes.plot(0.0, 0.0, "+", ms=9, mew=1.6, color=INK)
 
 
 def fixed_ticks(axes: Axes) -> None:
@@ -106,8 +128,6 @@ def fixed_ticks(axes: Axes) -> None:
 
 def few_ticks(axis: Axis, limits: tuple[float, float]) -> None:
     """Ticks of one axis within ``limits``."""
-    from matplotlib.ticker import MaxNLocator
-
     low, high = sorted(limits)
     ticks = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
     kept = [float(tick) for tick in ticks if low <= tick <= high]

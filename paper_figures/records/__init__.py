@@ -10,7 +10,7 @@ from finebound.base.integrity import Damaged
 from finebound.base.records import manifest, spawn_seed
 from finebound.results.figure import FigureRecord
 from paper_figures.paths import record_file
-from paper_figures.registry import figure_module
+from paper_figures.registry import data_of
 
 
 def command(figure: str) -> str:
@@ -23,7 +23,7 @@ def make_record(figure: str, *, seed: int) -> dict[str, Any]:
 
     ``seed`` is the master seed; the figure's own is spawned from it by name.
     """
-    data = figure_module(figure).record(spawn_seed(seed, figure))
+    data = data_of(figure, spawn_seed(seed, figure))
     given = {"command": f"{command(figure)} --seed {seed}"}
     return {
         "figure": figure,

@@ -82,8 +82,9 @@ def write_studies(tmp_path, monkeypatch):
     """Writes the studies' folders into an empty checkout; ``change`` may spoil a study first."""
     from paper_figures import paths
 
-    monkeypatch.setattr(paths, "PEFT", tmp_path / "peft-out")
-    monkeypatch.setattr(paths, "TRANSLATED", tmp_path / "translation-out")
+    configurations = {"peft": "peft_safety_fairness", "translation": "translation_degradation"}
+    for study, configuration in configurations.items():
+        monkeypatch.setitem(paths.FINETUNED, configuration, tmp_path / f"{study}-out")
 
     def write(change=lambda study, content: content):
         studies = {
@@ -102,11 +103,7 @@ def write_studies(tmp_path, monkeypatch):
             folder.mkdir(exist_ok=True)
             content = change(study, experiment_entry(runs))
             (folder / "validate.json").write_text(json.dumps(content))
-            prepared = {
-                "model": {"name": "SmolLM2-135M-Instruct"},
-                "sets": {"safety": {"rows": 48}, "safety.held-out": {"rows": 20}},
-            }
-            (folder / "prepared.json").write_text(json.dumps(prepared))
+            (folder / "prepared.json").write_text('{"model": {"name": "SmolLM2-135M-Instruct"}}')
         return tmp_path
 
     return write

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import warnings
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +15,12 @@ from matplotlib.text import Text
 from finebound.base.errors import InputError
 from finebound.cli import main
 from finebound.results.experiment import ExperimentResult
+from finebound.views.behaviour import method_tradeoff as tradeoff
 from finebound.views.behaviour.common import by_setting
 from finebound.views.behaviour.drawing import draw_experiment
 from finebound.views.claims import compose
 from finebound.views.style import paper_style, save
+from paper_figures.registry import data_of, figure_module
 
 NAMES = (
     "method_tradeoff",
@@ -33,15 +34,20 @@ NAMES = (
 
 
 @pytest.fixture(params=NAMES)
-def module(request):
-    return import_module(f"paper_figures.{request.param}")
+def figure(request):
+    return request.param
 
 
 @pytest.fixture
-def data(module, write_studies):
+def module(figure):
+    return figure_module(figure)
+
+
+@pytest.fixture
+def data(figure, write_studies):
     write_studies()
     # As a record is: through JSON.
-    return json.loads(json.dumps(module.record(0)))
+    return json.loads(json.dumps(data_of(figure, 0)))
 
 
 def drawn(module, data):
@@ -113,14 +119,14 @@ def test_the_figure_depends_on_its_data(module, data):
     assert (before != after).any()
 
 
-def test_a_failed_gate_is_drawn_and_told(module, data, write_studies):
+def test_a_failed_gate_is_drawn_and_told(figure, module, data, write_studies):
     def mended(study, content):
         for run in content["runs"]:
             run["gates"] = dict.fromkeys(run["gates"], True)
         return content
 
     write_studies(mended)
-    sound = json.loads(json.dumps(module.record(0)))
+    sound = json.loads(json.dumps(data_of(figure, 0)))
     assert pixels(module, sound).tobytes() != pixels(module, data).tobytes()
     (whole,) = (c for c in module.claims(sound) if "passes its gates" in c.statement)
     (broken,) = (c for c in module.claims(data) if "passes its gates" in c.statement)
@@ -158,7 +164,9 @@ def test_seeds_are_averaged_and_those_behind_a_gate_left_out():
 
 def test_nothing_failed_gates_support_is_claimed(write_studies):
     """A run behind a gate is neither the safest nor the most dangerous."""
-    tradeoff = import_module("paper_figures.method_tradeoff")
+
+    def claimed():
+        return tradeoff.claims(data_of("method_tradeoff", 0))
 
     def spoilt(study, content):
         for run in content["runs"]:
@@ -167,28 +175,28 @@ def test_nothing_failed_gates_support_is_claimed(write_studies):
         return content
 
     write_studies()
-    assert any("LoRA DPO" in c.evidence for c in tradeoff.claims(tradeoff.record(0)))
+    assert any("LoRA DPO" in c.evidence for c in claimed())
     write_studies(spoilt)
-    assert not any("LoRA DPO" in c.evidence for c in tradeoff.claims(tradeoff.record(0)))
+    assert not any("LoRA DPO" in c.evidence for c in claimed())
 
 
-def test_an_unfinished_study_names_its_command(module, write_studies):
+def test_an_unfinished_study_names_its_command(figure, write_studies):
     folder = write_studies()
     for study in ("peft", "translation"):
         (folder / f"{study}-out" / "validate.json").unlink()
     with pytest.raises(InputError, match=r"validate\.json.*finebound validate \w+ --out \w+-out"):
-        module.record(0)
+        data_of(figure, 0)
 
 
-def test_a_study_without_behaviour_is_refused(module, write_studies):
+def test_a_study_without_behaviour_is_refused(figure, write_studies):
     write_studies(lambda _, content: content | {"behaviour": None})
     with pytest.raises(InputError, match="no run with its behaviour"):
-        module.record(0)
+        data_of(figure, 0)
 
 
 def test_starts_lead_the_path_of_a_run(write_studies):
     write_studies()
-    runs = import_module("paper_figures.learning_rates").record(0)["runs"]
+    runs = data_of("learning_rates", 0)["runs"]
     for run in runs:
         if run["start"] is None:
             assert run["path"][0] == [0.0, 0.0]

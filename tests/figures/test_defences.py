@@ -6,6 +6,7 @@ import copy
 import json
 
 import pytest
+from made_runs import experiment_entry
 
 from finebound.base.errors import InputError
 from paper_figures import defences_depth, defences_plane, paths
@@ -36,8 +37,22 @@ def test_the_depth_is_that_of_the_default_strength(depth, tmp_path, monkeypatch)
         modules = [m | {"score": 7.0} for m in depth["modules"]]
         return {"id": "r+x", "method": method, "strength": strength, "modules": modules}
 
-    found = {"model": {"name": "m"}, "task": "t", "manifest": {}}
-    content = found | {"layers": [layers("splora", "keep 0.5"), layers("safe-lora", "keep 0.8")]}
+    content = {
+        "experiment": "e",
+        "model": {"name": "m"},
+        "task": "t",
+        "unit": "nats/token",
+        "places": [],
+        "reference": {"gain": 0.0, "rise": 0.0},
+        "scores": [],
+        "frontiers": [],
+        "not_applicable": [],
+        "aligned_answers": None,
+        "layers": [layers("splora", "keep 0.5"), layers("safe-lora", "keep 0.8")],
+        "faithfulness": {},
+        "notes": [],
+        "manifest": experiment_entry([])["manifest"],
+    }
     (tmp_path / "defences.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="no layers of splora"):
         defences_depth.record(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from made_runs import experiment_entry, run_entry
 
 from finebound.base.errors import InputError
 from finebound.base.records import file_sha256
@@ -18,50 +19,57 @@ from paper_figures.finetuned import (
     words,
 )
 
-RUN = {
+RUN = run_entry("original", rate=2e-4, safety=0.2, gain=0.5) | {
     "id": "general_loss-lam1",
-    "status": "done",
-    "task": "general",
     "proxy": "original",
     "strategy": {"kind": "loss", "lam": 1.0},
-    "safety_gap": 0.2,
-    "safety_interval": [0.1, 0.3],
-    "capability_gain": 0.5,
     "capability_gain_interval": [0.4, 0.7],
     "training_sets": {"safety_gap": 0.25, "capability_gain": 0.6},
-    "steps": 8,
     "gates": {"trained": True},
+}
+OPEN = {
+    "id": "general_none",
+    "status": "failed",
+    "safety_gap": None,
+    "capability_gap": None,
+    "gates": {},
+    "error": "out of memory",
+    "attempts": ["failed"],
 }
 BOUND = {
     "run": RUN["id"],
+    "step": 16,
     "fraction": 1.0,
     "when": "a posteriori",
     "what": "safety loss rise",
+    "quantity": "safety_gap",
     "direction": "upper",
     "statement": "T1",
     "form": "total variation",
     "status": "CERTIFIED",
     "value": 0.5,
+    "unit": "nats",
+    "failure_probability": 0.0,
+    "terms": {},
+    "assumptions": [],
+    "failed": "",
     "measured": 0.25,
     "ratio": 2.0,
     "verdict": "held",
+    "premise": "",
 }
 
 
 @pytest.fixture
 def validated(tmp_path, monkeypatch):
     """Writes an experiment's files into a folder in place of the real one."""
-    monkeypatch.setattr(paths, "VALIDATED", tmp_path)
+    monkeypatch.setitem(paths.FINETUNED, "small", tmp_path)
 
     def write(runs=(RUN,), compared=(BOUND,)):
         files = {
-            "validate.json": {"runs": runs, "manifest": {"seed": 3}},
+            "validate.json": experiment_entry([RUN]) | {"runs": list(runs)},
             "comparison.json": compared,
-            "prepared.json": {
-                "model": {"name": "tiny"},
-                "vocabulary": 100,
-                "sets": {"safety": {"rows": 4}, "safety.held-out": {"rows": 2}},
-            },
+            "prepared.json": {"model": {"name": "tiny"}, "vocabulary": 100},
         }
         for name, content in files.items():
             (tmp_path / name).write_text(json.dumps(content))
@@ -88,10 +96,10 @@ def test_a_broken_file_is_named(validated):
 
 
 def test_the_record_keeps_the_experiments_manifest_and_the_hashes_of_its_files(validated):
-    folder = validated(runs=[RUN, {"id": "general_none", "status": "failed"}])
+    folder = validated(runs=[RUN, OPEN])
     data = predicted_measured.record(0)
     about = data["experiment"]
-    assert about["manifest"] == {"seed": 3}
+    assert about["manifest"] == experiment_entry([RUN])["manifest"]
     assert about["files"]["validate.json"] == file_sha256(folder / "validate.json")
     assert (about["runs_done"], about["runs_planned"]) == (1, 2)
     assert [run["id"] for run in data["runs"]] == [RUN["id"]]
@@ -140,7 +148,7 @@ def test_a_label_names_the_task_only_if_it_is_not_the_main_one():
 def test_a_run_behind_a_failed_gate_is_marked_in_labels_and_captions(validated):
     broken = RUN | {"gates": {"trained": True, "echo and coherence": False}}
     validated([RUN, broken | {"id": "broken"}])
-    passed, failed = (run_of(run) for run in read_finetuned().done)
+    passed, failed = (run_of(run) for run in read_finetuned()[0].done)
     assert [words(run, main="general").endswith("†") for run in (passed, failed)] == [False, True]
     assert gates_note([passed], "†") == ""
     assert (

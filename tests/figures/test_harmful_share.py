@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from made_runs import experiment_entry, run_entry
 
 from finebound.views import style
 from paper_figures import harmful_share, paths
@@ -13,33 +14,25 @@ SHARES = {"benign": 0.0, "harmful-10": 0.1, "harmful-100": 1.0}
 
 
 def run(task, rise, strategy=None, proxy=None, failed=()):
-    return {
-        "id": f"{task}_{rise}",
-        "status": "done",
-        "task": task,
-        "proxy": proxy,
-        "strategy": strategy or {"kind": "none"},
-        "safety_gap": rise,
-        "safety_interval": [rise - 0.05, rise + 0.05],
-        "capability_gain": 0.4,
-        "capability_gain_interval": [0.3, 0.5],
-        "training_sets": {"safety_gap": rise, "capability_gain": 0.5},
-        "gates": {"trained": True, "echo and coherence": not failed},
-        "steps": 25,
-    }
+    entry = run_entry(str(rise), rate=2e-4, task=task, safety=rise, half=0.05, failed=failed)
+    return entry | {"proxy": proxy, "strategy": strategy or {"kind": "none"}}
 
 
 @pytest.fixture
 def record(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "REGIMES", tmp_path)
+    monkeypatch.setitem(paths.FINETUNED, "defence_regimes", tmp_path)
 
     def write(*runs):
-        tasks = {name: {"benign": "a", "harmful": "b", "share": s} for name, s in SHARES.items()}
-        sets = {"safety": {"rows": 4}, "safety.held-out": {"rows": 2}}
+        found = experiment_entry(list(runs))
+        found["manifest"]["given"]["tasks"] = {
+            name: {"benign": "a", "harmful": "b", "share": share} for name, share in SHARES.items()
+        }
+        rows = {"source": "s", "sha256": "0", "rows": 2, "loss_at_theta_s": 1.0, "tokens": 8}
+        found["sets"] = {"safety": rows, "safety.held-out": rows}
         files = {
-            "validate.json": {"runs": runs, "manifest": {"given": {"tasks": tasks}}},
+            "validate.json": found,
             "comparison.json": [],
-            "prepared.json": {"model": {"name": "tiny"}, "vocabulary": 100, "sets": sets},
+            "prepared.json": {"model": {"name": "tiny"}, "vocabulary": 100},
         }
         for name, content in files.items():
             (tmp_path / name).write_text(json.dumps(content))
@@ -75,7 +68,7 @@ def test_a_defence_is_set_beside_the_undefended_run_of_its_share(record, rise, h
 
 
 def test_a_defended_run_behind_a_failed_gate_is_not_called_safer(record):
-    broken = run("harmful-10", 0.0, LISA, "same-teacher", failed=("echo",))
+    broken = run("harmful-10", 0.0, LISA, "same-teacher", failed=("echo and coherence",))
     claim = harmful_share.claims(record(run("benign", 0.0), run("harmful-10", 0.5), broken))[1]
     assert not claim.holds
     assert "behind the failed gate echo and coherence" in claim.evidence
@@ -83,7 +76,7 @@ def test_a_defended_run_behind_a_failed_gate_is_not_called_safer(record):
 
 def test_a_run_behind_a_failed_gate_is_hollow_and_said_to_be(record):
     sound = record(run("benign", 0.1), run("harmful-100", 0.5))
-    broken = record(run("benign", 0.1), run("harmful-100", 0.5, failed=("echo",)))
+    broken = record(run("benign", 0.1), run("harmful-100", 0.5, failed=("echo and coherence",)))
     assert "Hollow" not in harmful_share.shows(sound)
     assert "Hollow" in harmful_share.shows(broken)
     with style.paper_style():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.behaviour.common import (
@@ -21,10 +23,6 @@ from finebound.views.behaviour.common import (
     x_ticks,
 )
 from finebound.views.claims import Claim
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SOURCE = "measurement"
 _CONDITIONS = ("ambiguous", "disambiguated")
@@ -92,9 +90,7 @@ def draw(data: dict[str, Any]) -> Figure:
     panels[0].set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     panels[0].set_ylim(len(names) - 0.4, -0.6)
     panels[0].set_ylabel("dimension (of BBQ)")
-    from matplotlib.lines import Line2D
-
-    aligned = Line2D([], [], marker="d", ms=6, color=style.INK, lw=1.2, label="aligned model")
+    aligned = style.key("aligned model", marker="d", ms=6, color=style.INK, lw=1.2)
     legend(figure, runs, extra=[aligned])
     return figure
 

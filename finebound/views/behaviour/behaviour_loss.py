@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from string import ascii_lowercase
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.behaviour.common import (
@@ -15,16 +18,12 @@ from finebound.views.behaviour.common import (
     dot,
     legend,
     of_gates,
+    panels_of,
     setting,
     shown,
-    zero_lines,
 )
 from finebound.views.claims import Claim
-from finebound.views.style import fixed_ticks
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from finebound.views.style import fixed_ticks, zero_lines
 
 SOURCE = "measurement"
 _BIAS = "bbq bias"
@@ -123,15 +122,8 @@ def _spearman(one: dict[str, Any]) -> str:
 
 def draw(data: dict[str, Any]) -> Figure:
     panels = data["panels"]
-    columns = min(2, len(panels))
-    rows = -(-len(panels) // columns)
-    figure = style.new_figure(height=0.8 + 2.6 * rows)
-    drawn = figure.subplots(rows, columns, squeeze=False)
-    for place, (axes, letter) in enumerate(zip(drawn.flat, ascii_lowercase, strict=False)):
-        if place >= len(panels):
-            axes.remove()
-            continue
-        panel = panels[place]
+    figure, drawn = panels_of(len(panels), 2, head=0.8, row=2.6)
+    for axes, letter, panel in zip(drawn.flat, ascii_lowercase, panels, strict=False):
         label, scale = _DRAWN[panel["evaluation"]]
         _panel(axes, panel, scale)
         one = panel["correlation"]
@@ -148,7 +140,7 @@ def draw(data: dict[str, Any]) -> Figure:
 def _panel(axes: Axes, panel: dict[str, Any], scale: float) -> None:
     zero_lines(axes)
     for run in panel["runs"]:
-        dot(axes, run, run["safety"], run["change"], scale=(1.0, scale))
+        dot(axes, run, run["safety"], run["change"], scale=scale)
     axes.margins(0.1)
     fixed_ticks(axes)
     if axes.get_xlim()[1] > _WIDE:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from finebound.base.errors import InputError
 from finebound.results.behaviour import Bias
 from finebound.results.experiment import DoneRun, ExperimentResult
 from finebound.results.result import Known
@@ -16,10 +20,6 @@ from finebound.results.spans import Span
 from finebound.views import style
 from finebound.views.claims import Claim
 from finebound.views.style import few_ticks, hollow_handle
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 HAZARDS, REFUSAL, TRANSLATION, BBQ = "hazards", "refusal", "translation", "bbq"
 
@@ -55,12 +55,22 @@ def look(run: dict[str, Any]) -> Look:
     return Look("DPO", PURPLE, "*") if run["kind"] == "full" else Look(f"{name} DPO", colour, "*")
 
 
-def study_of(result: ExperimentResult, model: str) -> dict[str, Any]:
-    """A finished experiment: what made it, and its runs in numbers."""
+def has_behaviour(result: ExperimentResult) -> bool:
+    """Whether an experiment has a finished run and its behaviour."""
+    return bool(result.done) and result.behaviour is not None
+
+
+def study_of(result: ExperimentResult, *, folder: Path, remedy: str) -> dict[str, Any]:
+    """A finished experiment: what made it, and its runs in numbers.
+
+    Raises InputError, with the folder and the remedy, for one without behaviour.
+    """
     done = result.done
+    if not done or result.behaviour is None:
+        raise InputError("holds no run with its behaviour.", remedy=remedy, file=folder)
     return {
         "experiment": {
-            "model": model,
+            "model": result.model,
             "rows": {name: entry.rows for name, entry in result.sets.items()},
             "runs_done": len(done),
             "runs_planned": len(result.runs),
@@ -68,8 +78,7 @@ def study_of(result: ExperimentResult, model: str) -> dict[str, Any]:
         },
         "runs": [run_of(run) for run in done],
         "correlations": {
-            name: entry.passed.to_dict()
-            for name, entry in (result.behaviour.correlations if result.behaviour else {}).items()
+            name: entry.passed.to_dict() for name, entry in result.behaviour.correlations.items()
         },
     }
 
@@ -227,42 +236,47 @@ def dot(
     x: Sequence[float],
     y: Sequence[float],
     *,
-    scale: tuple[float, float] = (1.0, 1.0),
+    scale: float = 1.0,
     ms: float = 5.0,
-    bars: bool = True,
+    colour: str | tuple[float, float, float] | None = None,
+    mark: str | None = None,
 ) -> None:
-    """A run at ``x`` and ``y``, each ``[estimate, lower, upper]``; hollow behind a failed gate."""
-    shown = look(run)
-    a, b = scale[0] * np.array(x), scale[1] * np.array(y)
-    across, along = (_bars(a), _bars(b)) if bars else (None, None)
+    """A run at ``x`` and ``scale y``, ``[estimate, lower, upper]``; hollow behind a failed gate.
+
+    ``colour`` and ``mark`` are the method's own where not given.
+    """
+    own = look(run)
+    mark, colour, height = mark or own.mark, colour or own.colour, scale * np.array(y)
     axes.errorbar(
-        a[0],
-        b[0],
-        xerr=across,
-        yerr=along,
-        fmt=shown.mark,
-        ms=ms + 2.0 * (shown.mark == "*"),
+        x[0],
+        height[0],
+        xerr=style.bars(x),
+        yerr=style.bars(height),
+        fmt=mark,
+        ms=ms + 2.0 * (mark == "*"),
         lw=0.6,
-        color=shown.colour,
-        mfc="white" if run["failed"] else shown.colour,
+        color=colour,
+        mfc="white" if run["failed"] else colour,
         mew=1.0,
     )
 
 
-def _bars(values: np.ndarray) -> np.ndarray:
-    return np.abs(values[1:] - values[0]).reshape(2, 1)
+def panels_of(count: int, columns: int, *, head: float, row: float) -> tuple[Figure, np.ndarray]:
+    """A figure of ``count`` panels in rows of ``row`` inches below ``head`` inches, ``[r, c]``."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure = style.new_figure(height=head + row * rows)
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for axes in panels.flat[count:]:
+        axes.remove()
+    return figure, panels
 
 
 def legend(figure: Figure, runs: Iterable[dict[str, Any]], *, extra: Sequence[Any] = ()) -> None:
     """The methods that are drawn, and what hollow means if some run is."""
-    from matplotlib.lines import Line2D
-
     runs = list(runs)
     shown = dict.fromkeys(look(run) for run in in_order(runs))
-    handles = [
-        Line2D([], [], ls="none", marker=one.mark, ms=5, color=one.colour, label=one.name)
-        for one in shown
-    ]
+    handles = [style.mark(one.name, one.mark, color=one.colour) for one in shown]
     handles += hollow_handle(runs)
     figure.legend(handles=[*handles, *extra], loc="outside upper center", ncols=4)
 
@@ -282,6 +296,18 @@ def of_gates(runs: Sequence[dict[str, Any]]) -> Claim:
     )
 
 
+def costs_more(
+    statement: str, low: dict[str, Any], high: dict[str, Any], at: tuple[str, str]
+) -> Claim:
+    """That ``high`` costs more safety than ``low``, beyond both intervals; ``at`` says where."""
+    return Claim(
+        statement,
+        high["safety"][1] > low["safety"][2],
+        f"{interval_words(low['safety'])} nats/token at {at[0]}, "
+        f"{interval_words(high['safety'])} at {at[1]}",
+    )
+
+
 def interval_words(values: Sequence[float], *, scale: float = 1.0) -> str:
     """``+0.1 (-0.2 to +0.3)``."""
     estimate, low, high = (scale * value for value in values)
@@ -293,8 +319,3 @@ def x_ticks(axes: Axes) -> None:
     low, high = axes.get_xlim()
     axes.set_xlim(low, high)
     few_ticks(axes.xaxis, (low, high))
-
-
-def zero_lines(axes: Axes) -> None:
-    axes.axhline(0.0, color=style.MUTED, lw=0.5, zorder=0)
-    axes.axvline(0.0, color=style.MUTED, lw=0.5, zorder=0)

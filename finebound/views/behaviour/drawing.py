@@ -7,7 +7,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import cast
 
-from finebound.base.errors import InputError
 from finebound.base.records import to_json
 from finebound.results.experiment import ExperimentResult
 from finebound.views.behaviour.common import study_of
@@ -24,23 +23,13 @@ NAMES = (
 )
 
 
-def has_behaviour(result: ExperimentResult) -> bool:
-    """Whether an experiment has a finished run and its behaviour."""
-    return bool(result.done) and result.behaviour is not None
-
-
 def draw_experiment(result: ExperimentResult, folder: Path, out: Path) -> list[Drawn]:
     """Draw the experiment of ``folder`` into ``out``: each figure that it has data for.
 
     Raises InputError for one without a finished run and its behaviour.
     """
-    if not has_behaviour(result):
-        raise InputError(
-            "holds no run with its behaviour.",
-            remedy="Give the folder of a finished `finebound validate`.",
-            file=folder,
-        )
-    study = study_of(result, result.model)
+    remedy = "Give the folder of a finished `finebound validate`."
+    study = study_of(result, folder=folder, remedy=remedy)
     modules, records = {}, {}
     for name in NAMES:
         module = import_module(f"finebound.views.behaviour.{name}")

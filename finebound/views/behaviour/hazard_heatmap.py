@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.behaviour.common import (
@@ -22,10 +24,6 @@ from finebound.views.behaviour.common import (
     x_ticks,
 )
 from finebound.views.claims import Claim
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SOURCE = "measurement"
 _ALL = "all"
@@ -155,14 +153,9 @@ def image_colour(value: float, limit: float) -> tuple[float, ...]:
 
 
 def _legend(figure: Figure, runs: list[dict[str, Any]]) -> None:
-    from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles: list[Any] = [
-        Line2D(
-            [], [], ls="none", marker=".", ms=6, color=style.INK, label="the interval holds no 0"
-        )
-    ]
+    handles: list[Any] = [style.mark("the interval holds no 0", ".", ms=6, color=style.INK)]
     if any(run["failed"] for run in runs):
         handles.append(Patch(fc="white", ec=style.MUTED, hatch="///", label="behind a failed gate"))
     figure.legend(handles=handles, loc="outside upper right", ncols=2)

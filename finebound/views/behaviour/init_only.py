@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.behaviour.common import (
@@ -23,10 +25,6 @@ from finebound.views.behaviour.common import (
     x_ticks,
 )
 from finebound.views.claims import Claim
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SOURCE = "measurement"
 
@@ -89,9 +87,7 @@ def draw(data: dict[str, Any]) -> Figure:
     losses.set_xlabel("rise of the safety loss (nats/token)")
     safe.set_xlabel("change of safe answers (points)")
     losses.set_ylabel("method (learning rate)")
-    from matplotlib.lines import Line2D
-
-    before = Line2D([], [], ls="none", marker="x", ms=5, color=style.INK, label="before step 1")
+    before = style.mark("before step 1", "x", color=style.INK)
     legend(figure, runs, extra=[before])
     return figure
 

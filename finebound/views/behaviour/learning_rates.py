@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from string import ascii_lowercase
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.behaviour.common import (
+    costs_more,
     costs_of,
+    dot,
     in_order,
-    interval_words,
     look,
     of_gates,
+    panels_of,
     rate_words,
     setting,
     sound,
-    zero_lines,
 )
 from finebound.views.claims import Claim
-from finebound.views.style import fixed_ticks, hollow_handle
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from finebound.views.style import fixed_ticks, hollow_handle, zero_lines
 
 SOURCE = "measurement"
 _COLUMNS = 4
@@ -49,14 +48,9 @@ def claims(data: dict[str, Any]) -> list[Claim]:
         low, high = runs[0], runs[-1]
         if low["rate"] == high["rate"]:
             continue
-        found.append(
-            Claim(
-                f"That a higher learning rate costs {name} more safety",
-                high["safety"][1] > low["safety"][2],
-                f"{interval_words(low['safety'])} nats/token at {rate_words(low['rate'])}, "
-                f"{interval_words(high['safety'])} at {rate_words(high['rate'])}",
-            )
-        )
+        statement = f"That a higher learning rate costs {name} more safety"
+        at = rate_words(low["rate"]), rate_words(high["rate"])
+        found.append(costs_more(statement, low, high, at))
     return found
 
 
@@ -70,16 +64,10 @@ def _methods(runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 
 def draw(data: dict[str, Any]) -> Figure:
     methods = _methods(data["runs"])
-    columns = min(_COLUMNS, len(methods))
-    rows = -(-len(methods) // columns)
-    figure = style.new_figure(height=0.7 + 2.3 * rows)
-    panels = figure.subplots(rows, columns, squeeze=False)
+    figure, panels = panels_of(len(methods), _COLUMNS, head=0.7, row=2.3)
     rates = sorted({run["rate"] for run in data["runs"]})
-    for place, (axes, letter) in enumerate(zip(panels.flat, ascii_lowercase, strict=False)):
-        if place >= len(methods):
-            axes.remove()
-            continue
-        name, runs = list(methods.items())[place]
+    shown = zip(panels.flat, ascii_lowercase, methods.items(), strict=False)
+    for axes, letter, (name, runs) in shown:
         zero_lines(axes)
         for run in runs:
             _run(axes, run, rates)
@@ -106,32 +94,16 @@ def _run(axes: Axes, run: dict[str, Any], rates: list[float]) -> None:
     path = np.array(run["path"]).reshape(-1, 2)
     axes.plot(path[:, 0], path[:, 1], "-", lw=1.2, color=colour)
     axes.plot(path[:-1, 0], path[:-1, 1], ".", ms=4, color=colour)
-    x, y = np.array(run["gain"]), np.array(run["safety"])
-    axes.errorbar(
-        x[0],
-        y[0],
-        xerr=np.abs(x[1:] - x[0]).reshape(2, 1),
-        yerr=np.abs(y[1:] - y[0]).reshape(2, 1),
-        fmt=mark,
-        ms=5,
-        lw=0.6,
-        color=colour,
-        mfc="white" if run["failed"] else colour,
-        mew=1.0,
-    )
+    dot(axes, run, run["gain"], run["safety"], colour=colour, mark=mark)
 
 
 def _legend(figure: Figure, rates: list[float], runs: list[dict[str, Any]]) -> None:
-    from matplotlib.lines import Line2D
-
     handles = [
-        Line2D(
-            [],
-            [],
+        style.key(
+            f"learning rate {rate_words(rate)}",
             color=_shade(rate, rates),
             marker=_MARKS[place % len(_MARKS)],
             ms=5,
-            label=f"learning rate {rate_words(rate)}",
         )
         for place, rate in enumerate(rates)
     ]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.behaviour.common import (
@@ -15,14 +18,9 @@ from finebound.views.behaviour.common import (
     rate_words,
     setting,
     sound,
-    zero_lines,
 )
 from finebound.views.claims import Claim
-from finebound.views.style import fixed_ticks
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from finebound.views.style import fixed_ticks, zero_lines
 
 SOURCE = "measurement"
 _PANELS = 2
@@ -79,10 +77,8 @@ def draw(data: dict[str, Any]) -> Figure:
         _panel(axes, _at(data, rate))
         style.panel_letter(axes, letter, f"learning rate {rate_words(rate)}")
     panels[0].set_ylabel("rise of the safety loss (nats/token)")
-    from matplotlib.lines import Line2D
-
     marks = [
-        Line2D([], [], ls="none", marker=mark, ms=5, color=style.INK, label=label)
+        style.mark(label, mark, color=style.INK)
         for mark, label in (("+", "aligned model"), ("x", "a run's own start"))
     ]
     legend(figure, data["runs"], extra=marks)
@@ -90,8 +86,7 @@ def draw(data: dict[str, Any]) -> Figure:
 
 
 def _panel(axes: Axes, runs: list[dict[str, Any]]) -> None:
-    zero_lines(axes)
-    axes.plot(0.0, 0.0, "+", ms=9, mew=1.6, color=style.INK)
+    zero_lines(axes, cross=True)
     for run in runs:
         if run["start"] is not None and run["path"]:
             first, last = run["path"][0], (run["gain"][0], run["safety"][0])

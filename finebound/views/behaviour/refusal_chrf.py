@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.behaviour.common import (
@@ -24,9 +25,6 @@ from finebound.views.behaviour.common import (
 )
 from finebound.views.claims import Claim
 from finebound.views.style import fixed_ticks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SOURCE = "measurement"
 
@@ -93,7 +91,7 @@ def draw(data: dict[str, Any]) -> Figure:
         axes.plot(*path.T, "-", lw=0.9, color=look(run).colour, alpha=0.5, zorder=1)
         axes.plot(*path[1:-1].T, ".", ms=3, color=look(run).colour, zorder=2)
         ends = run[TRANSLATION]["end"], run[REFUSAL]["end"]
-        dot(axes, run, *ends, scale=(1.0, 100.0), ms=sizes[run["rate"]])
+        dot(axes, run, *ends, scale=100.0, ms=sizes[run["rate"]])
     if runs:
         start = runs[0]
         axes.plot(
@@ -108,12 +106,10 @@ def draw(data: dict[str, Any]) -> Figure:
     fixed_ticks(axes)
     axes.set_xlabel("mean chrF (0 to 100)")
     axes.set_ylabel("harmful prompts refused (percent)")
-    from matplotlib.lines import Line2D
-
     plain: dict[str, Any] = {"ls": "none", "color": style.INK}
-    aligned = Line2D([], [], marker="+", ms=7, label="aligned model", **plain)
+    aligned = style.key("aligned model", marker="+", ms=7, **plain)
     rates = [
-        Line2D([], [], marker="o", ms=size, label=f"rate {rate_words(rate)}", **plain)
+        style.key(f"rate {rate_words(rate)}", marker="o", ms=size, **plain)
         for rate, size in sizes.items()
     ]
     legend(figure, runs, extra=[aligned, *rates])
