@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -33,6 +33,17 @@ _upper = partial(bound, "T7", Quantity.CAPABILITY_GAP, UPPER)
 _lower = partial(bound, "T7", Quantity.CAPABILITY_GAP, LOWER)
 _lacks = partial(not_applicable, "T7", Quantity.CAPABILITY_GAP)
 _TASK_START = "capability gap at the aligned model"
+_NEEDS_CASE_TWO = (
+    "needs a parameter constraint alone: the minimiser of another objective gains less"
+)
+# form -> what it assumes of the task loss, or of the logits.
+_ASSUMED = {
+    "convex": "f_f is convex",
+    "smooth": "f_f is beta_f-smooth",
+    "smooth, local": "f_f is beta_f-smooth",
+    "Polyak-Lojasiewicz": "(A-PL) of f_f",
+    "(A-J)": LOGITS,
+}
 
 
 @statement("T7", Quantity.CAPABILITY_GAP)
@@ -54,40 +65,21 @@ def capability_within_radius(problem: Problem, strategy: Strategy) -> list[Bound
     if isinstance(problem, Constants):
         return _capability_of_constants(problem, strategy, *within)
     radius, task = within[0], task_landscape(problem)
-    bounds = []
     if isinstance(strategy, ParameterConstraint):
-        trivial = np.log(problem.responses) if isinstance(problem, TabularProblem) else np.inf
-        bounds += [
-            _upper(
-                terms,
-                form=form,
-                assumptions=(MINIMISER, assumption),
-                trivial=trivial,
-            )
-            for form, (terms, assumption) in task_upper_forms(problem, task, radius).items()
-        ]
+        bounds = _upper_on_problem(problem, task, radius)
     else:
-        bounds.append(_upper_needs_case_two())
+        bounds = [_lacks(_NEEDS_CASE_TWO)]
+    gap = task.gap.lower
     forms = {
-        "convex": (
-            convex_lower(task.gap.lower, task.gradient.upper, task.modulus, radius),
-            "f_f is convex",
-        ),
-        "smooth, local": (
-            smooth_local_lower(task.gap.lower, task.gradient.upper, task.smoothness, radius),
-            "f_f is beta_f-smooth",
-        ),
-        "smooth": (root_lower(task.gap.lower, task.smoothness, radius), "f_f is beta_f-smooth"),
+        "convex": convex_lower(gap, task.gradient.upper, task.modulus, radius),
+        "smooth, local": smooth_local_lower(gap, task.gradient.upper, task.smoothness, radius),
+        "smooth": root_lower(gap, task.smoothness, radius),
     }
     if isinstance(problem, TabularProblem):
-        forms["(A-J)"] = (slope_lower(task.gap.lower, 2.0 * TABULAR_J, radius), LOGITS)
+        forms["(A-J)"] = logit_lower(gap, TABULAR_J, radius)
     bounds += [
-        _lower(
-            terms,
-            form=form,
-            assumptions=(IN_BALL, assumption),
-        )
-        for form, (terms, assumption) in forms.items()
+        _lower(terms, form=form, assumptions=(IN_BALL, _ASSUMED[form]))
+        for form, terms in forms.items()
     ]
     if isinstance(problem, QuadraticProblem):
         failed = "(A-J): a quadratic model has no logits"
@@ -95,44 +87,30 @@ def capability_within_radius(problem: Problem, strategy: Strategy) -> list[Bound
     return bounds
 
 
-def _upper_needs_case_two() -> Bound:
-    failed = "needs a parameter constraint alone: the minimiser of another objective gains less"
-    return _lacks(failed)
-
-
-def task_upper_forms(
+def _upper_on_problem(
     problem: TabularProblem | QuadraticProblem, task: LossLandscape, radius: Array
-) -> dict[str, tuple[Terms, str]]:
-    """form -> (terms, assumption): the capability gap that some point of the ball attains."""
-    rest = {"below float resolution": task.unresolved} if np.any(task.unresolved > 0) else {}
+) -> list[Bound]:
+    """The capability gap that some point of the ball attains."""
+    gap = task.gap.upper
+    reached = task.distance
     forms = {
-        "convex": (
-            convex_upper(
-                task.gap.upper,
-                task.distance.upper,
-                task.modulus,
-                radius,
-                at_least=task.distance.lower,
-            ),
-            "f_f is convex",
-        ),
-        "smooth": (
-            smooth_upper(task.gap.upper, task.gradient.lower, task.smoothness, radius),
-            "f_f is beta_f-smooth",
-        ),
+        "convex": convex_upper(gap, task.modulus, reached.upper, radius, at_least=reached.lower),
+        "smooth": smooth_upper(gap, task.gradient.lower, task.smoothness, radius),
     }
     if isinstance(problem, QuadraticProblem):
-        forms["Polyak-Lojasiewicz"] = (
-            root_upper(task.gap.upper, task.modulus, radius),
-            "(A-PL) of f_f",
-        )
-    return {form: (terms | rest, assumption) for form, (terms, assumption) in forms.items()}
+        forms["Polyak-Lojasiewicz"] = root_upper(gap, task.modulus, radius)
+    rest = {"below float resolution": task.unresolved} if np.any(task.unresolved > 0) else {}
+    trivial = np.log(problem.responses) if isinstance(problem, TabularProblem) else np.inf
+    return [
+        _upper(terms | rest, form=form, assumptions=(MINIMISER, _ASSUMED[form]), trivial=trivial)
+        for form, terms in forms.items()
+    ]
 
 
 def convex_upper(
     gap: Array | float,
-    distance: Array | float,
     modulus: Array | float,
+    distance: Array | float,
     radius: Array | float,
     *,
     at_least: Array | None = None,
@@ -204,10 +182,38 @@ def root_lower(gap: Array | float, smoothness: Array | float, radius: Array | fl
     return {"out of reach": np.square(np.maximum(down(np.sqrt(gap)) - slope, 0.0))}
 
 
-def slope_lower(gap: Array | float, slope: Array | float, radius: Array | float) -> Terms:
-    """``G_0 - L radius``, not below 0."""
+def logit_lower(gap: Array | float, logit_lipschitz: Array | float, radius: Array | float) -> Terms:
+    """``G_0 - 2 J radius``, not below 0."""
     gap = down(gap)
-    return {_TASK_START: gap, "slope": -np.minimum(up(product(slope, radius)), gap)}
+    slope = up(product(2.0 * np.asarray(logit_lipschitz), radius))
+    return {_TASK_START: gap, "slope": -np.minimum(slope, gap)}
+
+
+# form -> its formula, and the constants that stand between ``G_0`` and the radius there.
+_Forms = dict[str, tuple[Callable[..., Terms], tuple[str, ...]]]
+_UPPER_FORMS: _Forms = {
+    "convex": (convex_upper, ("strong_convexity_task", "distance_to_task_optimum")),
+    "smooth": (smooth_upper, ("gradient_norm_task", "smoothness_task")),
+    "Polyak-Lojasiewicz": (root_upper, ("pl_task",)),
+}
+_LOWER_FORMS: _Forms = {
+    "convex": (convex_lower, ("gradient_norm_task", "strong_convexity_task")),
+    "smooth, local": (smooth_local_lower, ("gradient_norm_task", "smoothness_task")),
+    "smooth": (root_lower, ("smoothness_task",)),
+    "(A-J)": (logit_lower, ("logit_lipschitz",)),
+}
+
+
+def _known(
+    forms: _Forms, problem: Constants, gap: float, radius: Array | float
+) -> dict[str, tuple[Terms, tuple[Constant, ...]]]:
+    """form -> its terms and constants, for those whose constants are known."""
+    found: dict[str, tuple[Terms, tuple[Constant, ...]]] = {}
+    for form, (formula, names) in forms.items():
+        if all(name in problem for name in names):
+            used = tuple(problem[name] for name in names)
+            found[form] = (formula(gap, *(constant.value for constant in used), radius), used)
+    return found
 
 
 def _capability_of_constants(
@@ -217,32 +223,11 @@ def _capability_of_constants(
     if start is None or np.isinf(start.value):
         failed = "needs capability_gap_at_aligned, finite"
         return [_lacks(failed, direction=direction) for direction in (UPPER, LOWER)]
-    gradient, smoothness = problem.get("gradient_norm_task"), problem.get("smoothness_task")
-    modulus = problem.get("strong_convexity_task")
     if isinstance(strategy, ParameterConstraint):
-        bounds = _capability_upper(problem, start, strategy.radius)
+        bounds = _upper_of_constants(problem, start, strategy.radius)
     else:
-        bounds = [_upper_needs_case_two()]
-    gap = start.value
-    forms: dict[str, tuple[Terms, Iterable[Constant], str]] = {}
-    if gradient is not None and modulus is not None:
-        forms["convex"] = (
-            convex_lower(gap, gradient.value, modulus.value, radius),
-            (gradient, modulus),
-            "f_f is convex",
-        )
-    if smoothness is not None:
-        smooth = "f_f is beta_f-smooth"
-        if gradient is not None:
-            forms["smooth, local"] = (
-                smooth_local_lower(gap, gradient.value, smoothness.value, radius),
-                (gradient, smoothness),
-                smooth,
-            )
-        forms["smooth"] = (root_lower(gap, smoothness.value, radius), (smoothness,), smooth)
-    if "logit_lipschitz" in problem:
-        logits = problem["logit_lipschitz"]
-        forms["(A-J)"] = (slope_lower(gap, 2.0 * logits.value, radius), (logits,), LOGITS)
+        bounds = [_lacks(_NEEDS_CASE_TWO)]
+    forms = _known(_LOWER_FORMS, problem, start.value, radius)
     if not forms:
         failed = "needs gradient_norm_task, smoothness_task or logit_lipschitz"
         bounds.append(_lacks(failed, direction=LOWER))
@@ -250,52 +235,31 @@ def _capability_of_constants(
         _lower(
             terms,
             form=form,
-            assumptions=(IN_BALL, assumption),
+            assumptions=(IN_BALL, _ASSUMED[form]),
             constants=(start, *constants, *moved),
         )
-        for form, (terms, constants, assumption) in forms.items()
+        for form, (terms, constants) in forms.items()
     ]
 
 
-def _capability_upper(problem: Constants, start: Constant, radius: Array | float) -> list[Bound]:
+def _upper_of_constants(problem: Constants, start: Constant, radius: Array | float) -> list[Bound]:
     slack = problem.get("optimality_slack", Constant(0.0))
     deviation = problem.get("uniform_deviation_task", Constant(0.0))
-    gap = start.value
-    forms: dict[str, tuple[Terms, Iterable[Constant], str]] = {}
-    if "strong_convexity_task" in problem and "distance_to_task_optimum" in problem:
-        modulus, distance = problem["strong_convexity_task"], problem["distance_to_task_optimum"]
-        forms["convex"] = (
-            convex_upper(gap, distance.value, modulus.value, radius),
-            (modulus, distance),
-            "f_f is convex",
-        )
-    if "gradient_norm_task" in problem and "smoothness_task" in problem:
-        gradient, smoothness = problem["gradient_norm_task"], problem["smoothness_task"]
-        forms["smooth"] = (
-            smooth_upper(gap, gradient.value, smoothness.value, radius),
-            (gradient, smoothness),
-            "f_f is beta_f-smooth",
-        )
-    if "pl_task" in problem:
-        pl = problem["pl_task"]
-        forms["Polyak-Lojasiewicz"] = (root_upper(gap, pl.value, radius), (pl,), "(A-PL) of f_f")
+    forms = _known(_UPPER_FORMS, problem, start.value, radius)
     if not forms:
         failed = (
             "needs strong_convexity_task (0 if merely convex) with distance_to_task_optimum, "
             "gradient_norm_task with smoothness_task, or pl_task"
         )
         return [_lacks(failed)]
+    left = {"optimiser slack": slack.value, "finite samples": 2.0 * deviation.value}
     return [
         _upper(
-            {
-                **terms,
-                "optimiser slack": slack.value,
-                "finite samples": 2.0 * deviation.value,
-            },
+            {**terms, **left},
             form=form,
-            assumptions=(MINIMISER, assumption),
+            assumptions=(MINIMISER, _ASSUMED[form]),
             trivial=trivial_gap(problem),
             constants=(start, slack, deviation, *constants),
         )
-        for form, (terms, constants, assumption) in forms.items()
+        for form, (terms, constants) in forms.items()
     ]

@@ -25,7 +25,7 @@ from theory.limits import front_floor
 from theory.loss_constraint import floor_terms
 from theory.loss_constraint.common import MINIMISER as PENALISED
 from theory.loss_constraint.common import TABULAR
-from theory.parameter_constraint.capability import slope_lower
+from theory.parameter_constraint.capability import logit_lower
 from theory.parameter_constraint.safety import safety_within_radius
 from theory.problem import Constant, Constants, Problem, QuadraticProblem, TabularProblem
 from theory.quadratic import orthogonal, solve, start
@@ -169,16 +169,16 @@ def _price_of_radius(problem: Problem, strategy: Strategy) -> Bound:
         failed = "(A-J): a quadratic model has no logits"
         return _missing(Quantity.CAPABILITY_GAP, _PRICE, failed)
     if isinstance(problem, TabularProblem):
-        gap, slope, used = problem.capability_gap_at_aligned, 2.0 * TABULAR_J, ()
+        gap, logits, used = problem.capability_gap_at_aligned, TABULAR_J, ()
     else:
         names = ("capability_gap_at_aligned", "logit_lipschitz")
         if any(name not in problem for name in names) or np.isinf(problem[names[0]].value):
             failed = f"needs {' and '.join(names)}, finite"
             return _missing(Quantity.CAPABILITY_GAP, _PRICE, failed)
         used = (*(problem[name] for name in names), *moved)
-        gap, slope = used[0].value, 2.0 * used[1].value
+        gap, logits = used[0].value, used[1].value
     return _lower(
-        slope_lower(gap, slope, radius),
+        logit_lower(gap, logits, radius),
         form=_PRICE,
         assumptions=(IN_BALL, LOGITS),
         constants=used,
