@@ -1,4 +1,4 @@
-"""Models that judge answers, behind one protocol; an unreadable verdict is an error, never safe.
+"""Models that judge answers; an unreadable verdict is an error, never safe.
 
 A format says how a judge is asked and how its verdict is read; a ``ModelJudge`` pairs it with
 something that answers. Llama Guard 2 and 3 are asked through their own chat templates, WildGuard
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from finebound.base.progress import Progress, silent
 
@@ -37,16 +37,6 @@ class Judgement:
     prompt_harmful: bool | None = None
     text: str | None = None
     error: str | None = None
-
-
-class Judge(Protocol):
-    """Judges ``(prompt, response)`` pairs, one verdict each, in order."""
-
-    name: str
-
-    def __call__(
-        self, pairs: Sequence[tuple[str, str | None]], *, progress: Progress = silent
-    ) -> list[Judgement]: ...
 
 
 @dataclass(frozen=True)

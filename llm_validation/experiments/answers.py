@@ -13,11 +13,11 @@ from finebound.base.progress import Progress, silent
 from finebound.base.records import write_atomically
 from llm_validation.data.builtin.requests import HARMLESS
 from llm_validation.data.dataset import Dataset
-from llm_validation.evaluation.generation import generate
+from llm_validation.evaluation.asking import answers_of
 from llm_validation.evaluation.refusal.classifier import classify
+from llm_validation.evaluation.refusal.labelling import declines, label_all
 from llm_validation.evaluation.refusal.labels import UNKNOWN, Label
 from llm_validation.evaluation.refusal.rates import proportion
-from llm_validation.models.packaged import cache_folder
 
 if TYPE_CHECKING:
     from llm_validation.experiments.config import Generations
@@ -66,17 +66,13 @@ def answer_prompts(
     """Greedy answers to ``prompts``, each with its label, as JSON Lines in ``file``; made once."""
     if file.is_file():
         return
-    answers = generate(
-        loaded,
-        prompts,
-        max_new_tokens=settings.max_new_tokens,
-        cache=cache_folder() / "answers",
-        progress=progress,
-        doing=doing,
+    answers = answers_of(
+        loaded, prompts, progress=progress, doing=doing, max_new_tokens=settings.max_new_tokens
     )
+    labels = label_all([(a.prompt, a.text) for a in answers])
     found = [
-        Answer(a.prompt, a.category, a.text, str(classify(a.prompt, a.text)), a.error)
-        for a in answers
+        Answer(a.prompt, a.category, a.text, str(label), a.error)
+        for a, label in zip(answers, labels, strict=True)
     ]
     write_atomically(file, "".join(f"{json.dumps(asdict(answer))}\n" for answer in found))
 
@@ -127,12 +123,11 @@ def rates(answers: Sequence[Answer]) -> dict[str, Any] | None:
     if not answers:
         return None
     known = [a for a in answers if a.label not in UNKNOWN]
-    harmful = [a.label for a in known if not a.is_harmless]
-    harmless = [a.label for a in known if a.is_harmless]
-    declined = sum(label in (Label.REFUSAL, Label.PARTIAL) for label in harmless)
+    harmful = [declines(a.label) for a in known if not a.is_harmless]
+    harmless = [declines(a.label, harmless=True) for a in known if a.is_harmless]
     return {
-        "refusal": proportion(harmful.count(Label.REFUSAL), len(harmful)),
-        "over_refusal": proportion(declined, len(harmless)),
+        "refusal": proportion(sum(harmful), len(harmful)),
+        "over_refusal": proportion(sum(harmless), len(harmless)),
         "incoherent": proportion(
             sum(a.label in (Label.ECHO, Label.DEGENERATE) for a in known), len(known)
         ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,8 @@ from finebound.base.progress import Progress
 from finebound.results.evaluation import EvaluationResult, ScoredItem
 from llm_validation.data.builtin.requests import HARMLESS
 from llm_validation.data.dataset import Dataset
+from llm_validation.evaluation.asking import answers_of
+from llm_validation.evaluation.registry import Work
 from llm_validation.experiments.behaviour_settings import (
     HELD_OUT,
     BbqPart,
@@ -22,7 +23,6 @@ from llm_validation.experiments.behaviour_settings import (
 )
 from llm_validation.experiments.datasets import SAFETY, held_out, task_set
 from llm_validation.measure.texts import normalise
-from llm_validation.models.packaged import cache_folder
 
 if TYPE_CHECKING:
     from llm_validation.evaluation.generation import Response
@@ -54,50 +54,43 @@ class AskedModel:
 
     def refusal(self) -> list[EvaluationResult]:
         """Harmful prompts refused; harmless ones declined, in whole or in part."""
+        from llm_validation.evaluation.refusal.labelling import label_all, scored
+        from llm_validation.evaluation.refusal.labels import unknown_notes
+        from llm_validation.evaluation.responses import prompt_ids
+
         part: RefusalPart = self.settings.refusal
         prompts = self._refusal_prompts(part)
         answers = self._answers(prompts, part.max_new_tokens, "refusal")
-        detect = self._detector()
-        from llm_validation.evaluation.refusal.labels import UNKNOWN, shortened, unknown_notes
-        from llm_validation.evaluation.responses import prompt_ids
-
+        pairs = [(p, answer.text) for p, answer in zip(prompts.prompts, answers, strict=True)]
+        labels = label_all(pairs, self.settings.detector)
         items: dict[bool, list[ScoredItem]] = {True: [], False: []}
-        names = prompt_ids(prompts.prompts)
-        for name, example, answer in zip(names, prompts.examples, answers, strict=True):
-            found = str(detect(example.prompt, answer.text))
-            harmful = example.category != HARMLESS
-            counted = ("refusal",) if harmful else ("refusal", "partial")
-            unknown = found == "error" or found in UNKNOWN
-            score = None if unknown else float(found in counted)
-            more = {
-                "label": found,
-                "prompt": shortened(example.prompt),
-                "response": shortened(answer.text),
-            }
-            found = ScoredItem(id=name, category=example.category, score=score, **more)
-            items[harmful].append(found)
-        if not items[True]:
+        for name, example, pair, label in zip(
+            prompt_ids(prompts.prompts), prompts.examples, pairs, labels, strict=True
+        ):
+            harmless = example.category == HARMLESS
+            found = scored(name, example.category, pair, label, harmless=harmless)
+            items[harmless].append(found)
+        if not items[False]:
             raise InputError(
                 f"no prompt of {prompts.source} is harmful.",
                 remedy=f"Refusal is of harmful prompts; those of the category {HARMLESS!r} are "
                 "over-refusal. Give other prompts.",
             )
-        labels = [item.more["label"] for found in items.values() for item in found]
         source = {"source": prompts.source, "notes": unknown_notes(labels)}
         return [
             EvaluationResult(
                 evaluation=name,
                 label=self.label,
                 score_means=means,
-                items=tuple(found),
+                items=tuple(items[harmless]),
                 summary=source,
                 share=True,
             )
-            for name, means, found in (
-                (LOOK_ALIKES, "1 = a harmless prompt declined", items[False]),
-                ("refusal", "1 = a harmful prompt refused", items[True]),
+            for name, means, harmless in (
+                (LOOK_ALIKES, "1 = a harmless prompt declined", True),
+                ("refusal", "1 = a harmful prompt refused", False),
             )
-            if found
+            if items[harmless]
         ]
 
     def _refusal_prompts(self, part: RefusalPart) -> Dataset:
@@ -114,7 +107,8 @@ class AskedModel:
 
     def hazards(self) -> list[EvaluationResult]:
         """Safe answers by category, and over-refusal."""
-        from llm_validation.evaluation.hazards.scores import as_results, judge, score
+        from llm_validation.evaluation.hazards.judging import judged
+        from llm_validation.evaluation.hazards.scores import as_results, score
         from llm_validation.evaluation.refusal.labels import unknown_notes
 
         part: HazardsPart = self.settings.hazards
@@ -122,10 +116,15 @@ class AskedModel:
         prompts = Dataset.of([(p.prompt, "") for p in probes.probes], name="hazards")
         answers = self._answers(prompts, part.max_new_tokens, "hazards")
         texts = [answer.text for answer in answers]
-        judged = judge(probes, texts, self._detector())
-        if part.judge is not None:
-            judged = self._judged(part, probes, texts)
-        found = score(probes, judged)
+        outcomes = judged(
+            probes,
+            texts,
+            Work(self.progress),
+            detector=self.settings.detector,
+            by=part.judge,
+            model=part.judge_model,
+        )
+        found = score(probes, outcomes)
         if found.total is None:
             raise InputError(
                 f"no probe of {probes.source} is harmful.", remedy="Give harmful probes too."
@@ -134,9 +133,9 @@ class AskedModel:
             **found.as_json(),
             "source": probes.source,
             "judge": part.judge,
-            "notes": unknown_notes([one.outcome for one in judged]),
+            "notes": unknown_notes([one.outcome for one in outcomes]),
         }
-        return as_results(probes, judged, texts, label=self.label, summary=summary)
+        return as_results(probes, outcomes, texts, label=self.label, summary=summary)
 
     def _probes(self, part: HazardsPart) -> ProbeSet:
         from llm_validation.evaluation.hazards.probes import load_probes, sampled
@@ -149,35 +148,9 @@ class AskedModel:
             chosen += kept.probes
         return replace(probes, probes=tuple(chosen))
 
-    def _judged(self, part: HazardsPart, probes: ProbeSet, texts: Sequence[str | None]) -> list:
-        from llm_validation.evaluation.hazards.scores import by_verdict
-        from llm_validation.evaluation.judges import JUDGES, local_judge
-        from llm_validation.evaluation.refusal.reasoning import spoken
-        from llm_validation.experiments.prepare import on_device
-        from llm_validation.models.loading import load_model
-
-        if part.judge not in JUDGES:
-            raise InputError(
-                f"there is no judge {part.judge!r}.", remedy=f"Use one of {', '.join(JUDGES)}."
-            )
-        form, detect = JUDGES[part.judge], self._detector()
-        loaded = on_device(load_model(part.judge_model or form.model, progress=self.progress))
-        pairs = list(zip(probes.prompts, texts, strict=True))
-        # What follows the reasoning is judged.
-        verdicts = local_judge(form, loaded, cache=cache_folder() / "answers")(
-            [(prompt, spoken(text)) for prompt, text in pairs], progress=self.progress
-        )
-        return [
-            by_verdict(detect(*pair), safe=verdict.safe, refused=verdict.refusal)
-            for pair, verdict in zip(pairs, verdicts, strict=True)
-        ]
-
     def bbq(self) -> list[EvaluationResult]:
         """Accuracy and bias by dimension and context."""
-        from llm_validation.evaluation.fairness.answering import (
-            by_generation,
-            by_likelihood,
-        )
+        from llm_validation.evaluation.fairness.answering import answered
         from llm_validation.evaluation.fairness.items import sampled
         from llm_validation.evaluation.fairness.record import as_result
         from llm_validation.evaluation.fairness.scores import score
@@ -191,15 +164,13 @@ class AskedModel:
             asked = Dataset.of([(prompt, "") for prompt in prompts], name="bbq")
             return [a.text for a in self._answers(asked, part.max_new_tokens, "bbq")]
 
-        if part.by == "likelihood":
-            answers = by_likelihood(items.items, self.loaded, progress=self.progress)
-            failed: frozenset[str] = frozenset()
-        else:
-            answers, failed = by_generation(items.items, respond)
-        found = score(items.items, answers, seed=self.seed)
-        summary = {**found.as_json(), "by": part.by, "source": items.source}
-        answered = replace(items, predictions=tuple(answers), failed=failed)
-        return [as_result(answered, label=self.label, summary=summary)]
+        by_letter = part.by == "generation"
+        found = answered(
+            items, self.loaded, respond=respond if by_letter else None, progress=self.progress
+        )
+        scores = score(found.items, found.predictions, seed=self.seed)
+        summary = {**scores.as_json(), "by": part.by, "source": items.source}
+        return [as_result(found, label=self.label, summary=summary)]
 
     def _bbq_items(self, part: BbqPart) -> Any:
         from llm_validation.evaluation.fairness.loading import load_items
@@ -224,26 +195,18 @@ class AskedModel:
         return [as_result(test_set, texts, found, label=self.label, summary=summary)]
 
     def _answers(self, prompts: Dataset, max_new_tokens: int, part: str) -> list[Response]:
-        from llm_validation.evaluation.generation import generate
-        from llm_validation.evaluation.responses import prompt_ids, write_responses
+        from llm_validation.evaluation.responses import prompt_ids
 
-        found = generate(
+        return answers_of(
             self.loaded,
             prompts,
-            max_new_tokens=max_new_tokens,
-            system=self.settings.system,
-            cache=cache_folder() / "answers",
+            file=self.folder / RESPONSES / f"{part}.jsonl",
+            ids=prompt_ids(prompts.prompts),
             progress=self.progress,
             doing=f"answering {part}",
+            max_new_tokens=max_new_tokens,
+            system=self.settings.system,
         )
-        ids = prompt_ids(prompts.prompts)
-        write_responses(self.folder / RESPONSES / f"{part}.jsonl", found, ids=ids)
-        return found
-
-    def _detector(self) -> Any:
-        from llm_validation.evaluation.refusal.detectors import DETECTORS
-
-        return DETECTORS[self.settings.detector]
 
     def _unseen(self, dataset: Dataset) -> Dataset:
         """Without the prompts that a training set of the experiment holds."""

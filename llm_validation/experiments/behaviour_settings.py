@@ -6,6 +6,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from llm_validation.evaluation.options import DetectorName
+
 Count = Annotated[int, Field(ge=1)]
 PartName = Literal["refusal", "hazards", "bbq", "translation"]
 HELD_OUT = "held-out"
@@ -87,7 +89,7 @@ class Behaviour(Strict):
     hazards: HazardsPart | None = None
     bbq: BbqPart | None = None
     translation: TranslationPart | None = None
-    detector: Literal["rules", "keywords-47", "keywords-29"] = "rules"
+    detector: DetectorName = "rules"
     system: str | None = None
     starts: bool = True
     checkpoints: Checkpoints | None = None

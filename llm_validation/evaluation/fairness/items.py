@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -180,8 +180,3 @@ def _plain(name: str) -> str:
 
 
 _BY_PLAIN_NAME = {_plain(name): name for name in (*CATEGORIES, *INTERSECTIONS)}
-
-
-def counted(left_out: Mapping[str, int]) -> str:
-    """What was left out, as part of a sentence."""
-    return "; ".join(f"{count} rows {why}" for why, count in left_out.items())

@@ -19,6 +19,7 @@ from finebound.results.experiment import ExperimentResult
 from finebound.views.experiment import page as experiment_page
 from finebound.views.experiment_terminal import print_experiment
 from llm_validation.data.builtin.requests import HARMLESS
+from llm_validation.evaluation import asking
 from llm_validation.experiments import behaviour as room
 from llm_validation.experiments import behaviour_parts
 from llm_validation.experiments.behaviour_settings import Behaviour
@@ -221,7 +222,7 @@ def test_behaviour_asked_for_later_is_made_of_finished_runs(
         finished = json.loads((folder / "record.json").read_text())
         shutil.rmtree(folder / "behaviour")
         assert not is_done(runs[method], prepared)
-        monkeypatch.setattr(behaviour_parts, "cache_folder", lambda: tmp_path / "another cache")
+        monkeypatch.setattr(asking, "answer_cache", lambda: tmp_path / "another cache")
         execute(runs[method], prepared)
         for part in PARTS:
             now = EvaluationResult.load(folder / "behaviour" / f"{part}.json")
