@@ -10,17 +10,15 @@ from pydantic import Field
 
 from finebound.base.progress import Progress, silent
 from finebound.base.records import spawn_seed
-from finebound.results.estimate import LossesOfRows, MeasuredModel, ModelLoss, StepForecast
-from finebound.results.spans import Limits
+from finebound.results.estimate import LossesOfRows, MeasuredModel, StepForecast
 from llm_validation.data.conversations import SupervisedTurns
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import Encoded, OnLong, encode
 from llm_validation.estimation.preflight import token_limit
 from llm_validation.measure.landscape import Where, measure_landscape
+from llm_validation.measure.loss_summary import summarise
 from llm_validation.measure.losses import Losses, measure_losses
-from theory.confidence import empirical_bernstein
 from theory.problem import Constant, Constants
-from theory.resampling import paired_bootstrap
 
 if TYPE_CHECKING:
     from llm_validation.models.loading import LoadedModel
@@ -114,30 +112,6 @@ def _complete(
         )
         token_sum[rest], token_count[rest] = measured.token_sum, measured.token_count
     return Losses(token_sum, token_count)
-
-
-def summarise(
-    losses: Losses, *, rows_of: int, loss_range: float, p: float, rng: np.random.Generator
-) -> ModelLoss:
-    """The loss with its intervals; ``rows_of`` is how many rows the dataset has in all."""
-    per_row = losses.token_sum / losses.token_count
-    while per_row.max() > loss_range:
-        loss_range *= 2.0
-    # The ratio's influence values: their mean is 0 and their spread is the ratio's.
-    influence = (losses.token_sum - losses.per_token * losses.token_count) / (
-        losses.token_count.mean()
-    )
-    centred = paired_bootstrap(losses.per_token + influence, rng=rng, level=0.95)
-    return ModelLoss(
-        per_token=losses.per_token,
-        per_sequence=losses.per_sequence,
-        tokens_a_row=float(losses.token_count.mean()),
-        rows=len(per_row),
-        rows_of=rows_of,
-        bootstrap=Limits.from_interval(centred),
-        bernstein=Limits.from_interval(empirical_bernstein(per_row, bound=loss_range, p=p)),
-        loss_range=loss_range,
-    )
 
 
 def constants_of(side: ModelSide, *, has_proxy: bool, radius: float | None = None) -> Constants:
