@@ -63,7 +63,7 @@ class Record:
             if stray is not None:
                 raise InputError(
                     f"is there without a {MANIFEST}: what it holds is unknown.",
-                    remedy="Remove it, or choose another folder with --out.",
+                    remedy="Remove it, or choose another folder as `out`.",
                     file=stray,
                 )
             return cls(out, grid, None)
@@ -79,7 +79,7 @@ class Record:
             key, before, now = different
             raise InputError(
                 f"is the manifest of another sweep: {key} was {before} there and is {now} now.",
-                remedy="Choose another folder with --out, restore the value, or remove this "
+                remedy="Choose another folder as `out`, restore the value, or remove this "
                 "folder to start anew.",
                 file=path,
             )

@@ -75,18 +75,18 @@ def require_folder(out: str | Path) -> None:
     if there.is_symlink() and not there.exists():
         raise InputError(
             "is a symbolic link to nothing, and the results need a folder.",
-            remedy="Remove the link, or give another folder with --out.",
+            remedy="Remove the link, or give another folder as `out`.",
             file=there,
         )
     if not there.is_dir():
         raise InputError(
             "is a file, and the results need a folder.",
-            remedy="Give another folder with --out.",
+            remedy="Give another folder as `out`.",
             file=there,
         )
     if not os.access(there, os.W_OK | os.X_OK):
         raise InputError(
-            "cannot be written to.", remedy="Give another folder with --out.", file=there
+            "cannot be written to.", remedy="Give another folder as `out`.", file=there
         )
     _require_no_link(out / LOCK)
     place = out.resolve()

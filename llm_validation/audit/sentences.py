@@ -136,9 +136,8 @@ def _on_form(audit: AuditResult, role: str) -> Iterator[tuple[Severity, str]]:
     if lengths is not None and lengths.over:
         yield (
             "warning",
-            f"{lengths.over} of {lengths.rows} {role} rows are longer than the model's context of "
-            f"{lengths.limit} tokens; the longest has {lengths.longest}. Use --drop-long or "
-            "--truncate, or shorten them.",
+            f"{lengths.over} of {lengths.rows} {role} rows have more than {lengths.limit} tokens, "
+            "the most that is read: they are left out or cut. Shorten them to keep them whole.",
         )
     if audit.unread_columns:
         names = ", ".join(audit.unread_columns)

@@ -141,7 +141,7 @@ def encode_noted(
         no_answer = ", and no answer begins before" if on_long == "truncate" else ""
         raise InputError(
             f"Every one of the {len(dataset)} rows has more than {max_length} tokens{no_answer}.",
-            remedy="Raise --max-length, or shorten the rows.",
+            remedy="Raise `max_length`, or shorten the rows.",
             file=_where(dataset),
         )
     cut = tuple(row.row for row in encoded if row.cut)
@@ -283,8 +283,8 @@ def _too_long(long: dict[int, int], places: list[_Place], limit: int, rows: int)
         )
     return InputError(
         f"The row has {length} tokens, and the limit is {limit}.{also}",
-        remedy="Raise --max-length (as far as the model's context goes), leave long rows out "
-        "(--drop-long) or cut them (--truncate), or shorten them.",
+        remedy="Raise `max_length` (as far as the model's context goes), leave long rows out "
+        "(`drop_long`) or cut them (`truncate`), or shorten them.",
         file=file,
         row=file_row,
     )

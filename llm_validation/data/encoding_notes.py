@@ -47,9 +47,9 @@ class Seen:
                 text = repr(self._texts.get(name, ""))[:80]
                 found.append(sentence.format(n=count, rows=self._rows, text=text))
         if earlier := self._counts["earlier"]:
-            which = "every assistant turn is counted (--turns last: only the last one)"
+            which = "every assistant turn is counted (with `turns` last only the last one)"
             if turns == "last":
-                which = "only the last assistant turn is counted (--turns all: every one)"
+                which = "only the last assistant turn is counted (with `turns` all every one)"
             elif self._counts["preference"]:
                 which += ", but for rows with a rejected answer the answer alone"
             if turns == "all" and self._counts["unlearnt"]:

@@ -73,7 +73,7 @@ def require_columns(names: Iterable[str], columns: dict[str, Collection[str]]) -
             raise InputError(
                 f"there is no column {name!r} to ignore.{did_you_mean(name, everywhere)} Found: "
                 f"{listed(everywhere) or 'no columns'}.",
-                remedy="Correct --ignore-columns, or leave it out.",
+                remedy="Correct `ignore_columns`, or leave it out.",
                 file=", ".join(columns),
             )
 

@@ -69,6 +69,6 @@ def _is_zero(column: str, value: Any) -> bool:
     if on is None:
         raise BadRowError(
             f"{column!r} is {kind(value)}, neither 1 (learn the row) nor 0 (do not).",
-            f"Write 1 or 0, or leave the column out with --ignore-columns {column}.",
+            f"Write 1 or 0, or leave the column out with `ignore_columns` {column}.",
         )
     return not on

@@ -168,7 +168,7 @@ class RowReader:
                     f"the column {column!r} holds 0 and 1 alone: it cannot be told whether a 0 "
                     "marks an answer that is not to be learnt.",
                     remedy="If it does, write true and false; if not, leave the column out with "
-                    f"--ignore-columns {column}.",
+                    f"`ignore_columns` {column}.",
                     file=place[0],
                     row=place[1],
                 )
@@ -181,7 +181,7 @@ class RowReader:
             raise InputError(
                 f"every one of the {self._rows} rows is marked as not to be learnt ({reasons}).",
                 remedy="Name a file with rows to learn, or leave the mark's column out with "
-                "--ignore-columns.",
+                "`ignore_columns`.",
                 file=self._files[0],
             )
         unread = [
@@ -230,7 +230,7 @@ class RowReader:
             if not is_missing(row[column]):
                 raise BadRowError(
                     f"the row has {column!r}, which cannot be learnt from: only texts can.",
-                    f"Leave out such rows, or the column with --ignore-columns {column}.",
+                    f"Leave out such rows, or the column with `ignore_columns` {column}.",
                 )
         return plan.chosen.read(row, origin)
 

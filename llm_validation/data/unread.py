@@ -137,7 +137,7 @@ class UnreadColumns:
             f"look{'s' if one else ''} like a part of what the model is asked or answers "
             f"(there: {shown!r}).",
             remedy=f"Write {them} into the prompt or the answer, remove {them}, or leave {them} "
-            f"unread with --ignore-columns {' '.join(map(_quoted, found))}.",
+            f"unread with `ignore_columns` {' '.join(map(_quoted, found))}.",
             file=first.file,
             row=first.row,
         )

@@ -38,7 +38,7 @@ def advice(measured: Measured) -> list[str]:
 _ON_TEXTS = (
     "No model was measured: the texts show rows that teach harm and prompts whose answers "
     "contradict each other. They cannot show what shared weights cost, and fine-tunes on harmless "
-    "rows lose refusals too. Add --model packaged, a folder or a hub id to measure that."
+    "rows lose refusals too. Name a model (packaged, a folder or a hub id) to measure that."
 )
 
 

@@ -36,7 +36,7 @@ class Request:
     radius: tuple[float, ...] = RADII
     """Norms of the weights' change, of a LoRA that of s B A over its modules, as in training."""
     learning_rate: float = 2e-4
-    """Learning rate of the planned fine-tune (AdamW); with --steps it limits the radius (T13)."""
+    """Learning rate of the planned fine-tune (AdamW); with its steps it limits the radius (T13)."""
     steps: int = 100
     """Optimiser steps of the planned fine-tune."""
     rows: int | None = None
@@ -61,9 +61,9 @@ class Request:
     """Weights that will be trained: a LoRA adapter or all."""
     forecast: bool = False
     """Forecast what the planned fine-tune will change under each lambda and radius, by a few large
-    steps of it: about a tenth of its time for each. Needs --model."""
+    steps of it: about a tenth of its time for each. Needs a model."""
     batch_size: int = 8
-    """Task rows in a step of the planned fine-tune, for --forecast; as many of the proxy."""
+    """Task rows in a step of the planned fine-tune, for forecasts; as many of the proxy."""
     failure_probability: float = 0.05
     """Of each statement that holds with high probability."""
     seed: int = 0
@@ -116,10 +116,13 @@ class Request:
         """The command line that asks for the same again."""
         parts = ["finebound estimate"]
         for name, value in self.given.items():
-            flag = "--" + name.replace("_", "-")
             values = () if value is True else value if isinstance(value, tuple) else (value,)
-            parts.append(" ".join([flag, *(shlex.quote(_exactly(v)) for v in values)]))
-        return " \\\n    ".join([*parts, "--out DIR"])
+            parts.append(" ".join([_flag(name), *(shlex.quote(_exactly(v)) for v in values)]))
+        return " \\\n    ".join([*parts, f"{_flag('out')} DIR"])
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _exactly(value: object) -> str:

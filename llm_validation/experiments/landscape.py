@@ -229,7 +229,7 @@ class _Work:
             f"measuring the constants of the bounds in {self.coordinates.dimension:,} weights",
             device=self.coordinates.device,
             held=2 * vector * held,
-            remedy="Give more with --memory, or leave the landscape out.",
+            remedy="Allow more `memory`, or leave the landscape out.",
         )
 
     def landscape(self, task: str, proxy: str | None) -> MeasuredLandscape:

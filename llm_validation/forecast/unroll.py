@@ -200,7 +200,7 @@ def _require_room(world: World, plan: TrainingPlan) -> None:
         size * (5 if plan.optimizer == "adamw" else 4),
         "a coarse fine-tune of all weights",
         device=weights[0].device,
-        remedy="Forecast a LoRA fine-tune, or give more memory with --memory.",
+        remedy="Forecast a LoRA fine-tune, or allow more `memory`.",
     )
 
 

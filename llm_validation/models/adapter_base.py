@@ -34,7 +34,7 @@ def base_note(loaded: LoadedModel, folder: Path, settings: dict[str, Any]) -> st
             raise InputError(
                 f"the adapter's run began at another model than {loaded.name}: its {file} has the "
                 f"hash {str(trained_on)[:12]}, and this is {loaded.sha256[:12]}.",
-                remedy=f"Give --model the aligned model that the run began at, which was {named}.",
+                remedy=f"Give the aligned model that the run began at as `model`: {named}.",
                 file=folder,
             )
     if hashes:

@@ -21,7 +21,7 @@ from llm_validation.models.packaged import cache_folder, packaged_model_folder, 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-USE_PACKAGED = "or use the packaged model (--model packaged)"
+USE_PACKAGED = "or use the packaged model by its name, packaged"
 _HUB_ANSWERS_WITHIN = 5.0  # seconds
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 TOKENIZER_FILES = (
@@ -175,8 +175,8 @@ def _weight_files(folder: Path) -> list[Path]:
         if (folder / "adapter_config.json").is_file():
             raise InputError(
                 "The folder holds an adapter, not a whole model.",
-                remedy="`finebound evaluate` puts it on its base model (--model BASE --adapter "
-                "FOLDER); elsewhere merge it into the base (peft's merge_and_unload, then "
+                remedy="Name its base model and give the folder as `adapter` where an adapter is "
+                "taken; elsewhere merge it into the base (peft's merge_and_unload, then "
                 "save_pretrained) and give that folder.",
                 file=folder,
             )
@@ -291,7 +291,7 @@ def _require_room(weights: list[Path], name: str) -> None:
     require_memory(
         need,
         f"loading {name} in float32",
-        remedy="Use a smaller model or a larger machine, or give more where --memory is given.",
+        remedy="Use a smaller model or a larger machine, or allow more `memory`.",
     )
 
 

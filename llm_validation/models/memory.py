@@ -11,7 +11,7 @@ import torch
 from finebound.base.errors import InputError
 
 VARIABLE = "FINEBOUND_MEMORY"
-"""GB that a process may take in all (``--memory``); unset: what is free. Workers inherit it."""
+"""GB that a process may take in all; unset: what is free. Workers inherit it."""
 GB = 1 << 30
 _PROC, _CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 60
@@ -50,7 +50,7 @@ def _taken(device: torch.device | str) -> str:
 
 
 def allowed_bytes(device: torch.device | str = "cpu") -> float:
-    """Bytes that may still be taken: on the GPU what is free; else also what ``--memory`` leaves.
+    """Bytes that may still be taken: on the GPU what is free; else also what ``VARIABLE`` leaves.
 
     Raises InputError for a ``FINEBOUND_MEMORY`` that is no number of GB.
     """

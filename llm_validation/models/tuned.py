@@ -114,6 +114,6 @@ def _require_embeddings(wrapped: PeftModel, folder: Path) -> None:
         raise InputError(
             f"the adapter is of peft's type {PeftType(config.peft_type).value}, whose virtual "
             "tokens are no embeddings; finebound does not generate with those.",
-            remedy="Evaluate its answers with --responses where the evaluation has it.",
+            remedy="Give its answers as `responses` where the evaluation takes them.",
             file=folder,
         )

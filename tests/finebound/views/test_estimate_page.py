@@ -219,7 +219,7 @@ def test_without_a_model_and_a_proxy_the_page_says_how_to_add_them(
 ) -> None:
     words = Outline(page(text_only)).words
     assert "No model was measured" in words
-    assert "--model packaged" in words
+    assert "Name a model (packaged," in words
     assert "No proxy was given" in words
     assert "nats/token per squared length" not in words
 

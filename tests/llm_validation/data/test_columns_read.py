@@ -91,7 +91,7 @@ def test_text_that_would_not_be_read_is_an_error_with_the_way_out(tmp_path, colu
     assert error.row == 1
     assert repr(column) in error.what
     assert NOTES[0] in error.what
-    assert "--ignore-columns" in error.remedy
+    assert "`ignore_columns`" in error.remedy
     dataset = load_rows(tmp_path, *rows, ignore_columns=(column,))
     assert len(dataset) == 4
     assert dataset.reading.unread_columns == (column,)
@@ -126,7 +126,7 @@ def test_words_that_tell_rows_apart_which_ask_the_same_are_part_of_the_prompt(tm
 
 def test_all_such_columns_are_named_at_once(tmp_path):
     rows = [{**row, "my hint": row["note"]} for row in asked_about("note")]
-    with pytest.raises(InputError, match="--ignore-columns note 'my hint'"):
+    with pytest.raises(InputError, match="`ignore_columns` note 'my hint'"):
         load_rows(tmp_path, *rows)
 
 
@@ -252,7 +252,7 @@ def test_a_category_that_is_a_long_text_is_no_category(tmp_path):
     assert dataset.reading.unread_columns == ()
 
 
-# --ignore-columns --------------------------------------------------------------------------------
+# ignore_columns ----------------------------------------------------------------------------------
 
 
 def test_a_column_to_ignore_must_be_there(tmp_path):

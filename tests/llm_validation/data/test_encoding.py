@@ -260,7 +260,7 @@ class TestLongRows:
             encode(self.ROWS, tokenizer, max_length=60)
         assert str(caught.value).startswith(f"rows, row 2: The row has {length} tokens")
         assert "limit is 60" in str(caught.value)
-        assert "--max-length" in caught.value.remedy
+        assert "`max_length`" in caught.value.remedy
 
     def test_the_limit_itself_is_allowed(self, tokenizer) -> None:
         longest = max(len(row) for row in encode(self.ROWS, tokenizer, max_length=512))

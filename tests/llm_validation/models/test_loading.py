@@ -137,7 +137,7 @@ class TestBadFolder:
         with pytest.raises(InputError, match="no such model folder") as caught:
             load_model(tmp_path / "nowhere")
         assert str(tmp_path / "nowhere") in str(caught.value)
-        assert "--model" in caught.value.remedy
+        assert "use the packaged model" in caught.value.remedy
 
     def test_a_name_that_is_neither_folder_nor_hub_id(self) -> None:
         with pytest.raises(InputError, match="no such model folder"):
@@ -262,7 +262,7 @@ class TestHub:
     def names_all_three_ways_out(error: InputError) -> None:
         for way in ("`hf download meta-llama/Llama-3.2-1B-Instruct`", "`hf auth login`"):
             assert way in error.remedy
-        assert "--model packaged" in error.remedy
+        assert "use the packaged model" in error.remedy
 
     @pytest.mark.parametrize(
         ("kind", "said"), [("GatedRepoError", "is gated"), ("RepositoryNotFoundError", "knows no")]
