@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 _SEQUENCE = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])"
@@ -25,3 +26,8 @@ def printable(text: str) -> str:
 def show(text: str) -> None:
     """Print a text that may hold names from files or folders."""
     print(printable(text))
+
+
+def counted_rows(left_out: Mapping[str, int]) -> str:
+    """What was left out by reason, as part of a sentence: "3 rows whose label is missing"."""
+    return "; ".join(f"{count} rows {why}" for why, count in left_out.items())

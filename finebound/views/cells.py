@@ -25,8 +25,3 @@ def percent(cell: Interval) -> str:
         return "-"
     low, high = 100 * cell.lower, 100 * cell.upper
     return f"{100 * cell.estimate:.1f} % ({low:.1f} to {high:.1f})"
-
-
-def counted(left_out: Any) -> str:
-    """What was left out by reason, as part of a sentence."""
-    return "; ".join(f"{count} rows {why}" for why, count in left_out.items())

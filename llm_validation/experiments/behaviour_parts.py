@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from finebound.base.errors import InputError
 from finebound.base.progress import Progress
@@ -152,11 +152,12 @@ class AskedModel:
         """Accuracy and bias by dimension and context."""
         from llm_validation.evaluation.fairness.answering import answered
         from llm_validation.evaluation.fairness.items import sampled
+        from llm_validation.evaluation.fairness.loading import load_items
         from llm_validation.evaluation.fairness.record import as_result
         from llm_validation.evaluation.fairness.scores import score
 
         part: BbqPart = self.settings.bbq
-        items = self._bbq_items(part)
+        items = load_items(part.data, exclusions="study")
         if part.a_cell is not None:
             items = sampled(items, part.a_cell, seed=self.seed)
 
@@ -171,11 +172,6 @@ class AskedModel:
         scores = score(found.items, found.predictions, seed=self.seed)
         summary = {**scores.as_json(), "by": part.by, "source": items.source}
         return [as_result(found, label=self.label, summary=summary)]
-
-    def _bbq_items(self, part: BbqPart) -> Any:
-        from llm_validation.evaluation.fairness.loading import load_items
-
-        return load_items(part.data, exclusions="study")
 
     def translation(self) -> list[EvaluationResult]:
         """chrF into English."""

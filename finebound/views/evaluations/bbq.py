@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from finebound.base.text import counted_rows
 from finebound.results.evaluation import EvaluationResult
 from finebound.results.interval import Interval
-from finebound.views.cells import counted, interval
+from finebound.views.cells import interval
 from finebound.views.tables import Table
 
 _CONDITIONS = {"ambiguous": "ambig.", "disambiguated": "disambig."}
@@ -31,7 +32,7 @@ def shown(results: Sequence[EvaluationResult]) -> Iterator[Table | str]:
     if report["left_out"]:
         faulty = report["faulty"]
         share = f" ({100 * faulty['share']:.1f} % have no score)" if faulty["count"] else ""
-        yield f"Left out: {counted(report['left_out'])}{share}."
+        yield f"Left out: {counted_rows(report['left_out'])}{share}."
 
 
 def _cells(found: Mapping[str, Any]) -> list[Interval]:

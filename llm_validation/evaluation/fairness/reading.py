@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from finebound.base.errors import InputError
+from finebound.base.text import counted_rows
 from llm_validation.data.formats import data_extension, read_rows
 from llm_validation.evaluation.fairness.items import (
     CATEGORIES,
@@ -16,7 +17,6 @@ from llm_validation.evaluation.fairness.items import (
     Faulty,
     Item,
     ItemSet,
-    counted,
     is_excluded,
 )
 from llm_validation.evaluation.fairness.metadata import NAME as METADATA
@@ -99,7 +99,7 @@ def items_of(
     if not items:
         raise InputError(
             "no item is left to score"
-            + (f": left out were {counted(left_out)}" if left_out else ": there are no rows")
+            + (f": left out were {counted_rows(left_out)}" if left_out else ": there are no rows")
             + (f"; the first is {faulty[0].shown}." if faulty else "."),
             remedy=f"Give items of {', '.join(CATEGORIES)}.",
             file=source,
@@ -176,7 +176,7 @@ def match_predictions(
     left_out = reference.left_out + Counter(row.reason for row in faulty.values())
     if not kept:
         raise InputError(
-            f"no item is left to score: left out were {counted(left_out)}; the first is "
+            f"no item is left to score: left out were {counted_rows(left_out)}; the first is "
             f"{next(iter(faulty.values())).shown}.",
             remedy="Name the field of the predictions with --field.",
             file=file,
