@@ -138,6 +138,8 @@ def _read_method(
             rslora="use_rslora",
             double_quant=nesting,
         )
+        if reading.key("lora_dropout") is None:
+            reading.assume("dropout", "TRL's own dropout of 0.05 in the adapter is not forecast.")
         return model
     if four:
         raise four_bit_full(reading, "load_in_4bit")

@@ -178,6 +178,11 @@ def test_a_configuration_of_the_trl_command(read):
     )
 
 
+def test_trls_own_dropout_is_said(read):
+    training = read(CLI.replace("lora_dropout: 0.0", ""))
+    assert [key.name for key in training.assumed] == ["batch_size", "dropout"]
+
+
 def test_full_weights_and_what_the_forecast_has_not(read):
     training = read(FULL)
     plan = plan_for(training, 10)
