@@ -40,9 +40,9 @@ class Run:
     kind: Kind
     truth: dict[Quantity, Array]
     error: dict[Quantity, Array]
-    lam: Array
-    slack: Array
-    checked: np.ndarray
+    lam: Array = field(default_factory=lambda: np.ones(()))
+    slack: Array = field(default_factory=lambda: np.zeros(()))
+    checked: np.ndarray = field(default_factory=lambda: np.ones((), dtype=bool))
     precision: Array = field(default_factory=lambda: np.zeros(()))
     forms: tuple[str, ...] = ()
     conditioning: dict[Quantity, Array] = field(default_factory=dict)

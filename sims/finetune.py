@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, cast
 
 import jax
@@ -202,6 +204,16 @@ def finetune(
         path=path,
         moved=jnp.concatenate([jnp.zeros(1), moved]),
     )
+
+
+@lru_cache
+def tuning(model: ModelClass, plan: Plan) -> Callable[..., Finetuned]:
+    """Compiled: :func:`finetune` of a batch, by problems, aligned models, strengths and keys."""
+
+    def tuned(problem: Any, theta_s: jax.Array, strength: Strength, key: jax.Array) -> Finetuned:
+        return finetune(model, problem, theta_s, strength, plan, key)
+
+    return jax.jit(jax.vmap(tuned))
 
 
 def _dual_step(proxy: jax.Array, epsilon: jax.Array | float, log_lam: jax.Array) -> jax.Array:

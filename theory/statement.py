@@ -19,12 +19,12 @@ Statement = Callable[[Problem, Strategy], list[Bound]]
 # By name; in the order of their numbers once ``discover`` has run, as ``theory.evaluation`` has.
 STATEMENTS: dict[str, Statement] = {}
 
-_PROBLEMS = {
+_PROBLEMS: dict[type, str] = {
     TabularProblem: "a tabular problem",
     QuadraticProblem: "a quadratic problem",
     Constants: "constants",
 }
-_STRATEGIES = {
+_STRATEGIES: dict[type, str] = {
     LossConstraint: "a loss constraint",
     ParameterConstraint: "a parameter constraint",
     Hybrid: "a hybrid",

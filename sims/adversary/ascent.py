@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -24,34 +24,33 @@ _LEAST = 1.5e-8
 Parameters = dict[str, Array]
 
 
-class World(Protocol):
+class World:
     """Instances of one shape, and the forms to attack on them.
 
-    ``limits``: least and largest value of each free parameter.
+    ``limits``: least and largest value of each free parameter. ``told``: which of an instance's
+    quantities :meth:`attempt` makes a problem of.
     """
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def forms(self) -> Sequence[Form]: ...
-    @property
-    def limits(self) -> Mapping[str, tuple[float, float]]: ...
+    name: str
+    forms: Sequence[Form]
+    limits: Mapping[str, tuple[float, float]]
+    told: tuple[str, ...] = ()
 
     def draw(self, rng: np.random.Generator, form: Form, n: int) -> Parameters:
         """``n`` random starts of the free parameters, and the ``fixed_...`` ones of its setting."""
-        ...
+        raise NotImplementedError
 
     def quantities(self, parameters: Mapping[str, jax.Array]) -> Any:
         """One traced instance: what the forms' formulas are made of."""
-        ...
+        raise NotImplementedError
 
     def instance(self, quantities: Any) -> dict[str, jax.Array]:
         """The numbers that :meth:`attempt` makes a problem of."""
-        ...
+        return {name: getattr(quantities, name) for name in self.told}
 
     def attempt(self, form: Form, x: Mapping[str, Array]) -> Attempt:
         """Instances ``[n]`` as theory sees them, with their truths by another path."""
-        ...
+        raise NotImplementedError
 
 
 def ascend(

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sims.adversary.ascent import Parameters
+from sims.adversary.ascent import Parameters, World
 from sims.adversary.form import FROM_START, Attempt, Form
-from sims.adversary.mixture import RESPONSES, centred, distance, kl, norm
+from sims.adversary.mixture import RESPONSES, centred, distance, front, kl, norm
 from sims.adversary.mixtures import tabular_attempt
 from sims.families.trust_region import moved
 from theory.bound import Direction, Quantity
@@ -98,17 +98,10 @@ class Ball:
     @cached_property
     def front(self) -> jax.Array:
         """``v(S)`` from below, by the multiplier ``lam``: the ascent finds the best one."""
-        total = self.rho_f + self.lam * self.rho_s
-        w = (self.lam * self.rho_s / total)[:, None]
-        best = (1.0 - w) * self.mu_f + w * self.mu_s
-        task, safety = ((m * kl(t, best)).sum() for m, t in self._data)
+        task, safety = front((self.rho_f, self.mu_f), (self.rho_s, self.mu_s), self.lam)
         uppers = (self.lipschitz, self.slope + self.bend, 0.25 * self.radius**2 + self.off)
         allowed = self.start + jnp.stack(uppers).min()
         return task + self.lam * (safety - allowed)
-
-    @property
-    def _data(self) -> tuple[tuple[jax.Array, jax.Array], ...]:
-        return (self.rho_f, self.mu_f), (self.rho_s, self.mu_s)
 
 
 def _safety(form: str, part: str, ratio, *, exact: bool = False) -> Form:
@@ -124,10 +117,11 @@ def _task(statement: str, form: str, ratio, **options) -> Form:
     )
 
 
-class Balls:
+class Balls(World):
     """``[X, V]`` tables and any policy at the distance of the radius from the aligned one."""
 
     name = "balls"
+    told = ("rho_s", "rho_f", "mu_s", "mu_f", "aligned", "step")
 
     def __init__(self) -> None:
         self.forms = (
@@ -141,11 +135,7 @@ class Balls:
                 lambda q: (q.rise - 0.25 * q.radius**2, q.off),
             ),
             _task("T7", "convex", lambda q: (q.drop, q.task_slope)),
-            _task(
-                "T7",
-                "smooth, local",
-                lambda q: (q.drop, q.task_slope + q.task_bend),
-            ),
+            _task("T7", "smooth, local", lambda q: (q.drop, q.task_slope + q.task_bend)),
             _task("T7", "smooth", lambda q: (q.drop, q.root)),
             _task("T7", "(A-J)", _logit_slope),
             _task("T8", "(b) price of the radius", _logit_slope),
@@ -178,13 +168,7 @@ class Balls:
         }
 
     def quantities(self, parameters: Mapping[str, jax.Array]) -> Any:
-        """One traced instance."""
         return Ball(parameters)
-
-    def instance(self, quantities: Ball) -> dict[str, jax.Array]:
-        """Its distributions, and the step."""
-        names = ("rho_s", "rho_f", "mu_s", "mu_f", "aligned", "step")
-        return {name: getattr(quantities, name) for name in names}
 
     def attempt(self, form: Form, x: Mapping[str, Array]) -> Attempt:
         """The policy that the step leads to, in long double, and a radius that just allows it."""
@@ -234,10 +218,11 @@ class Coin:
         return slope * step - 0.25 * step**2
 
 
-class Coins:
+class Coins(World):
     """One context with two answers: the best policy of a ball is as far as one may go."""
 
     name = "coins"
+    told = ("here", "there", "move")
 
     def __init__(self) -> None:
         size = lambda q: 1.0 + 16.0 * q.start  # noqa: E731
@@ -262,12 +247,7 @@ class Coins:
         }
 
     def quantities(self, parameters: Mapping[str, jax.Array]) -> Any:
-        """One traced instance."""
         return Coin(parameters)
-
-    def instance(self, quantities: Coin) -> dict[str, jax.Array]:
-        """Its log-odds, and how far they move."""
-        return {name: getattr(quantities, name) for name in ("here", "there", "move")}
 
     def attempt(self, form: Form, x: Mapping[str, Array]) -> Attempt:
         """The loss is convex in the log-odds: the best policy is as near the target as allowed."""

@@ -34,6 +34,16 @@ def centred(table: jax.Array) -> jax.Array:
     return table - table.mean(axis=-1, keepdims=True)
 
 
+def front(
+    task: tuple[jax.Array, jax.Array], safety: tuple[jax.Array, jax.Array], lam: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """``G_f`` and ``G_s`` where ``G_f + lam G_s`` is least; masses and targets of each data set."""
+    (rho_f, mu_f), (rho_s, mu_s) = task, safety
+    w = (lam * rho_s / (rho_f + lam * rho_s))[:, None]
+    best = (1.0 - w) * mu_f + w * mu_s
+    return (rho_f * kl(mu_f, best)).sum(), (rho_s * kl(mu_s, best)).sum()
+
+
 class Mixture:
     """One instance: distributions, the minimiser ``P_lambda`` and what bounds are made of."""
 
@@ -206,11 +216,8 @@ class Mixture:
     @cached_property
     def front(self) -> jax.Array:
         """The least ``G_f + lam G_s`` of any policy."""
-        total = self.rho_f + self.lam * self.rho_s
-        w = (self.lam * self.rho_s / total)[:, None]
-        best = (1.0 - w) * self.mu_f + w * self.mu_s
-        task = self._gap(self.rho_f, self.mu_f, best)
-        return task + self.lam * self._gap(self.rho_s, self.mu_s, best)
+        task, safety = front((self.rho_f, self.mu_f), (self.rho_s, self.mu_s), self.lam)
+        return task + self.lam * safety
 
     def of_any(self, mass: jax.Array, target: jax.Array) -> jax.Array:
         return self._gap(mass, target, self.any)

@@ -77,10 +77,15 @@ _QUARTER = (
 )
 
 
+def _chord(q: Mixture) -> tuple[jax.Array, jax.Array]:
+    return q.task, (1.0 - q.proxy / q.of_task) * q.of_proxy
+
+
 def _comparator_forms() -> list[Form]:
     task, proxy = "task optimum", "proxy optimum"
     total = "G_f + lambda G_hat_s, "
     loose = partial(Form, sharpest=0.25, why=_QUARTER)
+    epsilon = partial(Form, "T2", strategy="epsilon")
     return [
         Form("T2", TOTAL, UPPER, total + task, lambda q: (q.total, q.lam * q.of_task)),
         Form("T2", TOTAL, UPPER, total + proxy, lambda q: (q.total, q.of_proxy)),
@@ -88,100 +93,61 @@ def _comparator_forms() -> list[Form]:
         Form("T2", TASK, UPPER, proxy, lambda q: (q.task, q.of_proxy)),
         Form("T2", PROXY, UPPER, task, lambda q: (q.proxy, q.of_task)),
         loose("T2", PROXY, UPPER, proxy, lambda q: (q.proxy, q.of_proxy / q.lam)),
-        Form("T2", PROXY, UPPER, "constrained", lambda q: (q.proxy, q.proxy), strategy="epsilon"),
-        Form(
-            "T2",
-            TASK,
-            UPPER,
-            "constrained",
-            lambda q: (q.task, (1.0 - q.proxy / q.of_task) * q.of_proxy),
-            strategy="epsilon",
-            size=_weighted,
-        ),
+        epsilon(PROXY, UPPER, "constrained", lambda q: (q.proxy, q.proxy)),
+        epsilon(TASK, UPPER, "constrained", _chord, size=_weighted),
     ]
 
 
 def _overlap_forms() -> list[Form]:
     total = "G_f + lambda G_hat_s, "
+    weighted = partial(Form, "T3", TOTAL, size=_weighted)
+    overlap = partial(Form, "T4")
     return [
-        Form(
-            "T3",
-            TOTAL,
+        weighted(
             LOWER,
             total + "Pinsker",
             lambda q: (q.contested_sum(2.0 * q.rho_f * q.w * q.tau**2), q.total),
-            size=_weighted,
         ),
-        Form(
-            "T3",
-            TOTAL,
-            UPPER,
-            total + "entropy",
-            lambda q: (q.total, _entropy(q)),
-            size=_weighted,
-        ),
-        Form(
-            "T3",
-            TOTAL,
+        weighted(UPPER, total + "entropy", lambda q: (q.total, _entropy(q))),
+        weighted(
             LOWER,
             total + "any policy",
-            lambda q: (
-                q.total,
-                q.of_any(q.rho_f, q.mu_f) + q.lam * q.of_any(q.rho_hat, q.mu_hat),
-            ),
+            lambda q: (q.total, q.of_any(q.rho_f, q.mu_f) + q.lam * q.of_any(q.rho_hat, q.mu_hat)),
             strategy="hybrid, any policy",
-            size=_weighted,
         ),
-        *(
-            Form("T4", quantity, direction, form, ratio)
-            for quantity, direction, form, ratio in (
-                (PROXY, UPPER, "logarithm", lambda q: (q.proxy, _logarithm(q, q.rho_hat, 0))),
-                (TASK, UPPER, "logarithm", lambda q: (q.task, _logarithm(q, q.rho_f, 1))),
-                (
-                    PROXY,
-                    UPPER,
-                    "linear",
-                    lambda q: (q.proxy, q.contested_sum(q.rho_f * q.tau) / q.lam),
-                ),
-                (
-                    TASK,
-                    UPPER,
-                    "linear",
-                    lambda q: (q.task, q.contested_sum(q.rho_hat * q.tau) * q.lam),
-                ),
-                (PROXY, UPPER, "mass", lambda q: (q.proxy, jnp.log1p(1.0 / q.lam))),
-                (TASK, UPPER, "mass", lambda q: (q.task, jnp.log1p(q.lam))),
-                (
-                    PROXY,
-                    UPPER,
-                    "divergence",
-                    lambda q: (
-                        q.proxy,
-                        q.contested_sum((1.0 - q.w) * q.rho_hat * kl(q.mu_hat, q.mu_f)),
-                    ),
-                ),
-                (
-                    TASK,
-                    UPPER,
-                    "divergence",
-                    lambda q: (q.task, q.contested_sum(q.w * q.rho_f * kl(q.mu_f, q.mu_hat))),
-                ),
-                (
-                    PROXY,
-                    LOWER,
-                    "Pinsker",
-                    lambda q: (
-                        2.0 * q.contested_sum(q.rho_hat * ((1.0 - q.w) * q.tau) ** 2),
-                        q.proxy,
-                    ),
-                ),
-                (
-                    TASK,
-                    LOWER,
-                    "Pinsker",
-                    lambda q: (2.0 * q.contested_sum(q.rho_f * (q.w * q.tau) ** 2), q.task),
-                ),
-            )
+        overlap(PROXY, UPPER, "logarithm", lambda q: (q.proxy, _logarithm(q, q.rho_hat, 0))),
+        overlap(TASK, UPPER, "logarithm", lambda q: (q.task, _logarithm(q, q.rho_f, 1))),
+        overlap(
+            PROXY, UPPER, "linear", lambda q: (q.proxy, q.contested_sum(q.rho_f * q.tau) / q.lam)
+        ),
+        overlap(
+            TASK, UPPER, "linear", lambda q: (q.task, q.contested_sum(q.rho_hat * q.tau) * q.lam)
+        ),
+        overlap(PROXY, UPPER, "mass", lambda q: (q.proxy, jnp.log1p(1.0 / q.lam))),
+        overlap(TASK, UPPER, "mass", lambda q: (q.task, jnp.log1p(q.lam))),
+        overlap(
+            PROXY,
+            UPPER,
+            "divergence",
+            lambda q: (q.proxy, q.contested_sum((1.0 - q.w) * q.rho_hat * kl(q.mu_hat, q.mu_f))),
+        ),
+        overlap(
+            TASK,
+            UPPER,
+            "divergence",
+            lambda q: (q.task, q.contested_sum(q.w * q.rho_f * kl(q.mu_f, q.mu_hat))),
+        ),
+        overlap(
+            PROXY,
+            LOWER,
+            "Pinsker",
+            lambda q: (2.0 * q.contested_sum(q.rho_hat * ((1.0 - q.w) * q.tau) ** 2), q.proxy),
+        ),
+        overlap(
+            TASK,
+            LOWER,
+            "Pinsker",
+            lambda q: (2.0 * q.contested_sum(q.rho_f * (q.w * q.tau) ** 2), q.task),
         ),
     ]
 
@@ -208,44 +174,15 @@ def _floor_forms() -> list[Form]:
 
         return ratio
 
+    floor = partial(Form, "T5", SAFETY, UPPER)
     return [
-        Form(
-            "T5",
-            SAFETY,
-            UPPER,
-            "logarithm",
-            lambda q: (q.safety, q.contest),
-            part="contested",
-            setting=same,
-        ),
-        Form(
-            "T5",
-            SAFETY,
-            UPPER,
-            "linear",
-            lambda q: (q.safety, linear(q)),
-            part="contested",
-            setting=same,
-        ),
-        Form(
-            "T5",
-            SAFETY,
-            UPPER,
-            "same teacher",
-            lambda q: (q.safety, same_teacher(q)),
-            setting=same,
-        ),
+        floor("logarithm", lambda q: (q.safety, q.contest), part="contested", setting=same),
+        floor("linear", lambda q: (q.safety, linear(q)), part="contested", setting=same),
+        floor("same teacher", lambda q: (q.safety, same_teacher(q)), setting=same),
+        floor("logarithm", of_floor("teacher mismatch"), part="teacher mismatch"),
         *(
-            Form(
-                "T5",
-                SAFETY,
-                UPPER,
-                "logarithm",
-                of_floor(name),
-                part=name,
-                setting=apart if name == "untouched" or name == "forgotten" else {},
-            )
-            for name in ("teacher mismatch", "forgotten", "untouched")
+            floor("logarithm", of_floor(name), part=name, setting=apart)
+            for name in ("forgotten", "untouched")
         ),
     ]
 
@@ -265,10 +202,12 @@ def _radius_forms() -> list[Form]:
 
     gap, off = "value gap / lambda", "proxy mismatch"
     hybrid = partial(Form, "T9", SAFETY, UPPER, strategy="hybrid")
+    term = partial(hybrid, size=_per_lambda)
     # Their terms come out where the value gap is small: those searches start at large lambdas.
     perfect, near = {**NEAR, **PERFECT}, {**NEAR, "log_lam": 4.0}
+    bent = {**EXACT, "same_teacher": 1.0, "covers": (1.0, 1.0, 0.0), "log_lam": 7.0}
     rise = Quantity.SAFETY_LOSS_INCREASE
-    local = partial(Form, "T12", rise, UPPER, "centred logits")
+    local = partial(Form, "T12", rise, UPPER, "centred logits", size=_per_lambda)
     return [
         Form(
             "T8",
@@ -278,41 +217,23 @@ def _radius_forms() -> list[Form]:
             lambda q: (q.value_gap * q.lam / root, q.reach),
             size=lambda q: 1.0 + q.task_start,
         ),
-        hybrid(
-            form="(A-J)",
-            ratio=lambda q: (q.rise, general(q)),
-            part=gap,
-            setting=perfect,
-            size=_per_lambda,
-        ),
-        hybrid(
-            form="tabular",
-            ratio=lambda q: (q.rise, table(q)),
-            part=gap,
-            setting=perfect,
-            size=_per_lambda,
-        ),
-        hybrid(
-            form="(A-J)",
-            ratio=lambda q: (q.rise - general(q), 2.0 * root * q.reach * q.mismatch),
-            part=off,
+        term("(A-J)", lambda q: (q.rise, general(q)), gap, setting=perfect),
+        term("tabular", lambda q: (q.rise, table(q)), gap, setting=perfect),
+        term(
+            "(A-J)",
+            lambda q: (q.rise - general(q), 2.0 * root * q.reach * q.mismatch),
+            off,
             setting=near,
-            size=_per_lambda,
             sharpest=1.0 / root,
             why=_LOGITS,
         ),
-        hybrid(
-            form="tabular",
-            ratio=lambda q: (q.rise - table(q), 2.0 * q.reach * q.mismatch),
-            part=off,
+        term(
+            "tabular",
+            lambda q: (q.rise - table(q), 2.0 * q.reach * q.mismatch),
+            off,
             setting=near,
-            size=_per_lambda,
         ),
-        hybrid(
-            form="(A-J), without data",
-            ratio=lambda q: (q.safety, 0.25 * q.reach**2),
-            setting=EXACT,
-        ),
+        hybrid("(A-J), without data", lambda q: (q.safety, 0.25 * q.reach**2), setting=EXACT),
         Form(
             "T9",
             TASK,
@@ -322,23 +243,16 @@ def _radius_forms() -> list[Form]:
             strategy="hybrid",
             size=_weighted,
         ),
+        local(lambda q: (q.rise, q.value_gap), gap, setting=perfect),
         local(
-            ratio=lambda q: (q.rise, q.value_gap),
-            part=gap,
-            setting=perfect,
-            size=_per_lambda,
-        ),
-        local(
-            ratio=lambda q: (q.rise - q.value_gap - q.bend, q.pull * q.reach),
-            part="gradient mismatch",
+            lambda q: (q.rise - q.value_gap - q.bend, q.pull * q.reach),
+            "gradient mismatch",
             setting=near,
-            size=_per_lambda,
         ),
         local(
-            ratio=lambda q: (q.rise - q.value_gap - q.pull * q.reach, q.bend),
-            part="curvature",
-            setting={**EXACT, "same_teacher": 1.0, "covers": (1.0, 1.0, 0.0), "log_lam": 7.0},
-            size=_per_lambda,
+            lambda q: (q.rise - q.value_gap - q.pull * q.reach, q.bend),
+            "curvature",
+            setting=bent,
         ),
     ]
 

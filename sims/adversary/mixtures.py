@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from sims.adversary.ascent import Parameters
+from sims.adversary.ascent import Parameters, World
 from sims.adversary.form import Attempt, Form
 from sims.adversary.mixture import CONTEXTS, RESPONSES, Mixture
 from sims.adversary.mixture_forms import mixture_forms
@@ -23,7 +23,7 @@ TOTAL = Quantity.WEIGHTED_SUM
 _ALL = (1.0,) * CONTEXTS
 
 
-class Mixtures:
+class Mixtures(World):
     """``[X, V]`` tables whose minimiser is known in closed form, and policies of their own.
 
     Settings: "same_teacher", "same_contexts" tie the proxy to the safety data; "exact" and "near"
@@ -32,6 +32,7 @@ class Mixtures:
     """
 
     name = "mixtures"
+    told = ("rho_s", "rho_hat", "rho_f", "mu_s", "mu_hat", "mu_f", "aligned", "any", "lam")
 
     def __init__(self) -> None:
         self.forms = mixture_forms()
@@ -44,7 +45,6 @@ class Mixtures:
         }
 
     def draw(self, rng: np.random.Generator, form: Form, n: int) -> Parameters:
-        """Random starts of the free parameters, and the ties of the setting."""
         scale = rng.choice([0.3, 1.0, 4.0], size=(n, 1, 1))
         tables = {
             name: scale * rng.normal(size=(n, CONTEXTS, RESPONSES))
@@ -73,16 +73,9 @@ class Mixtures:
         }
 
     def quantities(self, parameters: Mapping[str, jax.Array]) -> Any:
-        """One traced instance."""
         return Mixture(parameters)
 
-    def instance(self, quantities: Mixture) -> dict[str, jax.Array]:
-        """What :meth:`attempt` makes a problem of."""
-        names = ("rho_s", "rho_hat", "rho_f", "mu_s", "mu_hat", "mu_f", "aligned", "any", "lam")
-        return {name: getattr(quantities, name) for name in names}
-
     def attempt(self, form: Form, x: Mapping[str, Array]) -> Attempt:
-        """The problem, and the truths by another path."""
         problem = TabularProblem(
             safety=Distribution(x["rho_s"], x["mu_s"]),
             proxy=Distribution(x["rho_hat"], x["mu_hat"]),

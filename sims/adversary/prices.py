@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sims.adversary.ascent import Parameters
+from sims.adversary.ascent import Parameters, World
 from sims.adversary.form import Attempt, Form
 from sims.families.tabular import gap
 from theory.bound import Direction, Quantity
@@ -33,7 +33,7 @@ def _price(form: str, worst: str, least) -> Form:
     )
 
 
-class Prices:
+class Prices(World):
     """One policy on one context with ``RESPONSES`` answers, one distance ``eta`` of the data.
 
     "context": the safety data moves eta to a context that the proxy misses; the truth is the gap
@@ -42,6 +42,7 @@ class Prices:
     """
 
     name = "prices"
+    told = ("policy", "eta")
 
     def __init__(self) -> None:
         self.forms = (
@@ -52,11 +53,9 @@ class Prices:
         self.limits = {"policy": (-40.0, 40.0), "odds": (-6.0, 4.0)}
 
     def draw(self, rng: np.random.Generator, form: Form, n: int) -> Parameters:
-        """Random starts of the free parameters, and the ties of the setting."""
         return {"policy": rng.normal(size=(n, RESPONSES)), "odds": rng.normal(size=n)}
 
     def quantities(self, parameters: Mapping[str, jax.Array]) -> Any:
-        """One traced instance."""
         p = jax.nn.log_softmax(parameters["policy"])
         eta = jax.nn.sigmoid(parameters["odds"])
         rest = (1.0 - eta) * (jnp.log1p(-eta) - p[0])
@@ -74,12 +73,7 @@ class Prices:
             exact=jnp.where(others * power <= 1.0, hedged, spread),
         )
 
-    def instance(self, quantities: Any) -> dict[str, jax.Array]:
-        """What :meth:`attempt` makes a problem of."""
-        return {"policy": quantities.policy, "eta": quantities.eta}
-
     def attempt(self, form: Form, x: Mapping[str, Array]) -> Attempt:
-        """The problem, and the truths by another path."""
         eta = x["eta"]
         answers = np.eye(RESPONSES)
         certain = answers[0]

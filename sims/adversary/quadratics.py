@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sims.adversary.ascent import Parameters
+from sims.adversary.ascent import Parameters, World
 from sims.adversary.form import FROM_START, Attempt, Form
 from sims.families.quadratic import Quadratic, run_at
 from sims.family import Kind
@@ -132,10 +132,6 @@ class Valleys:
         return _form(self.H_s, self.bounded)
 
     @cached_property
-    def ball_task(self) -> jax.Array:
-        return _form(self.H_f, _plus(self.d, self.bounded, -1.0))
-
-    @cached_property
     def drop(self) -> jax.Array:
         """``G_f(theta_s) - G_f`` of the best point of the ball, without cancellation."""
         return _dot(self.pull, self.bounded) - _form(self.H_f, self.bounded)
@@ -220,6 +216,10 @@ def _any_roots(q: Valleys) -> jax.Array:
     return jnp.sqrt(_form(q.H_f, _plus(q.d, q.any, -1.0))) + jnp.sqrt(_form(q.H_s, q.any))
 
 
+def _chord(q: Valleys) -> tuple[jax.Array, jax.Array]:
+    return q.task, (1.0 - q.safety / q.at_task) * q.start
+
+
 def _parametric(q: Valleys) -> jax.Array:
     rate = jnp.sqrt(q.f.most / q.s.least)
     return jnp.sqrt(q.start) / jnp.maximum(1.0, rate)
@@ -230,9 +230,10 @@ def _forms() -> tuple[Form, ...]:
     half = partial(Form, size=_by_lambda, sharpest=0.5, why=_HALF)
     quarter = partial(Form, sharpest=0.25, why=_QUARTER)
     total = "G_f + lambda G_hat_s, "
-    epsilon = partial(Form, strategy="epsilon")
-    ball = partial(Form, strategy="radius", size=_start)
+    epsilon = partial(Form, "T2", strategy="epsilon")
+    ball = partial(Form, "T6", SAFETY, strategy="radius", size=_start)
     fall = partial(Form, strategy="radius", size=_start, part=FROM_START)
+    hybrid, free = partial(Form, "T9", strategy="hybrid"), partial(Form, "T10", strategy="any")
     forced = "(d) forced radius, smooth"
     return (
         half("T1", SAFETY, UPPER, "perfect proxy", lambda q: (q.safety, q.value_gap)),
@@ -252,46 +253,16 @@ def _forms() -> tuple[Form, ...]:
         Form("T2", TASK, UPPER, proxy, lambda q: (q.task, q.start)),
         Form("T2", PROXY, UPPER, task, lambda q: (q.safety, q.at_task)),
         quarter("T2", PROXY, UPPER, proxy, lambda q: (q.safety, q.start / q.lam)),
-        epsilon("T2", PROXY, UPPER, "constrained", lambda q: (q.safety, q.safety)),
-        epsilon(
-            "T2",
-            TASK,
-            UPPER,
-            "constrained",
-            lambda q: (q.task, (1.0 - q.safety / q.at_task) * q.start),
-        ),
-        ball(
-            "T6",
-            SAFETY,
-            UPPER,
-            "smooth",
-            lambda q: (q.ball_safety, 0.5 * q.s.most * q.radius**2),
-        ),
-        ball(
-            "T6",
-            SAFETY,
-            LOWER,
-            "quadratic growth",
-            lambda q: (0.5 * q.s.least * q.radius**2, q.ball_safety),
-        ),
+        epsilon(PROXY, UPPER, "constrained", lambda q: (q.safety, q.safety)),
+        epsilon(TASK, UPPER, "constrained", _chord),
+        ball(UPPER, "smooth", lambda q: (q.ball_safety, 0.5 * q.s.most * q.radius**2)),
+        ball(LOWER, "quadratic growth", lambda q: (0.5 * q.s.least * q.radius**2, q.ball_safety)),
         fall("T7", TASK, UPPER, "convex", _convex_upper),
         fall("T7", TASK, UPPER, "smooth", _smooth_upper),
-        fall(
-            "T7",
-            TASK,
-            UPPER,
-            "Polyak-Lojasiewicz",
-            lambda q: (q.fallen(q.f.least, 0.0), q.drop),
-        ),
+        fall("T7", TASK, UPPER, "Polyak-Lojasiewicz", lambda q: (q.fallen(q.f.least, 0.0), q.drop)),
         fall("T7", TASK, LOWER, "convex", _convex_lower),
         fall("T7", TASK, LOWER, "smooth, local", _local_lower),
-        fall(
-            "T7",
-            TASK,
-            LOWER,
-            "smooth",
-            lambda q: (q.drop, q.fallen(q.f.most, 1.0)),
-        ),
+        fall("T7", TASK, LOWER, "smooth", lambda q: (q.drop, q.fallen(q.f.most, 1.0))),
         fall("T8", TASK, LOWER, "(c) Pareto front", _front),
         Form(
             "T8",
@@ -309,44 +280,21 @@ def _forms() -> tuple[Form, ...]:
             lambda q: (0.5 * q.s.least * _strides(q) ** 2, q.safety),
             size=lambda q: 16.0 * q.s.most * q.distance * q.reach,
         ),
-        Form(
-            "T9",
+        hybrid(
             SAFETY,
             UPPER,
             "quadratic, perfect proxy",
             lambda q: (q.safety, _half_gained(q)),
-            strategy="hybrid",
             size=_step,
         ),
-        Form(
-            "T9",
-            TASK,
-            UPPER,
-            "comparator theta_s",
-            lambda q: (q.task, q.start),
-            strategy="hybrid",
-        ),
-        Form(
-            "T10",
-            TOTAL,
-            LOWER,
-            "G_f + lambda G_s, any policy",
-            lambda q: (q.total, _any_total(q)),
-            strategy="any",
-        ),
-        Form(
-            "T10",
-            ROOTS,
-            LOWER,
-            "parametric",
-            lambda q: (_parametric(q), _any_roots(q)),
-            strategy="any",
-        ),
+        hybrid(TASK, UPPER, "comparator theta_s", lambda q: (q.task, q.start)),
+        free(TOTAL, LOWER, "G_f + lambda G_s, any policy", lambda q: (q.total, _any_total(q))),
+        free(ROOTS, LOWER, "parametric", lambda q: (_parametric(q), _any_roots(q))),
         half("T12", rise, UPPER, "perfect proxy", lambda q: (q.safety, q.value_gap)),
     )
 
 
-class Quadratics:
+class Quadratics(World):
     """Two coordinates, condition numbers up to e^6; minimisers by linear equations."""
 
     name = "quadratics"
@@ -372,7 +320,6 @@ class Quadratics:
         }
 
     def quantities(self, parameters: Mapping[str, jax.Array]) -> Any:
-        """One traced instance."""
         return Valleys(parameters)
 
     def instance(self, quantities: Valleys) -> dict[str, jax.Array]:

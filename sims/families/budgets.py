@@ -162,13 +162,6 @@ def _lora(rng: np.random.Generator, n: int, rank: int) -> Case:
 
 
 def _run(radius: Array) -> Run:
-    n = len(radius)
-    return Run(
-        kind=Kind.MINIMISER,
-        truth={Quantity.RADIUS: radius},
-        # T additions that round by 2^-53 of the weights they move.
-        error={Quantity.RADIUS: 1e-13 * (1.0 + radius)},
-        lam=np.ones(n),
-        slack=np.zeros(n),
-        checked=np.ones(n, dtype=bool),
-    )
+    # T additions that round by 2^-53 of the weights they move.
+    error = {Quantity.RADIUS: 1e-13 * (1.0 + radius)}
+    return Run(kind=Kind.MINIMISER, truth={Quantity.RADIUS: radius}, error=error)

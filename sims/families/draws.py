@@ -14,6 +14,12 @@ _SIZE_SHARES = (0.25, 0.3, 0.4, 0.05)
 LAMBDAS = (0.01, 0.1, 1.0, 10.0, 1000.0)
 
 
+def lambdas(rng: np.random.Generator, n: int) -> Array:
+    """``lambda [n]``: half of them over eight decades, half of them :data:`LAMBDAS`."""
+    anywhere = rng.random(n) < 0.5
+    return np.where(anywhere, 10.0 ** rng.uniform(-4, 4, size=n), rng.choice(LAMBDAS, size=n))
+
+
 def _rows(rng: np.random.Generator, shape: tuple[int, ...], size: int) -> Array:
     """``[*shape, size]`` distributions; concentration and zeros vary from instance to instance."""
     per_instance = (shape[0],) + (1,) * len(shape)

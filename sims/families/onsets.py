@@ -51,12 +51,8 @@ def _descended(problem: QuadraticProblem, rates: Array) -> Run:
     gap = 0.5 * np.einsum("ni,nij,nj->n", step, problem.H_s, step)
     stiffest = np.linalg.eigvalsh(problem.H_s)[..., -1]
     size = (stiffest * (step**2).sum(axis=-1)).astype(np.float64)
-    n = len(rates)
     return Run(
         kind=Kind.MINIMISER,
         truth={Quantity.SAFETY_GAP: np.maximum(gap, 0.0).astype(np.float64)},
         error={Quantity.SAFETY_GAP: _FLAT * size},
-        lam=np.ones(n),
-        slack=np.zeros(n),
-        checked=np.ones(n, dtype=bool),
     )

@@ -68,9 +68,6 @@ class Price(ClosedForm[Blind]):
                 kind=Kind.MINIMISER,
                 truth={Quantity.SAFETY_GAP: gap},
                 error={Quantity.SAFETY_GAP: np.full(n, _ERROR)},
-                lam=np.ones(n),
-                slack=np.zeros(n),
-                checked=np.ones(n, dtype=bool),
                 forms=forms,
             )
 

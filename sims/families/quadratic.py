@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sims.families.draws import LAMBDAS
+from sims.families.draws import lambdas
 from sims.family import ClosedForm, Kind, Run
 from theory.bound import Quantity
 from theory.divergence import Array
@@ -45,9 +45,7 @@ class Quadratic(ClosedForm[QuadraticProblem]):
     def strategies(self, rng: np.random.Generator, problem: QuadraticProblem) -> Iterator[Strategy]:
         """Case I by lambda and by epsilon, Case II and the hybrid."""
         (n,) = problem.batch_shape
-        lam = np.where(
-            rng.random(n) < 0.5, 10.0 ** rng.uniform(-4, 4, size=n), rng.choice(LAMBDAS, size=n)
-        )
+        lam = lambdas(rng, n)
         distance = np.linalg.norm(problem.displacement, axis=-1)
         radius = np.maximum(distance, 1e-3) * 10.0 ** rng.uniform(-4, 1, size=n)
         yield LossConstraint(lam=lam)
@@ -286,7 +284,6 @@ def run_at(
         truth=truth,
         error=error,
         lam=np.broadcast_to(lam, shape),
-        slack=np.zeros(shape),
         checked=np.broadcast_to(checked, shape),
         precision=np.broadcast_to(precision, shape),
     )

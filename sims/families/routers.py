@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sims.families.draws import LAMBDAS, tables
+from sims.families.draws import lambdas, tables
 from sims.families.tabular import case_one_policy, gaps
 from sims.family import Case, Kind, Run
 from theory.bound import Direction, Quantity, bound
@@ -60,9 +60,7 @@ class Images:
     def cases(self, rng: np.random.Generator, n: int) -> Iterator[Case]:
         """One case: minimisers of the penalty, one map of contexts a batch."""
         problem = tables(rng, n)
-        lam = np.where(
-            rng.random(n) < 0.5, 10.0 ** rng.uniform(-4, 4, size=n), rng.choice(LAMBDAS, size=n)
-        )
+        lam = lambdas(rng, n)
         contexts = problem.task.context.shape[-1]
         phi = rng.integers(contexts, size=contexts)
         task, proxy = (merge(d.context, phi) for d in (problem.task, problem.proxy))
@@ -84,13 +82,6 @@ class Images:
 
 
 def _run(problem: TabularProblem, policy: Array, lam: Array) -> Run:
-    n = len(lam)
     truth = gaps(problem, policy)
-    return Run(
-        kind=Kind.MINIMISER,
-        truth=truth,
-        error=dict.fromkeys(truth, np.full(n, _ERROR)),
-        lam=lam,
-        slack=np.zeros(n),
-        checked=np.ones(n, dtype=bool),
-    )
+    error = dict.fromkeys(truth, np.full(len(lam), _ERROR))
+    return Run(kind=Kind.MINIMISER, truth=truth, error=error, lam=lam)

@@ -271,7 +271,6 @@ def _case(bounds: list[Bound], found: Losses, lam: Array, words: str) -> Case:
         truth={_PROXY: found.proxy, _CAPABILITY: found.task},
         error={_PROXY: found.proxy_error, _CAPABILITY: found.task_error},
         lam=lam,
-        slack=np.zeros(n),
         checked=np.isfinite(found.proxy) & np.isfinite(found.task),
     )
     return Case(bounds=bounds, runs=[run], n=n, words=words, finetunes=(RUNS + 1) * n)

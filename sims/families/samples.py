@@ -59,9 +59,6 @@ class Samples:
                     kind=Kind.MINIMISER,
                     truth={Quantity.SAFETY_GAP: largest * mean},
                     error={Quantity.SAFETY_GAP: 1e-12 * largest},
-                    lam=np.ones(n),
-                    slack=np.zeros(n),
-                    checked=np.ones(n, dtype=bool),
                 )
             ],
             n=n,

@@ -269,7 +269,6 @@ class _World:
             truth=truth,
             error=error,
             lam=lam,
-            slack=np.zeros(self.n),
             checked=np.isfinite(sum(truth.values())),
         )
 
@@ -318,7 +317,7 @@ def _compiled(
     import jax
     import jax.numpy as jnp
 
-    from sims.finetune import Plan, align, finetune
+    from sims.finetune import Plan, align, tuning
     from sims.models.log_linear import LogLinear
     from sims.models.mlp import MLP
     from sims.models.transformer import Transformer
@@ -332,9 +331,6 @@ def _compiled(
     def aligned(problem, start, key, stop):
         return align(model, problem, start, plan, key, stop=stop)
 
-    def tuned(problem, theta_s, strength, key):
-        return finetune(model, problem, theta_s, strength, plan, key)
-
     def measured(problem, theta):
         gaps = model.gaps(theta, problem)
         slopes = jax.jacrev(lambda t: model.gaps(t, problem))(theta)
@@ -345,5 +341,5 @@ def _compiled(
             "gradient_mismatch": jnp.linalg.norm(slopes.safety - slopes.proxy),
         }
 
-    aligning, tuning, measuring = (jax.jit(jax.vmap(f)) for f in (aligned, tuned, measured))
-    return model, plan, aligning, tuning, measuring
+    aligning, measuring = (jax.jit(jax.vmap(f)) for f in (aligned, measured))
+    return model, plan, aligning, tuning(model, plan), measuring

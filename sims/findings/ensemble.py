@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sims.finetune import Finetuned, Plan, Strength, finetune
+from sims.finetune import Finetuned, Plan, Strength, tuning
 from sims.models.base import ModelClass
 from sims.models.quadratic import Bowls
 from sims.pair import Knobs
@@ -53,7 +53,7 @@ class Ensemble:
             lambda leaf: jnp.repeat(leaf, m, axis=0), (self.problem, self.theta_s)
         )
         done = self.lab.in_chunks(
-            _tuning(self.lab.model, self.lab.plan),
+            tuning(self.lab.model, self.lab.plan),
             (*repeated, Strength()._replace(**full), jnp.repeat(self.keys, m, axis=0)),
         )
         return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(n, m, *leaf.shape[1:]), done)
@@ -103,7 +103,7 @@ class Lab(Generic[M]):
         strength = Strength._make(np.full(len(keys), float(x)) for x in Strength(stop=stop))
         # Alignment is a fine-tune on the safety data: no second program to compile.
         as_task = (_safety_as_task(problem), start, strength, keys)
-        aligned = self.in_chunks(_tuning(self.model, self.plan), as_task)
+        aligned = self.in_chunks(tuning(self.model, self.plan), as_task)
         return Ensemble(self, problem, aligned.theta, keys)
 
     def in_chunks(self, program: Callable[..., Any], arguments: Any) -> Any:
@@ -135,11 +135,3 @@ def _drawing(model: ModelClass) -> Callable[..., Any]:
 
     # One instance after the other: random draws compile several times faster than batched.
     return jax.jit(lambda *batch: jax.lax.map(drawn, batch))
-
-
-@lru_cache
-def _tuning(model: ModelClass, plan: Plan) -> Callable[..., Any]:
-    def tuned(problem: Any, theta_s: jax.Array, strength: Strength, key: jax.Array):
-        return finetune(model, problem, theta_s, strength, plan, key)
-
-    return jax.jit(jax.vmap(tuned))
