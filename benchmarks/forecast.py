@@ -18,11 +18,12 @@ import numpy as np
 import tyro
 
 from finebound.base.records import spawn_seed
+from finebound.results.forecasts import JudgedForecast
 from llm_validation.data.builtin import builtin_dataset
 from llm_validation.data.dataset import Dataset
 from llm_validation.forecast.optimiser import train
 from llm_validation.forecast.predictors import all_predictors
-from llm_validation.forecast.ranking import Comparison, rank, table
+from llm_validation.forecast.ranking import rank, table
 from llm_validation.forecast.unroll import CoarseUnroll
 from llm_validation.forecast.world import Predictor, World, prepared
 from llm_validation.measure.losses import measure_losses
@@ -171,7 +172,13 @@ def main(options: Options, folder: Path) -> None:
         for predictor in predictors(options):
             start = time.perf_counter()
             said = predictor.predict(world, plan)
-            comparisons.append(Comparison(name, said, safety, task))
+            judged = JudgedForecast(
+                run=name,
+                measured_safety_change=safety,
+                measured_task_change=task,
+                **said.to_dict(),
+            )
+            comparisons.append(judged)
             interval = said.interval_90
             between = "" if interval is None else "[{:+.3f}, {:+.3f}]".format(*interval.safety)
             print(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from finebound.base.integrity import Damaged, as_written, read_record, sealed
 from finebound.base.progress import Progress, silent
 from finebound.base.records import spawn_seed, to_json, write_atomically
 from finebound.results.comparison import ComparedBound
-from finebound.results.forecasts import Forecast, Forecasts, Ranked
+from finebound.results.forecasts import Forecasts, JudgedForecast, Prediction
 from llm_validation.experiments.comparison import tightest
 from llm_validation.experiments.config import RunConfig
 from llm_validation.experiments.datasets import SAFETY, held_out, proxy_set, task_set
@@ -28,7 +27,7 @@ from llm_validation.experiments.prepare import Prepared, on_device
 from llm_validation.experiments.run import Measured, run_folder
 
 if TYPE_CHECKING:
-    from llm_validation.forecast.world import Prediction, World
+    from llm_validation.forecast.world import World
 
 FOLDER = "forecasts"
 TIGHTEST_BOUND = "tightest bound, a priori"
@@ -62,7 +61,7 @@ def forecast_runs(
         said: list[dict[str, Any]] = []
         for predictor in predictors:
             try:
-                said.append(asdict(predictor.predict(world, run.plan)))
+                said.append(predictor.predict(world, run.plan).to_dict())
             except InputError as error:
                 if isinstance(error, NeedsMemory):
                     tell(f"No {predictor.name} for {run.id}: {error.what}")
@@ -96,9 +95,9 @@ def judge_forecasts(
     prepared: Prepared, runs: Sequence[Measured], compared: Sequence[ComparedBound]
 ) -> Forecasts | None:
     """Rank the predictors by the finished runs; None where nothing was forecast."""
-    from llm_validation.forecast.ranking import Comparison, rank
+    from llm_validation.forecast.ranking import rank
 
-    comparisons: list[Comparison] = []
+    comparisons: list[JudgedForecast] = []
     costs: dict[str, list[float]] = {}
     spent: dict[str, dict[Any, float]] = {}
     finetunes = 0.0
@@ -111,7 +110,13 @@ def judge_forecasts(
         task = m.change(held_out(m.task))
         predictions = [_prediction(p) for p in content["predictions"] if "not_applicable" not in p]
         for prediction in [*predictions, _bound_as_prediction(prepared, compared, m.run.id)]:
-            comparisons.append(Comparison(m.run.id, prediction, safety, task))
+            judged = JudgedForecast(
+                run=m.run.id,
+                measured_safety_change=safety,
+                measured_task_change=task,
+                **prediction.to_dict(),
+            )
+            comparisons.append(judged)
             share = prediction.cost_tokens / content["finetune_tokens"]
             costs.setdefault(prediction.name, []).append(share)
             paid = spent.setdefault(prediction.name, {})
@@ -128,16 +133,8 @@ def judge_forecasts(
         for what in ("safety", "task")
     }
     return Forecasts(
-        runs=[
-            Forecast(
-                run=c.run,
-                measured_safety_change=c.measured_safety,
-                measured_task_change=c.measured_task,
-                **asdict(c.prediction),
-            )
-            for c in comparisons
-        ],
-        **{what: [Ranked(**asdict(r)) for r in ranked] for what, ranked in rankings.items()},
+        runs=comparisons,
+        **rankings,
         cost_share={name: float(np.mean(x)) for name, x in costs.items()},
         cost_share_of_all={name: sum(x.values()) / finetunes for name, x in spent.items()},
     )
@@ -157,26 +154,25 @@ def _bound_as_prediction(
     prepared: Prepared, compared: Sequence[ComparedBound], run_id: str
 ) -> Prediction:
     """The bound as a score: a limit is no forecast, so only its order is judged."""
-    from llm_validation.forecast.world import Prediction
-
     found = tightest(compared, run_id, when="a priori")
     # Where every bound is empty, all that is known is the loss of a uniform answer.
     value = math.log(prepared.vocabulary) if found is None else found.value
-    return Prediction(TIGHTEST_BOUND, float(value), math.nan, None, 0.0, is_score=True)
+    return Prediction(
+        name=TIGHTEST_BOUND,
+        safety_change=float(value),
+        task_change=None,
+        interval_90=None,
+        cost_tokens=0.0,
+        is_score=True,
+        details={},
+        shared_tokens={},
+    )
 
 
 def _prediction(plain: Mapping[str, Any]) -> Prediction:
-    from llm_validation.forecast.world import Intervals, Prediction
-
-    intervals = plain["interval_90"]
-    return Prediction(
-        **{
-            **plain,
-            "task_change": math.nan if plain["task_change"] is None else plain["task_change"],
-            "interval_90": intervals
-            and Intervals(*(tuple(map(float, intervals[part])) for part in ("safety", "task"))),
-        }
-    )
+    """A record of an earlier version lacks the first entries."""
+    lacking = {"is_score": False, "details": {}, "shared_tokens": {}}
+    return Prediction.model_validate(lacking | dict(plain))
 
 
 def _key(prepared: Prepared, run: RunConfig) -> dict[str, Any]:

@@ -7,7 +7,6 @@ on one pair has the same score; that is what they say, and ranking counts it as 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,10 +14,10 @@ from typing import Literal
 import numpy as np
 import torch
 
+from finebound.results.forecasts import Prediction
 from llm_validation.data.encoding import Encoded, collate, token_budget_batches
 from llm_validation.forecast.world import (
     FORWARD_ONLY,
-    Prediction,
     Role,
     World,
     check_finite,
@@ -50,11 +49,12 @@ class Score:
         return Prediction(
             name=self.name,
             safety_change=check_finite(float(self.score(world, plan)), self.name),
-            task_change=math.nan,
+            task_change=None,
             interval_90=None,
             cost_tokens=self.cost(world, plan),
             is_score=True,
-            shared_tokens=self.shared(world, plan),
+            details={},
+            shared_tokens={str(role): n for role, n in self.shared(world, plan).items()},
         )
 
 

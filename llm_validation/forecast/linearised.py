@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from finebound.base.errors import InputError
+from finebound.results.forecasts import Interval90, Prediction
 from llm_validation.forecast.gradient_rows import (
     GradientRows,
     WeightMetric,
@@ -18,8 +19,6 @@ from llm_validation.forecast.gradient_rows import (
     weight_metric,
 )
 from llm_validation.forecast.world import (
-    Intervals,
-    Prediction,
     Role,
     World,
     check_finite,
@@ -81,8 +80,11 @@ class Linearised:
             name=self.name,
             safety_change=check_finite(safety.estimate, "safety change"),
             task_change=check_finite(task.estimate, "task change"),
-            interval_90=Intervals((safety.lower, safety.upper), (task.lower, task.upper)),
+            interval_90=Interval90(
+                safety=(safety.lower, safety.upper), task=(task.lower, task.upper)
+            ),
             cost_tokens=sum(rows.cost_tokens for rows in found.values()),
+            is_score=False,
             details={
                 "displacement": float(folds[:, 2].mean()),
                 "rows": float(sum(len(rows.given) for rows in found.values())),

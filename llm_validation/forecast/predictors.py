@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from finebound.results.forecasts import Prediction
 from llm_validation.forecast.baselines import data_baselines
 from llm_validation.forecast.gradient_baselines import ROWS, gradient_baselines
 from llm_validation.forecast.linearised import Linearised
 from llm_validation.forecast.unroll import CoarseUnroll
-from llm_validation.forecast.world import Prediction, Predictor, World
+from llm_validation.forecast.world import Predictor, World
 from llm_validation.training.plan import TrainingPlan
 
 

@@ -3,100 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from finebound.results.forecasts import JudgedForecast, Ranked
+from finebound.results.spans import Limits
 from llm_validation.evaluation.statistics.correlation import correlation
-from llm_validation.forecast.world import Prediction
 from theory.confidence import Interval, clopper_pearson
 
 LARGE = 0.05
 """Nats per token above which the size of a change is compared."""
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One forecast beside what its fine-tune did, nats per token."""
-
-    run: str
-    prediction: Prediction
-    measured_safety: float
-    measured_task: float
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """One predictor over all runs, on the safety or the task change.
-
-    ``spearman`` with its interval over runs (95 %; its estimate is NaN for a
-    predictor that says the same of every run). ``factor`` is the median of
-    ``max(forecast / measured, measured / forecast)`` over the ``sized`` runs whose measured change
-    exceeds 0.05 nats in size; a forecast of the wrong sign counts as infinite. ``coverage`` of the
-    90 % intervals with its Clopper-Pearson interval (95 %). Both are None for scores, and where
-    nothing is there to compare.
-    """
-
-    name: str
-    what: Literal["safety", "task"]
-    runs: int
-    spearman: Interval
-    factor: float | None
-    sized: int
-    coverage: Interval | None
-    cost_tokens: float
-
-
 def rank(
-    comparisons: Iterable[Comparison],
+    comparisons: Iterable[JudgedForecast],
     *,
     rng: np.random.Generator,
     what: Literal["safety", "task"] = "safety",
-) -> list[Ranking]:
+) -> list[Ranked]:
     """One row a predictor, best Spearman first (undefined ones last).
 
     Raises ValueError for a predictor that is asked twice about one run.
     """
-    by_name: dict[str, list[Comparison]] = {}
+    by_name: dict[str, list[JudgedForecast]] = {}
     for comparison in comparisons:
-        by_name.setdefault(comparison.prediction.name, []).append(comparison)
+        by_name.setdefault(comparison.name, []).append(comparison)
     rows = []
     for name, found in by_name.items():
         if len({c.run for c in found}) < len(found):
             raise ValueError(f"{name} is compared twice with one run.")
         if what == "task":
-            found = [c for c in found if np.isfinite(c.prediction.task_change)]
+            found = [c for c in found if c.task_change is not None]
         if found:
             rows.append(_row(name, what, found, rng))
     return sorted(
         rows,
-        key=lambda r: -np.inf if np.isnan(r.spearman.estimate) else r.spearman.estimate,
+        key=lambda r: -np.inf if r.spearman.estimate is None else r.spearman.estimate,
         reverse=True,
     )
 
 
 def _row(
-    name: str, what: Literal["safety", "task"], found: list[Comparison], rng: np.random.Generator
-) -> Ranking:
-    said = np.array([getattr(c.prediction, f"{what}_change") for c in found])
-    measured = np.array([getattr(c, f"measured_{what}") for c in found])
-    in_nats = [not c.prediction.is_score for c in found]
+    name: str,
+    what: Literal["safety", "task"],
+    found: list[JudgedForecast],
+    rng: np.random.Generator,
+) -> Ranked:
+    said = np.array([getattr(c, f"{what}_change") for c in found])
+    measured = np.array([getattr(c, f"measured_{what}_change") for c in found])
+    in_nats = [not c.is_score for c in found]
     large = (np.abs(measured) > LARGE) & np.array(in_nats)
-    bounds = [c.prediction.interval_90 for c in found]
+    bounds = [c.interval_90 for c in found]
     given = [i for i, b in enumerate(bounds) if b is not None]
     inside = sum(
         getattr(bounds[i], what)[0] <= measured[i] <= getattr(bounds[i], what)[1] for i in given
     )
-    return Ranking(
+    return Ranked(
         name=name,
         what=what,
         runs=len(found),
-        spearman=spearman(said, measured, rng=rng),
+        spearman=Limits.from_interval(spearman(said, measured, rng=rng)),
         factor=float(np.median(factors(said[large], measured[large]))) if large.any() else None,
         sized=int(large.sum()),
-        coverage=clopper_pearson(inside, len(given), p=0.05) if given else None,
-        cost_tokens=float(np.mean([c.prediction.cost_tokens for c in found])),
+        coverage=Limits.from_interval(clopper_pearson(inside, len(given), p=0.05))
+        if given
+        else None,
+        cost_tokens=float(np.mean([c.cost_tokens for c in found])),
     )
 
 
@@ -117,7 +90,7 @@ def spearman(said: np.ndarray, measured: np.ndarray, *, rng: np.random.Generator
     return correlation(said, measured, rng=rng, permutations=own).spearman
 
 
-def table(rankings: Sequence[Ranking]) -> str:
+def table(rankings: Sequence[Ranked]) -> str:
     """The rows as text for a terminal or a page's ``<pre>``."""
     head = (
         f"{'predictor':<34} {'Spearman':>8} {'95 %':>14} {'factor':>7} {'covered':>9} {'runs':>5}"
@@ -126,11 +99,10 @@ def table(rankings: Sequence[Ranking]) -> str:
     for row in rankings:
         covered = ""
         if row.coverage is not None:
-            covered = f"{row.coverage.estimate:.0%}"
+            covered = f"{row.coverage.estimate or 0.0:.0%}"
         factor = "" if row.factor is None else f"{row.factor:.2f}"
+        estimate = row.spearman.estimate
+        found = f"{np.nan if estimate is None else estimate:>+8.2f}"
         between = f"{row.spearman.lower:+.2f} {row.spearman.upper:+.2f}"
-        lines.append(
-            f"{row.name:<34} {row.spearman.estimate:>+8.2f} {between:>14} {factor:>7} "
-            f"{covered:>9} {row.runs:>5}"
-        )
+        lines.append(f"{row.name:<34} {found} {between:>14} {factor:>7} {covered:>9} {row.runs:>5}")
     return "\n".join(lines)

@@ -11,12 +11,11 @@ from transformers import PreTrainedModel
 
 from finebound.base.errors import InputError
 from finebound.base.records import spawn_seed
+from finebound.results.forecasts import Interval90, Prediction
 from llm_validation.data.encoding import Encoded
 from llm_validation.forecast.optimiser import Trajectory, train
 from llm_validation.forecast.world import (
     FORWARD_ONLY,
-    Intervals,
-    Prediction,
     Role,
     World,
     check_finite,
@@ -108,8 +107,9 @@ class CoarseUnroll:
             name=self.name,
             safety_change=check_finite(float(changes[0]), "safety change"),
             task_change=check_finite(float(changes[1]), "task change"),
-            interval_90=Intervals(safety, task),
+            interval_90=Interval90(safety=safety, task=task),
             cost_tokens=path.tokens + 2 * watch.cost_of_reading,
+            is_score=False,
             details={
                 "displacement": float(path.displacements[-1]),
                 "steps": float(self.steps),

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from finebound.base.errors import InputError
 from finebound.base.records import spawn_seed
+from finebound.results.forecasts import Prediction
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import Encoded, encode
 from llm_validation.measure.coordinates import Coordinates, all_weights
@@ -118,36 +119,6 @@ class World:
         if plan.needs_proxy_rows:
             per_step += plan.proxy_rows_per_step * mean_tokens(self.encoded("proxy"))
         return plan.steps * per_step
-
-
-@dataclass(frozen=True)
-class Intervals:
-    """90 % intervals ``(lower, upper)`` of both changes, nats per token."""
-
-    safety: tuple[float, float]
-    task: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a predictor says of one fine-tune before it is run; ESTIMATED, never a bound.
-
-    ``safety_change`` and ``task_change`` are losses after minus before, nats per token: a rise of
-    safety loss and, where positive, a loss of capability. With ``is_score`` the number has no unit
-    and only its order means anything; ``task_change`` is then NaN, as it is where a predictor says
-    nothing of the task. ``cost_tokens`` counts tokens read and differentiated, one that is only
-    read as a third, and everything this prediction would need if it were made alone;
-    ``shared_tokens`` is the part of it, by role, that is spent once for all plans on the same data.
-    """
-
-    name: str
-    safety_change: float
-    task_change: float
-    interval_90: Intervals | None
-    cost_tokens: float
-    is_score: bool = False
-    details: dict[str, float] = field(default_factory=dict)
-    shared_tokens: dict[Role, float] = field(default_factory=dict)
 
 
 class Predictor(Protocol):

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from finebound.results.forecasts import Interval90, JudgedForecast
 from llm_validation.forecast.onset_fit import onset_of_run
-from llm_validation.forecast.ranking import Comparison, factors, rank, table
-from llm_validation.forecast.world import Intervals, Prediction
+from llm_validation.forecast.ranking import factors, rank, table
 from llm_validation.measure.losses import Losses
 
 MEASURED = (0.4, 0.11, 0.02, -0.02, 0.68, 0.17)
@@ -22,11 +22,22 @@ def comparisons(name: str, said, *, half: float | None = None, is_score: bool = 
     for i, (value, truth) in enumerate(zip(said, MEASURED, strict=True)):
         interval = None
         if half is not None:
-            interval = Intervals((value - half, value + half), (-1.0, 1.0))
-        prediction = Prediction(
-            name, float(value), math.nan if is_score else -0.5, interval, 10.0 + i, is_score
+            interval = Interval90(safety=(value - half, value + half), task=(-1.0, 1.0))
+        found.append(
+            JudgedForecast(
+                run=f"run {i}",
+                measured_safety_change=truth,
+                measured_task_change=-0.5 - 0.01 * i,
+                name=name,
+                safety_change=float(value),
+                task_change=None if is_score else -0.5,
+                interval_90=interval,
+                cost_tokens=10.0 + i,
+                is_score=is_score,
+                details={},
+                shared_tokens={},
+            )
         )
-        found.append(Comparison(f"run {i}", prediction, truth, -0.5 - 0.01 * i))
     return found
 
 
@@ -55,7 +66,7 @@ def test_a_perfect_and_a_reversed_predictor():
     # Two of six measured changes are below 0.05 nats.
     assert by_name["double"].sized == 4
     constant = by_name["constant"]
-    assert math.isnan(constant.spearman.estimate)
+    assert constant.spearman.estimate is None
     assert constant.factor is None
     assert all(name in table(rows) for name in by_name)
 

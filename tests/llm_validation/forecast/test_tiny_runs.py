@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from finebound.results.forecasts import JudgedForecast
 from llm_validation.forecast.linearised import Linearised
 from llm_validation.forecast.optimiser import train
-from llm_validation.forecast.ranking import Comparison, rank
+from llm_validation.forecast.ranking import rank
 from llm_validation.forecast.unroll import CoarseUnroll
 from llm_validation.forecast.world import prepared
 from llm_validation.measure.losses import measure_losses
@@ -57,7 +58,10 @@ def test_both_forecasts_rank_tiny_runs(measured):
         world, plan, truth = measured(proxy, strategy)
         for predictor in OURS:
             said = predictor.predict(world, plan)
-            comparisons.append(Comparison(name, said, *truth))
+            measured = dict(
+                zip(("measured_safety_change", "measured_task_change"), truth, strict=True)
+            )
+            comparisons.append(JudgedForecast(run=name, **measured, **said.to_dict()))
     rng = np.random.default_rng(0)
     safety = {row.name: row for row in rank(comparisons, rng=rng)}
     task = {row.name: row for row in rank(comparisons, rng=rng, what="task")}
