@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from finebound.base.errors import InputError
 from finebound.cli.options import parse
@@ -18,19 +18,6 @@ if TYPE_CHECKING:
 _WIDTH_OF_FILES = 170
 _HARMFUL = "harmful-placeholders"
 _HARMFUL_ROWS = 32
-_METHODS = (
-    "splora",
-    "safe-lora",
-    "lora-scaling",
-    "resta",
-    "safe-merge",
-    "antidote",
-    "ptst",
-    "constrained-sft",
-    "lisa",
-    "asft",
-    "grid",
-)
 PAGE = "defences.html"
 
 
@@ -39,13 +26,14 @@ class Options:
     """Place every defence beside the undefended runs in the plane of capability and safety.
 
     EXPERIMENT is the folder of a finished `finebound validate`. Its unconstrained run is defended
-    afterwards by every method at several strengths, and trained anew, under its own plan, by those
-    that defend during training (constrained-sft, lisa, asft); its own defended runs (grid: data
-    mixing, KL, radius, ...) join as they are. All are measured on the same held-out rows, with
-    paired intervals, and asked the same prompts; a model that no longer speaks is listed as
-    failed. The undefended baseline is swept too: its checkpoints and every learning rate of the
-    grid. Points that were made with another budget say so. Defences of the data (row matching,
-    SEAL) are not here.
+    afterwards by every method at several strengths (splora, safe-lora, safe-merge, lora-scaling,
+    resta, antidote, ptst, and any file of llm_validation/defences that declares its trials), and
+    trained anew, under its own plan, by those that defend during training (constrained-sft, lisa,
+    asft); its own defended runs (grid: data mixing, KL, radius, ...) join as they are. All are
+    measured on the same held-out rows, with paired intervals, and asked the same prompts; a model
+    that no longer speaks is listed as failed. The undefended baseline is swept too: its checkpoints
+    and every learning rate of the grid. Points that were made with another budget say so. Defences
+    of the data (row matching, SEAL) are not here.
 
     Writes defences.json and defences.html into DIR. What was measured there is not measured
     again.
@@ -59,22 +47,7 @@ class Options:
     """Folder of the comparison; one that is there goes on."""
     task: str | None = None
     """The task whose unconstrained run is defended (default: that of the most runs)."""
-    methods: tuple[
-        Literal[
-            "splora",
-            "safe-lora",
-            "lora-scaling",
-            "resta",
-            "safe-merge",
-            "antidote",
-            "ptst",
-            "constrained-sft",
-            "lisa",
-            "asft",
-            "grid",
-        ],
-        ...,
-    ] = _METHODS
+    methods: tuple[str, ...] | None = None
     """Which to compare (default: all)."""
     prompts: int | None = None
     """Held-out safety prompts to answer (default: the experiment's; 0: none)."""
@@ -124,20 +97,21 @@ def _refuse(options: Options) -> None:
         raise InputError(f"--prompts is {options.prompts}.", remedy="Give 0 or more.")
     if options.max_new_tokens is not None and options.max_new_tokens < 1:
         raise InputError(f"--max-new-tokens is {options.max_new_tokens}.", remedy="Give 1 or more.")
-    if not options.methods:
-        raise InputError("--methods names none.", remedy=f"There are {', '.join(_METHODS)}.")
-    if options.harmful is not None and "antidote" not in options.methods:
-        raise InputError(
-            "--harmful is given, and only antidote reads harmful rows.",
-            remedy="Leave it out, or add antidote to --methods.",
-        )
 
 
 def _harmful(options: Options) -> Dataset | None:
-    from llm_validation.data.builtin import BUILTIN
+    """Harmful rows where a method reads them. Raises InputError where some are given to none."""
     from llm_validation.data.loading import load_dataset
+    from llm_validation.defences.registry import compared
 
-    if "antidote" not in options.methods or (options.harmful is None and _HARMFUL not in BUILTIN):
+    kinds = compared().items()
+    readers = [name for name, kind in kinds if "harmful" in getattr(kind, "needs", ())]
+    if options.methods is not None and not {*readers} & {*options.methods}:
+        if options.harmful is not None:
+            raise InputError(
+                f"--harmful is given, and only {', '.join(readers)} reads harmful rows.",
+                remedy=f"Leave it out, or add {readers[0]} to --methods.",
+            )
         return None
     rows = load_dataset(options.harmful or f"builtin:{_HARMFUL}", role="harmful")
     return rows.take(min(_HARMFUL_ROWS, len(rows)), seed=0)

@@ -17,6 +17,7 @@ from finebound.base.errors import InputError
 from finebound.base.progress import Progress, silent
 from llm_validation.data.encoding import collate, encode, token_budget_batches
 from llm_validation.defences.protocol import Evidence, Faithfulness, Report, Stage, fitted
+from llm_validation.defences.trials import Trial
 from llm_validation.measure.coordinates import is_linear, is_transposed
 from llm_validation.models.loading import LoadedModel
 
@@ -40,7 +41,6 @@ class Antidote:
     fraction: float = 0.01
     of: Literal["adapter", "merged"] = "merged"
     to: Literal["zero", "aligned"] = "zero"
-    max_length: int | None = None
     _norms: dict[str, Tensor] | None = field(default=None, init=False, repr=False)
     _alignment: Alignment | None = field(default=None, init=False, repr=False)
     _changed: dict[str, int] = field(default_factory=dict, init=False, repr=False)
@@ -48,6 +48,7 @@ class Antidote:
 
     name = "antidote"
     stage: Stage = "after"
+    needs = ("harmful",)
     faithfulness = Faithfulness(
         paper="A one-shot pruning after the fine-tune: weights ranked by Wanda's score "
         "|W_ij| |X_j|_2 on harmful rows, the top share alpha set to zero (arXiv 2408.09600). "
@@ -63,6 +64,15 @@ class Antidote:
         "aligned weights. Fewer harmful rows are read, and the fraction is tried at several "
         "values.",
     )
+
+    @classmethod
+    def trials(cls) -> list[Trial]:
+        # Not zeros in the merged weights: already a handful a module ends the model.
+        return [
+            Trial(cls, "attached", "of the adapter 0.1", {"fraction": 0.1, "of": "adapter"}),
+            Trial(cls, "attached", "of the adapter 0.25", {"fraction": 0.25, "of": "adapter"}),
+            Trial(cls, "merged", "to aligned 0.2", {"fraction": 0.2, "to": "aligned"}),
+        ]
 
     def __post_init__(self) -> None:
         if not 0.0 < self.fraction < 1.0:
@@ -84,8 +94,7 @@ class Antidote:
         rows = evidence.need("harmful", "Antidote")
         if self.to == "aligned":
             self._alignment = evidence.need("alignment", "Antidote to the aligned weights")
-        length = self.max_length or loaded.context_length
-        encoded = encode(rows, loaded.tokenizer, max_length=length)
+        encoded = encode(rows, loaded.tokenizer, max_length=loaded.context_length)
         if self.of == "merged":
             self._untouched = sum(p.ndim == 3 for p in loaded.model.parameters())
         self._norms = _input_norms(loaded, self._modules(loaded.model), encoded, progress)

@@ -25,6 +25,7 @@ from llm_validation.defences.geometry.projector import ProjectorKind
 from llm_validation.defences.geometry.spectrum import frobenius_norm, low_rank
 from llm_validation.defences.lora_file import LoraAdapter, LoraModule
 from llm_validation.defences.protocol import Evidence, Faithfulness, Report, Stage
+from llm_validation.defences.trials import Trial, sweep
 from llm_validation.defences.weights import WeightFolder
 from llm_validation.models.adapters import LoraFactors, lora_factors
 from llm_validation.training.plan import TrainingPlan
@@ -57,6 +58,10 @@ class AsFT:
         "the fast form's |C|_2 is far below 1, this is a penalty on the update's size. A module "
         "that the alignment left as it was is not penalised.",
     )
+
+    @classmethod
+    def trials(cls) -> list[Trial]:
+        return sweep(cls, "strength", 0.01, 0.1, 1.0, on="plan")
 
     def fit(self, evidence: Evidence, *, progress: Progress = silent) -> None:
         """Needs ``alignment``, which stays open until the training has begun."""

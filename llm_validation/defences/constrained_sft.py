@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from finebound.base.progress import Progress, silent
 from llm_validation.defences.protocol import Evidence, Faithfulness, Report, Stage
+from llm_validation.defences.trials import Trial, sweep
 from llm_validation.training.plan import TrainingPlan
 from llm_validation.training.strategies import TokenConstraint
 
@@ -30,6 +31,10 @@ class ConstrainedSFT:
         ours="The loss itself, a mean over all tokens of a step. The reference is theta_s's token "
         "losses, measured once; the two factors on beta, 5 and 20, are those of the release.",
     )
+
+    @classmethod
+    def trials(cls) -> list[Trial]:
+        return sweep(cls, "beta", 0.02, 0.1, 0.5, on="plan")
 
     def fit(self, evidence: Evidence, *, progress: Progress = silent) -> None:
         """Needs nothing: the reference is the model that the plan starts from."""

@@ -46,19 +46,16 @@ class DataMixing:
 
 
 @dataclass
-class KLToAligned:
+class KLToAligned(DataMixing):
     """Keep the aligned model's answers on the safety rows' prompts, with weight ``lam``.
 
     ``fit`` samples one answer a prompt from the aligned model, at temperature 1.
     """
 
-    lam: float = 1.0
     max_new_tokens: int = 128
     seed: int = 0
-    proxy: Dataset | None = None
 
     name = "kl-to-aligned"
-    stage: Stage = "during"
     faithfulness = Faithfulness(
         paper="A KL divergence to the aligned model on safety-like prompts.",
         ours="The cross-entropy on answers that the aligned model samples itself, which is "
@@ -71,16 +68,12 @@ class KLToAligned:
         from llm_validation.evaluation.self_generated import answer_with
 
         self.proxy = answer_with(
-            evidence.need("model", "KL to the aligned model"),
-            evidence.need("safety", "KL to the aligned model"),
+            evidence.need("model", self.name),
+            evidence.need("safety", self.name),
             max_new_tokens=self.max_new_tokens,
             seed=self.seed,
             progress=progress,
         )
-
-    def apply(self, subject: TrainingPlan) -> TrainingPlan:
-        """The plan with the loss constraint; its proxy is ``proxy``."""
-        return replace(subject, strategy=LossConstraint(lam=self.lam))
 
     def report(self) -> Report:
         rows = 0 if self.proxy is None else len(self.proxy)

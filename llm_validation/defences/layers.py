@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -22,7 +22,7 @@ from llm_validation.defences.geometry.projector import (
     overlap,
 )
 from llm_validation.defences.lora_file import LoraAdapter, LoraModule
-from llm_validation.defences.protocol import ModuleReport
+from llm_validation.defences.protocol import Evidence, ModuleReport
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,16 +53,31 @@ class Layer:
         """Cosine of the update with its projection; NaN where there is nothing to compare."""
         return self.chosen.cosine if self.comparable else math.nan
 
-    def report(self, *, score: float = math.nan, changed: bool = False) -> ModuleReport:
-        """The module's entry in a report."""
+    def report(self, *, score: float = math.nan) -> ModuleReport:
+        """The module's entry in a report, unchanged so far."""
         return ModuleReport(
             self.module.name,
             self.fast.distance,
             self.fast.cosine if self.comparable else math.nan,
             self.fast_norm,
             score,
-            changed,
+            changed=False,
         )
+
+
+def layers_for(defence: Any, evidence: Evidence, progress: Progress) -> Iterator[Layer]:
+    """``layers`` of a defence's evidence, which are ``adapter`` and ``alignment``, by its settings.
+
+    Raises InputError as ``layers``, and where there is no such evidence.
+    """
+    return layers(
+        evidence.need("adapter", defence.name),
+        evidence.need("alignment", defence.name),
+        projector=getattr(defence, "projector", "fast"),
+        any_base=defence.any_base,
+        device=defence.device,
+        progress=progress,
+    )
 
 
 def layers(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from finebound.base.progress import Progress, silent
 from llm_validation.data.dataset import Dataset
 from llm_validation.defences.protocol import Evidence, Faithfulness, Report, Stage
+from llm_validation.defences.trials import Trial
 from llm_validation.training.plan import TrainingPlan
 from llm_validation.training.strategies import BiState
 
@@ -34,6 +35,19 @@ class Lisa:
         ours="The term is there from the first step on; the norm is over the trained numbers (of a "
         "LoRA its factors), as in the release. A short run has shorter turns of the same shares.",
     )
+
+    @classmethod
+    def trials(cls) -> list[Trial]:
+        # The first is the paper's share, whose turns of 100 and 900 steps are long for short runs.
+        return [
+            Trial(
+                cls,
+                "plan",
+                f"safety in 2 of {2 + task} steps",
+                {"alignment_steps": 2, "task_steps": task},
+            )
+            for task in (18, 8, 2)
+        ]
 
     def fit(self, evidence: Evidence, *, progress: Progress = silent) -> None:
         """Needs ``safety``, the rows of the alignment state."""

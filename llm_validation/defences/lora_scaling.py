@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 from finebound.base.errors import InputError
 from finebound.base.progress import Progress, silent
 from llm_validation.defences.factors import scaled, squared_norm
-from llm_validation.defences.layers import layers
+from llm_validation.defences.layers import layers_for
 from llm_validation.defences.lora_file import LoraAdapter
 from llm_validation.defences.protocol import (
     Evidence,
@@ -23,6 +22,7 @@ from llm_validation.defences.protocol import (
     Stage,
     fitted,
 )
+from llm_validation.defences.trials import Trial, sweep
 
 ALPHA = 0.5
 
@@ -44,6 +44,10 @@ class LoraScaling:
         "has no published value for safety, so several are tried.",
     )
 
+    @classmethod
+    def trials(cls) -> list[Trial]:
+        return sweep(cls, "alpha", 0.25, 0.5, 0.75, option="--alpha")
+
     def __post_init__(self) -> None:
         if self.alpha is not None and self.radius is not None:
             raise InputError("alpha and radius exclude each other.", remedy="Give one of them.")
@@ -56,7 +60,7 @@ class LoraScaling:
 
     def fit(self, evidence: Evidence, *, progress: Progress = silent) -> None:
         """Needs ``adapter``; with ``alignment`` the report has the modules' distances."""
-        adapter = evidence.need("adapter", "LoRA scaling")
+        adapter = evidence.need("adapter", self.name)
         self._norm = math.sqrt(math.fsum(squared_norm(module) for module in adapter.modules))
         factor = ALPHA if self.alpha is None else self.alpha
         if self.radius is not None:
@@ -66,14 +70,7 @@ class LoraScaling:
             nothing = (math.nan, math.nan, math.nan)
             seen = [ModuleReport(name, *nothing, math.nan, False) for name in adapter.names]
         else:
-            found = layers(
-                adapter,
-                evidence.alignment,
-                any_base=self.any_base,
-                device=self.device,
-                progress=progress,
-            )
-            seen = [layer.report() for layer in found]
+            seen = [layer.report() for layer in layers_for(self, evidence, progress)]
         self._modules = tuple(replace(m, score=factor, changed=factor != 1.0) for m in seen)
 
     def apply(self, subject: LoraAdapter) -> LoraAdapter:
@@ -85,8 +82,8 @@ class LoraScaling:
 
     def report(self) -> Report:
         factor = fitted(self._factor, self.name)
-        details: dict[str, Any] = {
-            "displacement": {"before": self._norm, "after": factor * self._norm}
-        }
         settings = {"factor": factor, "radius": self.radius}
-        return Report(self.name, self.stage, settings, self._modules, (), details)
+        displacement = {"before": self._norm, "after": factor * self._norm}
+        return Report(
+            self.name, self.stage, settings, self._modules, details={"displacement": displacement}
+        )

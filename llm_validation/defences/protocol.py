@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 from finebound.base.errors import InputError
 from finebound.base.progress import Progress, silent
+from finebound.results.tradeoff import ModuleEntry
 
 if TYPE_CHECKING:
     from llm_validation.data.dataset import Dataset
@@ -80,20 +80,9 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; a missing number is None."""
-        return {
-            "method": self.method,
-            "stage": self.stage,
-            "settings": dict(self.settings),
-            "modules": [
-                {
-                    name: None if isinstance(value, float) and math.isnan(value) else value
-                    for name, value in vars(module).items()
-                }
-                for module in self.modules
-            ],
-            "notes": list(self.notes),
-            **self.details,
-        }
+        modules = [ModuleEntry(**vars(module)).to_dict() for module in self.modules]
+        shared = {n: v for n, v in vars(self).items() if n != "details"}
+        return {**shared, "modules": modules, **self.details}
 
 
 @dataclass(frozen=True)
@@ -107,9 +96,6 @@ class Faithfulness:
     ours: str
     release: str = ""
 
-    def as_json(self) -> dict[str, str]:
-        return dict(vars(self))
-
 
 class Defence(Protocol[Subject]):
     """One method of repair or defence.
@@ -117,6 +103,9 @@ class Defence(Protocol[Subject]):
     The subject is a ``LoraAdapter`` for most methods of the stage "after" (a model for those that
     change whole weights), a ``Dataset`` for "data" and "prompt", a ``TrainingPlan`` for "during".
     ``apply`` returns a new subject and leaves the one given as it is, unless it says otherwise.
+    A class may also have ``needs``, the names of the ``Evidence`` that it takes besides the
+    fine-tune, and the class method ``trials``: the strengths at which ``finebound defend
+    --compare`` tries it. Without trials it is not compared.
     """
 
     name: str

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from finebound.base.progress import Progress, silent
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.defences.protocol import Evidence, Faithfulness, Report, Stage
+from llm_validation.defences.trials import Trial
 
 SAFETY_PROMPT = (
     "You are a helpful assistant. Answer honestly and as helpfully as you can. Refuse requests "
@@ -30,6 +31,10 @@ class PTST:
         paper="Tune without a safety prompt, test with one (arXiv 2402.18540).",
         ours="The safety prompt is our own text. Safety and task are both measured with it.",
     )
+
+    @classmethod
+    def trials(cls) -> list[Trial]:
+        return [Trial(cls, "prompt")]
 
     def fit(self, evidence: Evidence, *, progress: Progress = silent) -> None:
         """Needs nothing."""

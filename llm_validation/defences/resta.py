@@ -1,11 +1,10 @@
 """RESTA (arXiv 2402.11746): add the safety vector, ``theta + alpha (W_aligned - W_base)``.
 
 The paper's vector is that of an aligned and an unaligned model; which pair it is, is the caller's
-choice of alignment. It changes every weight, so ``add_to_model`` is the method itself. As an
-adapter the vector is kept up to a rank in every linear module that plain PEFT adapts: exactly
-where the alignment was a LoRA of at most that rank. Else the share kept of the vector's length over
-all weights is reported, and what no adapter holds (experts in one parameter, embeddings, norms) by
-name.
+choice of alignment. It changes every weight; as an adapter it is kept up to a rank in every linear
+module that plain PEFT adapts: exactly where the alignment was a LoRA of at most that rank. Else the
+share kept of the vector's length over all weights is reported, and what no adapter holds (experts
+in one parameter, embeddings, norms) by name.
 """
 
 from __future__ import annotations
@@ -15,16 +14,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import torch
-from torch import nn
-
 from finebound.base.errors import InputError
 from finebound.base.progress import Progress, silent
-from llm_validation.defences.alignment import Alignment
 from llm_validation.defences.factors import with_added
 from llm_validation.defences.geometry.spectrum import LowRank, frobenius_norm, low_rank
-from llm_validation.defences.layers import layers
-from llm_validation.defences.lora_file import LoraAdapter
+from llm_validation.defences.layers import layers_for
+from llm_validation.defences.lora_file import LoraAdapter, LoraModule
 from llm_validation.defences.protocol import (
     Evidence,
     Faithfulness,
@@ -33,6 +28,7 @@ from llm_validation.defences.protocol import (
     Stage,
     fitted,
 )
+from llm_validation.defences.trials import Trial, sweep
 
 ALPHA, RANK = 0.5, 64
 _SHOWN = 6
@@ -49,12 +45,17 @@ class Resta:
 
     name = "resta"
     stage: Stage = "after"
+    needs = ("alignment",)
     faithfulness = Faithfulness(
         paper="theta + alpha (W_aligned - W_base) (arXiv 2402.11746).",
         ours="The vector is that of the experiment's alignment, and as an adapter it is kept "
         "up to a rank in linear modules; the share that is kept is reported. The paper's "
         "DARE sparsification is left out.",
     )
+
+    @classmethod
+    def trials(cls) -> list[Trial]:
+        return sweep(cls, "alpha", 0.25, 0.5, 1.0, option="--alpha")
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.alpha) or self.rank < 1:
@@ -70,12 +71,9 @@ class Resta:
 
     def fit(self, evidence: Evidence, *, progress: Progress = silent) -> None:
         """Needs ``adapter`` and ``alignment``. Raises InputError as ``layers``."""
-        adapter = evidence.need("adapter", "RESTA")
-        alignment = evidence.need("alignment", "RESTA")
-        found = layers(
-            adapter, alignment, any_base=self.any_base, device=self.device, progress=progress
-        )
-        seen = [layer.report() for layer in found]
+        seen = [layer.report() for layer in layers_for(self, evidence, progress)]
+        adapter = evidence.need("adapter", self.name)
+        alignment = evidence.need("alignment", self.name)
         modules = (*adapter.modules, *alignment.others(adapter))
         whole, kept, vectors = [], [], {}
         for module in progress(modules, "factoring the alignment"):
@@ -106,8 +104,9 @@ class Resta:
         for name, (vector, shape) in self._vectors.items():
             own = empty.get(name) or _empty(name, shape, subject)
             made.append(with_added(own, self.alpha * vector.u * vector.s, vector.vt))
+        changed = subject.replaced(made)
         new = [m for m in made if m.name not in empty]
-        return replace(subject.replaced(made), modules=(*subject.replaced(made).modules, *new))
+        return replace(changed, modules=(*changed.modules, *new))
 
     def report(self) -> Report:
         modules = fitted(self._modules, self.name)
@@ -132,23 +131,6 @@ class Resta:
         return Report(self.name, self.stage, settings, modules, tuple(notes), details)
 
 
-@torch.no_grad()
-def add_to_model(model: nn.Module, alignment: Alignment, *, alpha: float = ALPHA) -> None:
-    """RESTA itself: add ``alpha (aligned - base)`` to every parameter of ``model``, in place.
-
-    Raises InputError when the model has a parameter that the folders do not have.
-    """
-    for name, parameter in model.named_parameters():
-        change = alignment.parameter_difference(name)
-        if change is None or change.shape != parameter.shape:
-            raise InputError(
-                f"The models have no {name} of the shape {list(parameter.shape)}.",
-                remedy="Give the base and the aligned model of this very model, merged.",
-                file=alignment.folders[0],
-            )
-        parameter.add_(change.to(parameter), alpha=alpha)
-
-
 def _by_kind(squares: Mapping[str, float], total: float) -> dict[str, float]:
     """Share of the length by name without the blocks' numbers, the largest first."""
     sums: dict[str, float] = {}
@@ -159,7 +141,7 @@ def _by_kind(squares: Mapping[str, float], total: float) -> dict[str, float]:
     return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
-def _empty(name: str, shape: tuple[int, int], like: LoraAdapter):
+def _empty(name: str, shape: tuple[int, int], like: LoraAdapter) -> LoraModule:
     """A module of rank 0, of the adapter's type and scaling."""
     first = like.modules[0]
     a, b = first.a.new_zeros(0, shape[1]), first.b.new_zeros(shape[0], 0)

@@ -8,6 +8,8 @@ fresh LoRA at the aligned model instead of over all weights, and nearness is the
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -90,21 +92,18 @@ class RowMatching:
             name: encoded_rows(loaded, data, first_tokens=tokens)
             for name, data in (("task", task), ("harmful", harmful), ("safe", safety))
         }
-        options = {"progress": self._progress}
-        if self.features == "representation":
-            found = {
-                name: representations(loaded, encoded, doing=f"reading {name} rows", **options)
-                for name, encoded in rows.items()
-            }
-            return _against(found["task"], _mean(found["harmful"]) - _mean(found["safe"]))
-        with gradient_space(loaded, seed=self.seed) as space:
-            found = {
-                name: gradients(
-                    loaded, space, encoded, doing=f"gradients of {name} rows", **options
+        by_gradient = self.features == "gradient"
+        with gradient_space(loaded, seed=self.seed) if by_gradient else nullcontext() as space:
+            found: dict[str, Iterator[Tensor]] = {}
+            for name, encoded in rows.items():
+                doing = f"reading {name} rows"
+                found[name] = (
+                    representations(loaded, encoded, progress=self._progress, doing=doing)
+                    if space is None
+                    else gradients(loaded, space, encoded, progress=self._progress, doing=doing)
                 )
-                for name, encoded in rows.items()
-            }
-            return _against(found["task"], _mean(found["harmful"]) - _mean(found["safe"]))
+            direction = _mean(found["harmful"]) - _mean(found["safe"])
+            return np.array([float(torch.dot(row, direction)) for row in found["task"]])
 
 
 def highest(scores: np.ndarray, fraction: float) -> tuple[int, ...]:
@@ -127,7 +126,7 @@ def check_fraction(fraction: float) -> None:
         raise InputError(f"the fraction is {fraction}.", remedy="Give a number from 0 below 1.")
 
 
-def _mean(features) -> Tensor:
+def _mean(features: Iterable[Tensor]) -> Tensor:
     total, count = None, 0
     for feature in features:
         total = feature.clone() if total is None else total.add_(feature)
@@ -135,7 +134,3 @@ def _mean(features) -> Tensor:
     if total is None:
         raise InputError("there are no anchor rows.", remedy="Give harmful and safety rows.")
     return total / count
-
-
-def _against(features, direction: Tensor) -> np.ndarray:
-    return np.array([float(torch.dot(feature, direction)) for feature in features])

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from finebound.base.progress import Progress, silent
 from llm_validation.defences.geometry.projector import ProjectorKind
-from llm_validation.defences.layers import layers
+from llm_validation.defences.layers import layers_for
 from llm_validation.defences.lora_file import LoraAdapter
 from llm_validation.defences.protocol import (
     Evidence,
@@ -25,6 +25,7 @@ from llm_validation.defences.protocol import (
     fitted,
 )
 from llm_validation.defences.selection import Selection
+from llm_validation.defences.trials import Trial, selections
 
 TAU = 0.5
 
@@ -41,6 +42,7 @@ class SafeLora:
 
     name = "safe-lora"
     stage: Stage = "after"
+    needs = ("alignment",)
     faithfulness = Faithfulness(
         paper="Where cos(C B A, B A) is at most tau (0.5), or in the n modules of lowest "
         "cosine, B becomes C B (arXiv 2405.16833).",
@@ -49,22 +51,18 @@ class SafeLora:
         "scales what it projects by up to |C|_2.",
     )
 
+    @classmethod
+    def trials(cls) -> list[Trial]:
+        return selections(cls, {"threshold": TAU}, {"keep": 0.8}, {"keep": 0.5})
+
     def __post_init__(self) -> None:
         self._modules: tuple[ModuleReport, ...] | None = None
         self._projected: dict[str, Tensor] = {}
 
     def fit(self, evidence: Evidence, *, progress: Progress = silent) -> None:
         """Needs ``adapter`` and ``alignment``. Raises InputError as ``layers`` and ``choose``."""
-        adapter = evidence.need("adapter", "Safe LoRA")
         seen, projected = [], {}
-        for layer in layers(
-            adapter,
-            evidence.need("alignment", "Safe LoRA"),
-            projector=self.projector,
-            any_base=self.any_base,
-            device=self.device,
-            progress=progress,
-        ):
+        for layer in layers_for(self, evidence, progress):
             seen.append(layer.report(score=layer.cosine))
             projected[layer.module.name] = layer.projected.to(layer.module.b)
         chosen = self.selection.choose({m.name: m.score for m in seen}, highest=False)

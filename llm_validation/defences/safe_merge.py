@@ -14,7 +14,7 @@ from finebound.base.errors import InputError
 from finebound.base.progress import Progress, silent
 from llm_validation.defences.factors import scaled, with_added
 from llm_validation.defences.geometry.projector import ProjectorKind
-from llm_validation.defences.layers import layers
+from llm_validation.defences.layers import layers_for
 from llm_validation.defences.lora_file import LoraAdapter, LoraModule
 from llm_validation.defences.protocol import (
     Evidence,
@@ -25,6 +25,7 @@ from llm_validation.defences.protocol import (
     fitted,
 )
 from llm_validation.defences.selection import Selection
+from llm_validation.defences.trials import Trial, selections
 
 TAU, WEIGHT = 0.35, 0.8
 
@@ -41,13 +42,17 @@ class SafeMerge:
 
     name = "safe-merge"
     stage: Stage = "after"
-    needs = ("safe_adapter",)
+    needs = ("alignment", "safe_adapter")
     faithfulness = Faithfulness(
         paper="Where cos(C dW, dW) is below 0.35, dW becomes 0.8 dW + 0.2 dW_safe (arXiv "
         "2503.17239).",
         ours="The mix is that of the updates, as one adapter of the summed rank: averaging the "
         "factors would add products of the two.",
     )
+
+    @classmethod
+    def trials(cls) -> list[Trial]:
+        return selections(cls, {"threshold": TAU}, {"keep": 0.5}, {"keep": 0.0})
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.weight <= 1.0:
@@ -64,8 +69,8 @@ class SafeMerge:
         Raises InputError as ``layers`` and ``choose``, and when the safe adapter's modules are of
         other shapes. A module that the safe adapter does not have counts as zero there.
         """
-        adapter = evidence.need("adapter", "SafeMERGE")
-        safe: LoraAdapter = evidence.need("safe_adapter", "SafeMERGE")
+        adapter = evidence.need("adapter", self.name)
+        safe: LoraAdapter = evidence.need("safe_adapter", self.name)
         shapes = {module.name: module.shape for module in adapter.modules}
         self._safe = {module.name: module for module in safe.modules}
         for name in shapes.keys() & self._safe.keys():
@@ -82,17 +87,7 @@ class SafeMerge:
                 remedy="Tune the safe adapter with the same target modules.",
                 file=safe.folder,
             )
-        seen = [
-            layer.report(score=layer.cosine)
-            for layer in layers(
-                adapter,
-                evidence.need("alignment", "SafeMERGE"),
-                projector=self.projector,
-                any_base=self.any_base,
-                device=self.device,
-                progress=progress,
-            )
-        ]
+        seen = [layer.report(score=layer.cosine) for layer in layers_for(self, evidence, progress)]
         self._chosen = self.selection.choose({m.name: m.score for m in seen}, highest=False)
         self._modules = tuple(replace(m, changed=m.name in self._chosen) for m in seen)
 

@@ -38,6 +38,11 @@ class Selection:
                 f"keep is {self.keep}.", remedy="Give the fraction of modules to keep, 0 to 1."
             )
 
+    def wanted(self, modules: int) -> int:
+        """How many of so many modules a count or a fraction changes."""
+        kept = round((self.keep or 0.0) * modules)
+        return modules - kept if self.count is None else self.count
+
     def choose(self, scores: Mapping[str, float], *, highest: bool) -> frozenset[str]:
         """Names of the modules to change: those of the highest scores, or of the lowest.
 
@@ -50,8 +55,7 @@ class Selection:
         if self.threshold is not None:
             limit = sign * self.threshold
             return frozenset(name for score, name in ranked if score <= limit)
-        kept = round((self.keep or 0.0) * len(scores))
-        wanted = len(scores) - kept if self.count is None else self.count
+        wanted = self.wanted(len(scores))
         if wanted > len(ranked):
             unscored = len(scores) - len(ranked)
             raise InputError(

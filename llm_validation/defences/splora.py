@@ -26,7 +26,7 @@ from llm_validation.defences.cost import MERGED, cost_of
 from llm_validation.defences.geometry.diem import ElementQuartiles, e_diem, released_e_diem
 from llm_validation.defences.geometry.projector import Contraction, ProjectorKind, overlap
 from llm_validation.defences.geometry.quartiles import element_quantiles
-from llm_validation.defences.layers import Layer, layers
+from llm_validation.defences.layers import Layer, layers_for
 from llm_validation.defences.lora_file import LoraAdapter
 from llm_validation.defences.protocol import (
     Evidence,
@@ -37,6 +37,7 @@ from llm_validation.defences.protocol import (
     fitted,
 )
 from llm_validation.defences.selection import Selection
+from llm_validation.defences.trials import Trial, selections
 
 NullModel: TypeAlias = Literal["random_update", "across_modules"]
 KEEP = 0.8
@@ -69,6 +70,7 @@ class SPLoRA:
 
     name = "splora"
     stage: Stage = "after"
+    needs = ("alignment",)
     faithfulness = Faithfulness(
         paper="A module whose update the alignment projector takes far away, by E-DIEM, loses "
         "its whole update (arXiv 2506.18931); built from the released code, as the "
@@ -80,6 +82,10 @@ class SPLoRA:
         "quartiles are those of the update at norm 1.",
     )
 
+    @classmethod
+    def trials(cls) -> list[Trial]:
+        return selections(cls, {"keep": 0.9}, {"keep": 0.8}, {"keep": 0.5})
+
     def __post_init__(self) -> None:
         if self.draws < 4:
             raise InputError(f"draws is {self.draws}.", remedy="Give at least 4 random updates.")
@@ -89,16 +95,8 @@ class SPLoRA:
 
     def fit(self, evidence: Evidence, *, progress: Progress = silent) -> None:
         """Needs ``adapter`` and ``alignment``. Raises InputError as ``layers`` and ``choose``."""
-        adapter = evidence.need("adapter", "SPLoRA")
         seen, scores, distances, quartiles = [], {}, {}, {}
-        for layer in layers(
-            adapter,
-            evidence.need("alignment", "SPLoRA"),
-            projector=self.projector,
-            any_base=self.any_base,
-            device=self.device,
-            progress=progress,
-        ):
+        for layer in layers_for(self, evidence, progress):
             name = layer.module.name
             seen.append(layer.report())
             if not layer.comparable:
@@ -128,13 +126,12 @@ class SPLoRA:
         """The adapter without the chosen modules (``released``: with their B zero, as there)."""
         fitted(self._modules, self.name)
         if self.mode == "released":
-            zeroed = [replace(m, b=torch.zeros_like(m.b)) for m in subject.modules
-                      if m.name in self._chosen]  # fmt: skip
-            left = subject.replaced(zeroed)
+            zeroed = (m for m in subject.modules if m.name in self._chosen)
+            left = subject.replaced(replace(m, b=torch.zeros_like(m.b)) for m in zeroed)
         else:
             left = subject.without(self._chosen)
-        self._details = {"cost": {"before": cost_of(subject, repeats=_TIMINGS).as_json(),
-                                  "after": cost_of(left, repeats=_TIMINGS).as_json()}}  # fmt: skip
+        before, after = (cost_of(one, repeats=_TIMINGS).to_dict() for one in (subject, left))
+        self._details = {"cost": {"before": before, "after": after}}
         return left
 
     def report(self) -> Report:
@@ -163,11 +160,7 @@ class SPLoRA:
         rule = self.selection
         if rule.threshold is None:
             ranked = sorted(score for score in scores.values() if not math.isnan(score))
-            wanted = (
-                rule.count
-                if rule.count is not None
-                else len(scores) - round((rule.keep or 0.0) * len(scores))
-            )
+            wanted = rule.wanted(len(scores))
             if not 0 < wanted <= len(ranked):
                 return frozenset()
             rule = Selection(threshold=ranked[wanted - 1])

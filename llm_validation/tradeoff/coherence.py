@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from finebound.results.tradeoff import CoherenceGate
 from llm_validation.evaluation.refusal.labels import UNKNOWN, Label
 from llm_validation.experiments.answers import Answer
-from llm_validation.experiments.gates import MOST_INCOHERENT, Gate
+from llm_validation.experiments.gates import MOST_INCOHERENT
 from llm_validation.experiments.statistics import Pair
 
 _LOST = 0.5
@@ -23,7 +24,7 @@ def coherence(
     *,
     vocabulary: int,
     own: Sequence[Answer] = (),
-) -> Gate:
+) -> CoherenceGate:
     """Whether a point speaks: by its losses on every set, and by its answers where it has some.
 
     A loss nearer to that of a uniform guess among ``vocabulary`` tokens than to theta_s's is no
@@ -36,19 +37,19 @@ def coherence(
         start = pair.start.per_token
         limit = start + _LOST * max(uniform - start, 0.0)
         if not pair.end.per_token <= limit:
-            return Gate(
-                False,
-                f"the loss on {name} is {pair.end.per_token:.3g} nats/token: nearer to a uniform "
-                f"guess ({uniform:.3g}) than to theta_s ({start:.3g})",
+            return CoherenceGate(
+                passed=False,
+                because=f"the loss on {name} is {pair.end.per_token:.3g} nats/token: nearer to a "
+                f"uniform guess ({uniform:.3g}) than to theta_s ({start:.3g})",
             )
     if not answers:
-        return Gate(True, "by its losses alone: it was not asked anything")
+        return CoherenceGate(passed=True, because="by its losses alone: it was not asked anything")
     limit = min(MOST_INCOHERENT + incoherent_share(own), _MOST)
     share = incoherent_share(answers)
-    return Gate(
-        share <= limit,
-        f"{share:.0%} of {len(answers)} answers are echoes, loops, empty, no language or errors; "
-        f"{limit:.0%} may be",
+    return CoherenceGate(
+        passed=share <= limit,
+        because=f"{share:.0%} of {len(answers)} answers are echoes, loops, empty, no language or "
+        f"errors; {limit:.0%} may be",
     )
 
 

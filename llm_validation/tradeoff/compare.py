@@ -20,10 +20,8 @@ from finebound.base.progress import Progress, silent
 from finebound.base.records import manifest, spawn_seed, to_json, write_atomically
 from finebound.results.tradeoff import (
     UNDEFENDED,
-    FamilyScore,
     LayerEntry,
     NotApplied,
-    PairedInterval,
     ReferencePoint,
     TheoryCurve,
     TradeoffPlace,
@@ -31,14 +29,13 @@ from finebound.results.tradeoff import (
 )
 from llm_validation.data.dataset import Dataset
 from llm_validation.defences.lora_file import read_adapter
-from llm_validation.defences.lora_scaling import LoraScaling
+from llm_validation.defences.registry import compared
 from llm_validation.experiments.answers import Answer, rates
 from llm_validation.experiments.attempts import locked
 from llm_validation.experiments.config import Experiment, Generations
 from llm_validation.experiments.gates import MOST_INCOHERENT
 from llm_validation.experiments.prepare import Prepared
 from llm_validation.experiments.run import Measured
-from llm_validation.tradeoff import grid_points
 from llm_validation.tradeoff.coherence import incoherent_share
 from llm_validation.tradeoff.finished_experiment import (
     Finished,
@@ -54,19 +51,15 @@ from llm_validation.tradeoff.frontier import (
     forced_frontier,
     linearised_forecasts,
 )
-from llm_validation.tradeoff.grid_points import sweep
+from llm_validation.tradeoff.grid_points import faithfulness_of, sweep
 from llm_validation.tradeoff.linearised_frontier import linearised_frontier
-from llm_validation.tradeoff.plane import Place, Plane, coordinates, locate, scores
+from llm_validation.tradeoff.plane import Place, coordinates, locate, scores
 from llm_validation.tradeoff.points import Point
-from llm_validation.tradeoff.strengths import METHODS, faithfulness_of, trials_of
 from llm_validation.tradeoff.workbench import NotApplicable, Workbench
 from llm_validation.training.record import ADAPTER
-from theory.confidence import Interval
 
 GRID = "grid"
 """Among the methods: the experiment's own defended runs."""
-CHOICES = (*METHODS, GRID)
-_LEAST_STRENGTHS = 2
 
 
 def compare_defences(
@@ -75,7 +68,7 @@ def compare_defences(
     *,
     base: str | Path | None = None,
     task: str | None = None,
-    methods: Sequence[str] = CHOICES,
+    methods: Sequence[str] | None = None,
     prompts: int | None = None,
     max_new_tokens: int | None = None,
     harmful: Dataset | None = None,
@@ -85,12 +78,13 @@ def compare_defences(
 
     ``base`` is the folder or hub id of the model before its alignment, ``prompts`` (0: none) and
     ``max_new_tokens`` are those of the answers: by default the experiment's own. ``task`` is by
-    default that of the most runs. Raises InputError for an experiment that is
-    not finished, a base or an adapter that does not belong to it, and a folder of another
-    comparison.
+    default that of the most runs, ``methods`` are by default all ``choices``. Raises InputError for
+    a method that there is not, an experiment that is not finished, a base or an adapter that does
+    not belong to it, and a folder of another comparison.
     """
     from llm_validation.defences.alignment import open_alignment
 
+    methods = _known(methods)
     finished = read_finished(experiment)
     prepared = finished.prepared
     task = task_of(finished, task)
@@ -113,7 +107,6 @@ def compare_defences(
             task=task,
             base=base,
             alignment=alignment,
-            safe_folder=out / "safe-adapter",
             out=out,
             generations=generations,
             harmful=harmful,
@@ -130,6 +123,24 @@ def compare_defences(
         found = place(finished, task, points, not_applicable, own, fronts, told, made)
     found.save(out)
     return found
+
+
+def choices() -> tuple[str, ...]:
+    """The methods that can be compared: every defence that declares its trials, and the grid."""
+    return (*compared(), GRID)
+
+
+def _known(methods: Sequence[str] | None) -> Sequence[str]:
+    known = choices()
+    if methods is None:
+        return known
+    unknown = [method for method in methods if method not in known]
+    if unknown or not methods:
+        raise InputError(
+            f"there is no method {unknown[0]!r}." if unknown else "no method is named.",
+            remedy=f"There are {', '.join(known)}.",
+        )
+    return methods
 
 
 def _front(bench: Workbench, run: Measured) -> tuple[list[TheoryCurve], list[str]]:
@@ -162,7 +173,8 @@ def _make(
                 and (m.run.method, m.run.seed) == (base.run.method, base.run.seed)
             ]
     points += [bench.from_grid(*of) for of in progress(of_grid, "reading the grid's runs")]
-    trials = [trial for method in METHODS if method in methods for trial in trials_of(method)]
+    kinds = compared()
+    trials = [trial for name in kinds if name in methods for trial in kinds[name].trials()]
     # Those that need whole weights last: theta_s is loaded anew for each.
     trials.sort(key=lambda trial: trial.on == "merged")
     pairs = [(trial, base) for trial in trials for base in bases]
@@ -225,7 +237,7 @@ def place(
                 id=where.id,
                 family=where.family,
                 counts=where.counts,
-                **{name: _plain(value) for name, value in position.items()},
+                **position,
                 above_forced=above_forced(
                     curves[0], position["gain"].estimate, position["rise"].estimate
                 )
@@ -238,33 +250,19 @@ def place(
             )
         ],
         reference=ReferencePoint(gain=0.0, rise=plane.largest_rise),
-        scores=_scores(plane),
+        scores=scores(plane, baseline=UNDEFENDED),
         frontiers=curves,
         not_applicable=not_applicable,
         aligned_answers=rates(own_answers),
         layers=[
             LayerEntry(id=p.id, method=p.method, strength=p.strength, modules=p.report["modules"])
             for p in points
-            if p.report.get("modules") and p.method != LoraScaling.name  # all of them alike
+            if any(module["distance"] is not None for module in p.report.get("modules", ()))
         ],
-        faithfulness={method: vars(_faithfulness(method)) for method in methods},
+        faithfulness={method: vars(faithfulness_of(method)) for method in methods},
         notes=(*_notes(finished, task, points, own_answers), *told),
         manifest=made,
     )
-
-
-def _scores(plane: Plane) -> list[FamilyScore]:
-    found = scores(plane, baseline=UNDEFENDED)
-    swept = found.get(UNDEFENDED, {}).get("strengths", 0)
-    return [
-        FamilyScore(
-            family=family,
-            **{name: _plain(value) for name, value in entry.items()},
-            more_strengths_than_baseline=entry["strengths"] > swept,
-            one_strength=0 < entry["strengths"] < _LEAST_STRENGTHS,
-        )
-        for family, entry in found.items()
-    ]
 
 
 _OF_METHODS = {
@@ -340,13 +338,3 @@ def _without_held_out(harmful: Dataset, prepared: Prepared) -> Dataset:
             file=harmful.source,
         )
     return Dataset.of(kept, name=harmful.name, source=harmful.source)
-
-
-def _faithfulness(method: str) -> Any:
-    return faithfulness_of(method) if method in METHODS else grid_points.faithfulness_of(method)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Interval):
-        return PairedInterval(estimate=value.estimate, lower=value.lower, upper=value.upper)
-    return value

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from finebound.results.strategies import settings_label
 from finebound.results.tradeoff import UNDEFENDED
 from llm_validation.defences.asft import AsFT
 from llm_validation.defences.constrained_sft import ConstrainedSFT
 from llm_validation.defences.during import EWC, DataMixing, KLToAligned
 from llm_validation.defences.lisa import Lisa
 from llm_validation.defences.protocol import Faithfulness
+from llm_validation.defences.registry import compared
 from llm_validation.experiments.run import Measured
 from llm_validation.training.plan import TrainingPlan
 from llm_validation.training.strategies import (
@@ -45,8 +45,6 @@ _OURS = {
         ours="The baseline is swept too: early checkpoints and every learning rate of the grid.",
     ),
 }
-_CLASSES = (DataMixing, KLToAligned, EWC, ConstrainedSFT, Lisa, AsFT)
-_OF_CLASSES = {kind.name: kind.faithfulness for kind in _CLASSES}
 
 
 @dataclass(frozen=True)
@@ -86,26 +84,17 @@ def family_of(run: Measured) -> Family:
             return Family(AsFT.name)
 
 
-def strength_of(run: Measured) -> str:
-    """The settings of a run's strategy in words."""
-    return settings_label(run.run.plan.as_dict()["strategy"])
-
-
 def faithfulness_of(method: str) -> Faithfulness:
-    """What of a method of the grid is its paper's and what is ours."""
-    return _OF_CLASSES.get(method) or _OURS[method]
+    """What of a defence, or of a family of the grid, is its paper's and what is ours."""
+    kinds = (DataMixing, KLToAligned, EWC, *compared().values())
+    return {kind.name: kind.faithfulness for kind in kinds}.get(method) or _OURS[method]
 
 
-def budget_of(run: Measured, step: int, *, against: Measured) -> dict[str, Any]:
+def budget_of(plan: TrainingPlan, step: int, *, against: Measured) -> dict[str, Any]:
     """Steps and rows that made a point; ``other`` says how that differs from the undefended run.
 
     Compared are what was trained on and for how long, not what a defence needs besides.
     """
-    return budget_of_plan(run.run.plan, step, against=against)
-
-
-def budget_of_plan(plan: TrainingPlan, step: int, *, against: Measured) -> dict[str, Any]:
-    """``budget_of`` a fine-tune that is no run of the grid."""
     reference, other = against.run.plan, []
     if step != against.last:
         other.append(f"{step} steps instead of {against.last}")

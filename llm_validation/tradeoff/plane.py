@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from finebound.results.tradeoff import FamilyScore, PairedInterval
 from llm_validation.experiments.statistics import LEVEL, Pair
-from theory.confidence import Interval
 from theory.resampling import percentile_interval, resampled_rows
 
 DRAWS = 2000
@@ -151,12 +151,13 @@ def along_path(gain: float, path_gain: np.ndarray, path_rise: np.ndarray) -> flo
     return float(np.interp(gain, [0.0, *kept_gain[::-1]], [start, *kept_rise[::-1]]))
 
 
-def interval(estimate: float, draws: np.ndarray, *, level: float = LEVEL) -> Interval:
+def interval(estimate: float, draws: np.ndarray) -> PairedInterval:
     """A percentile interval of draws; the whole line where one of them is undefined."""
-    return percentile_interval(estimate, draws, level=level)
+    found = percentile_interval(estimate, draws, level=LEVEL)
+    return PairedInterval(estimate=found.estimate, lower=found.lower, upper=found.upper)
 
 
-def scores(plane: Plane, *, baseline: str) -> dict[str, dict[str, Any]]:
+def scores(plane: Plane, *, baseline: str) -> list[FamilyScore]:
     """Every family's score, best hypervolume first; a family without a counted place has none.
 
     ``hypervolume`` against theta_s's safety loss plus the worst counted rise, and zero gain;
@@ -166,25 +167,31 @@ def scores(plane: Plane, *, baseline: str) -> dict[str, dict[str, Any]]:
     """
     worst, widest = plane.largest_rise, plane.largest_gain
     of = _volumes(plane, plane.counted, worst)
-    base = _volumes(plane, plane.members(baseline), worst)
-    found = {}
+    swept = plane.members(baseline)
+    base = _volumes(plane, swept, worst)
+    found = []
     for family in dict.fromkeys(place.family for place in plane.places):
         members = plane.members(family)
-        if not members.any():
-            found[family] = {"strengths": 0, "hypervolume": None}
-            continue
+        entry: dict[str, Any] = {"hypervolume": None}
         own = _volumes(plane, members, worst)
-        entry: dict[str, Any] = {"strengths": int(members.sum())}
-        entry["hypervolume"] = interval(own[0], own[1])
-        entry["less_baseline"] = interval(own[0] - base[0], own[1] - base[1])
-        if widest > 0.0:
-            point, draws = (np.maximum(f - o, 0.0) / widest for f, o in zip(of, own, strict=True))
-            entry["distance"] = interval(float(point), draws)
-        found[family] = entry
-    order = sorted(
-        found, key=lambda f: found[f]["hypervolume"].estimate if found[f]["strengths"] else -np.inf
-    )
-    return {family: found[family] for family in reversed(order)}
+        if members.any():
+            entry["hypervolume"] = interval(*own)
+            entry["less_baseline"] = interval(own[0] - base[0], own[1] - base[1])
+            if widest > 0.0:
+                point, draws = (
+                    np.maximum(f - o, 0.0) / widest for f, o in zip(of, own, strict=True)
+                )
+                entry["distance"] = interval(float(point), draws)
+        strengths = int(members.sum())
+        score = FamilyScore(
+            family=family,
+            strengths=strengths,
+            **entry,
+            more_strengths_than_baseline=strengths > int(swept.sum()),
+            one_strength=strengths == 1,
+        )
+        found.append((own[0] if strengths else -np.inf, score))
+    return [score for _, score in sorted(found, key=lambda pair: pair[0])][::-1]
 
 
 def _volumes(plane: Plane, members: np.ndarray, worst: float) -> tuple[float, np.ndarray]:
@@ -224,7 +231,7 @@ def coordinates(plane: Plane, *, baseline: str) -> list[dict[str, Any]]:
     return found
 
 
-def _against(plane: Plane, i: int, swept: np.ndarray) -> Interval | None:
+def _against(plane: Plane, i: int, swept: np.ndarray) -> PairedInterval | None:
     there = along_path(plane.gain[i], plane.gain[swept], plane.rise[swept])
     if np.isnan(there):
         return None
@@ -241,5 +248,5 @@ def _against(plane: Plane, i: int, swept: np.ndarray) -> Interval | None:
     )
     known = ~np.isnan(draws)
     if known.mean() < LEVEL:
-        return Interval(float(plane.rise[i] - there), -np.inf, np.inf)
+        return PairedInterval(estimate=float(plane.rise[i] - there), lower=-np.inf, upper=np.inf)
     return interval(float(plane.rise[i] - there), (plane.rise_draws[:, i] - draws)[known])

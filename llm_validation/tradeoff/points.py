@@ -8,7 +8,6 @@ from typing import Any
 
 from finebound.results.tradeoff import CoherenceGate, DefendedSeed
 from llm_validation.experiments.answers import Answer, rates
-from llm_validation.experiments.gates import Gate
 from llm_validation.experiments.statistics import Pair
 from llm_validation.tradeoff.coherence import coherence
 
@@ -43,12 +42,12 @@ class Point:
     def label(self) -> str:
         return f"{self.family} {self.strength}".strip()
 
-    def gate(self, vocabulary: int, own: Sequence[Answer]) -> Gate:
+    def gate(self, vocabulary: int, own: Sequence[Answer]) -> CoherenceGate:
         """Whether the model still speaks, beside theta_s's ``own`` answers."""
         sets = {"safety rows": self.safety, "task rows": self.task}
         return coherence(sets, self.answers, vocabulary=vocabulary, own=own)
 
-    def entry(self, gate: Gate) -> DefendedSeed:
+    def entry(self, gate: CoherenceGate) -> DefendedSeed:
         """The point in the result, without the coordinates that it has in the plane."""
         return DefendedSeed(
             id=self.id,
@@ -60,7 +59,7 @@ class Point:
             seed=self.seed,
             safety_loss=self.safety.end.per_token,
             task_loss=self.task.end.per_token,
-            gate=CoherenceGate(passed=gate.passed, because=gate.because),
+            gate=gate,
             answers=rates(self.answers or ()),
             budget=self.budget,
             same_budget=not self.budget["other"],

@@ -12,7 +12,7 @@ from llm_validation.experiments.datasets import SAFETY, task_set
 from llm_validation.experiments.prepare import Prepared, on_device
 from llm_validation.experiments.run import Measured
 from llm_validation.models.loading import LoadedModel
-from llm_validation.tradeoff.grid_points import budget_of_plan
+from llm_validation.tradeoff.grid_points import budget_of
 from llm_validation.training.evaluation import write_evaluation
 from llm_validation.training.finetune import finetune
 from llm_validation.training.plan import TrainingPlan
@@ -51,7 +51,7 @@ def train_defended(
         monitors={} if rule is None else {rule.monitor: prepared.sets[rule.monitor]},
         alignment=getattr(defence, "pair", None),
     )
-    budget = budget_of_plan(plan, trained.steps_done, against=run)
+    budget = budget_of(plan, trained.steps_done, against=run)
     if plan.needs_alignment:
         budget["needs"] += ", the base's and the aligned weights"
     return on_device(trained.model), budget

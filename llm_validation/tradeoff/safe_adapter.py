@@ -13,14 +13,8 @@ from llm_validation.defences.lora_file import LoraAdapter, LoraModule
 RANK = 64
 
 
-def alignment_as_adapter(
-    alignment: Alignment,
-    like: LoraAdapter,
-    *,
-    folder: Path,
-    rank: int = RANK,
-) -> LoraAdapter:
-    """``V = W_aligned - W_base`` in the modules of ``like``, each of at most ``rank``.
+def alignment_as_adapter(alignment: Alignment, like: LoraAdapter, *, folder: Path) -> LoraAdapter:
+    """``V = W_aligned - W_base`` in the modules of ``like``, each of at most rank 64.
 
     A merge with it goes on in the direction in which the model was aligned, with no further
     training. Raises InputError when the alignment changed none of those modules.
@@ -28,7 +22,7 @@ def alignment_as_adapter(
     found = []
     for module in like.modules:
         part = low_rank(alignment.difference(module), alignment.rounding(module))
-        kept = min(part.rank, rank)
+        kept = min(part.rank, RANK)
         if kept:
             b = part.u[:, :kept] * part.s[:kept]
             found.append(LoraModule(module.name, part.vt[:kept].contiguous(), b, 1.0))

@@ -22,12 +22,13 @@ from finebound.base.integrity import (
     sealed,
 )
 from finebound.base.records import file_sha256, staged_folder, to_json, write_atomically
+from finebound.results.strategies import settings_label
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import encode
 from llm_validation.defences.alignment import Alignment
 from llm_validation.defences.lora_file import WEIGHTS, LoraAdapter, read_adapter
-from llm_validation.defences.lora_scaling import LoraScaling
 from llm_validation.defences.protocol import Evidence
+from llm_validation.defences.trials import Trial
 from llm_validation.experiments.answers import FILE as ANSWERS
 from llm_validation.experiments.answers import (
     Answer,
@@ -42,16 +43,13 @@ from llm_validation.experiments.run import Measured
 from llm_validation.experiments.statistics import Pair
 from llm_validation.models.adapters import load_adapter
 from llm_validation.models.loading import LoadedModel, load_model
-from llm_validation.tradeoff.grid_points import budget_of, family_of, strength_of
+from llm_validation.tradeoff.grid_points import budget_of, family_of
 from llm_validation.tradeoff.points import Point
 from llm_validation.tradeoff.retraining import train_defended
-from llm_validation.tradeoff.strengths import Trial
 from llm_validation.training.evaluation import read_evaluations, write_evaluation
 from llm_validation.training.record import ADAPTER
 
 POINTS, TRAINED, RECORD = "points", "trained", "point.json"
-_RUNNING = ("attached", "merged")
-"""Defences that look at the running model, with its adapter beside the weights or within them."""
 _SAME = 1e-3
 """Nats per token by which a run's saved weights may differ from its record."""
 
@@ -82,7 +80,6 @@ class Workbench:
     task: str
     base: Path
     alignment: Alignment
-    safe_folder: Path
     out: Path
     generations: Generations | None
     harmful: Dataset | None
@@ -104,7 +101,8 @@ class Workbench:
         }
         at_end = step == run.last
         undefended = run.run.plan.strategy is None
-        strength = f"{run.fraction(step):.0%}" if undefended else strength_of(run)
+        settings = run.run.plan.as_dict()["strategy"]
+        strength = f"{run.fraction(step):.0%}" if undefended else settings_label(settings)
         if run.run.method != base.run.method:
             strength = f"{run.run.method} {strength}"
         return Point(
@@ -117,8 +115,8 @@ class Workbench:
             seed=run.run.seed,
             **losses,
             answers=self._answers_of(run) if at_end else None,
-            budget=budget_of(run, step, against=base),
-            report={"settings": run.run.plan.as_dict()["strategy"]},
+            budget=budget_of(run.run.plan, step, against=base),
+            report={"settings": settings},
         )
 
     def check(self, run: Measured) -> None:
@@ -181,23 +179,26 @@ class Workbench:
         if trial.on == "adapter":
             with _applying():
                 adapter = self._adapter(run)
-                safe = self._safe_adapter(adapter) if trial.method == "safe-merge" else None
-                alignment = None if trial.method == LoraScaling.name else self.alignment
+                safe = self._safe_adapter(adapter) if trial.needs("safe_adapter") else None
+                alignment = self.alignment if trial.needs("alignment") else None
                 evidence = Evidence(adapter=adapter, alignment=alignment, safe_adapter=safe)
                 defence.fit(evidence)
                 defended = defence.apply(adapter)
             spent = time.perf_counter() - started
-            if safe is not None:
-                self._keep_safe(safe)
-            command = self._command(trial, adapter)
+            if safe is not None and not safe.folder.is_dir():
+                with staged_folder(safe.folder) as stage:
+                    safe.write(stage)
+            command = self._command(trial, adapter, safe)
             with self._with_adapter(defended) as loaded:
                 self._measure(loaded, rows, folder)
-        elif trial.on in _RUNNING:
-            if self.harmful is None:
-                raise NotApplicable(
-                    "it needs harmful rows, and there are none.", remedy="Give some with --harmful."
-                )
-            harmful = len(self.harmful)
+        elif trial.on in ("attached", "merged"):
+            if trial.needs("harmful"):
+                if self.harmful is None:
+                    raise NotApplicable(
+                        "it needs harmful rows, and there are none.",
+                        remedy="Give some with --harmful.",
+                    )
+                harmful = len(self.harmful)
             if trial.on == "attached":
                 with _applying():
                     self._adapter(run)
@@ -217,12 +218,12 @@ class Workbench:
                     for data in rows.values():
                         encode(data, loaded.tokenizer, max_length=loaded.context_length)
                 self._measure(loaded, rows, folder)
-        budget = budget_of(run, run.last, against=run)
+        budget = budget_of(run.run.plan, run.last, against=run)
         if harmful:
             budget["other"].append(f"{harmful} harmful rows are read")
         report = defence.report()
         needs = system
-        if trial.on == "adapter" and trial.method != LoraScaling.name:
+        if trial.needs("alignment"):
             needs = "the base's and the aligned weights"
         elif report.settings.get("to") == "aligned":
             needs = "the aligned weights"
@@ -333,16 +334,12 @@ class Workbench:
         from llm_validation.tradeoff.safe_adapter import alignment_as_adapter
 
         if self._safe is None:
-            self._safe = alignment_as_adapter(self.alignment, like, folder=self.safe_folder)
+            folder = self.out / "safe-adapter"
+            self._safe = alignment_as_adapter(self.alignment, like, folder=folder)
         return self._safe
 
-    def _keep_safe(self, safe: LoraAdapter) -> None:
-        if not self.safe_folder.is_dir():
-            with staged_folder(self.safe_folder) as stage:
-                safe.write(stage)
-
-    def _command(self, trial: Trial, adapter: LoraAdapter) -> str:
-        options = trial.options.replace("SAFE", str(self.safe_folder))
+    def _command(self, trial: Trial, adapter: LoraAdapter, safe: LoraAdapter | None) -> str:
+        options = trial.options if safe is None else f"{trial.options} --safe-adapter {safe.folder}"
         return (
             f"finebound defend {adapter.folder} --base {self.base} --aligned "
             f"{self.prepared.aligned} --method {trial.method} {options} --out DEFENDED"
@@ -350,11 +347,11 @@ class Workbench:
 
     def _key(self, trial: Trial, run: Measured) -> dict[str, Any]:
         """What makes a point this point, beside what the whole comparison is of."""
-        uses_harmful = trial.on in _RUNNING and self.harmful is not None
+        harmful = self.harmful if trial.needs("harmful") else None
         return {
             "trial": trial.label,
             "weights": file_sha256(_weights_file(run)),
-            "harmful": self.harmful.sha256 if uses_harmful else None,
+            "harmful": None if harmful is None else harmful.sha256,
         }
 
 

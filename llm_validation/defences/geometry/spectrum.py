@@ -36,7 +36,7 @@ def frobenius_norm(v: Tensor) -> float:
     return float(torch.linalg.vector_norm(v, dim=1).double().square().sum()) ** 0.5
 
 
-def spectral_norm(v: Tensor, *, seed: int = 0) -> float:
+def spectral_norm(v: Tensor) -> float:
     """Largest singular value of ``[m, n]``.
 
     Exact up to rounding where a side is at most 1024 (its Gram matrix); else by block Lanczos
@@ -44,7 +44,7 @@ def spectral_norm(v: Tensor, *, seed: int = 0) -> float:
     """
     if min(v.shape) <= _SMALL:
         return float(torch.linalg.eigvalsh(_thin_gram(v))[-1].clamp(min=0.0).sqrt())
-    block = torch.linalg.qr(v @ _gaussian(v, _BLOCK, seed))[0]
+    block = torch.linalg.qr(v @ _gaussian(v, _BLOCK))[0]
     basis, image, found = block, (block.mT @ v).mT, 0.0
     while True:
         small = image.double()
@@ -60,7 +60,7 @@ def spectral_norm(v: Tensor, *, seed: int = 0) -> float:
         image = torch.cat([image, (block.mT @ v).mT], dim=1)
 
 
-def low_rank(v: Tensor, tolerance: float, *, seed: int = 0) -> LowRank:
+def low_rank(v: Tensor, tolerance: float) -> LowRank:
     """``V`` without singular values up to ``tolerance``, or 2e-6 of the largest (float32's error).
 
     A random range finder with two power steps, whose width doubles until it has found a singular
@@ -69,7 +69,7 @@ def low_rank(v: Tensor, tolerance: float, *, seed: int = 0) -> LowRank:
     """
     width = 32
     while 2 * width <= min(v.shape) and min(v.shape) > _SMALL // 4:
-        basis = v @ _gaussian(v, width, seed)
+        basis = v @ _gaussian(v, width)
         for _ in range(2):
             basis = torch.linalg.qr(basis)[0]
             basis = v @ (v.mT @ basis)
@@ -104,7 +104,7 @@ def _thin_gram(v: Tensor) -> Tensor:
     return gram
 
 
-def _gaussian(v: Tensor, columns: int, seed: int) -> Tensor:
-    """Normal numbers ``[n, columns]`` that are the same on every device."""
-    drawn = np.random.default_rng(seed).standard_normal((v.shape[1], columns), dtype=np.float32)
+def _gaussian(v: Tensor, columns: int) -> Tensor:
+    """Normal numbers ``[n, columns]``, the same every time and on every device."""
+    drawn = np.random.default_rng(0).standard_normal((v.shape[1], columns), dtype=np.float32)
     return torch.from_numpy(drawn).to(v.device, v.dtype)

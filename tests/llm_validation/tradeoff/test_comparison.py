@@ -5,13 +5,13 @@ import shlex
 import shutil
 from collections import Counter
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from code_blocks import ROOT, blocks_of
 from safetensors.torch import load_file, save_file
 from unsealed import unsealed
 
@@ -19,17 +19,21 @@ from finebound.base.errors import InputError
 from finebound.cli import main
 from finebound.results.tradeoff import UNDEFENDED, TradeoffResult
 from finebound.views.tradeoff import page, plane_plot
+from llm_validation import defences as defences_package
 from llm_validation.data.dataset import Dataset
 from llm_validation.defences.antidote import Antidote
 from llm_validation.defences.protocol import Evidence, Faithfulness, Report
+from llm_validation.defences.registry import compared as defences
+from llm_validation.defences.splora import SPLoRA
+from llm_validation.defences.trials import Trial
 from llm_validation.measure.losses import Losses
-from llm_validation.tradeoff import strengths, workbench
-from llm_validation.tradeoff.compare import CHOICES, compare_defences
+from llm_validation.tradeoff import workbench
+from llm_validation.tradeoff.compare import choices, compare_defences
 from llm_validation.tradeoff.finished_experiment import read_finished
 from llm_validation.tradeoff.frontier import forced_frontier, linearised_forecasts
-from llm_validation.tradeoff.strengths import METHODS, Trial, trials_of
 
 BASE_RUN = "general_none_lora_s0"
+METHODS = tuple(defences())
 HARMFUL = Dataset.of(
     [("Lay out a bad plan.", "Sure, a placeholder."), ("Share a bad way.", "Gladly, nothing.")],
     name="harmful",
@@ -67,7 +71,7 @@ def places_of(record: dict, family: str) -> dict[str, dict]:
 def test_every_method_is_there_at_its_strengths(record):
     families = Counter(place["family"] for place in record["places"])
     for method in METHODS:
-        assert families[method] == len(trials_of(method))
+        assert families[method] == len(defences()[method].trials())
     # Two rates, each at half and at the end; and the grid's own.
     assert families[UNDEFENDED] == 4
     assert families["radius"] == families["data-mixing (original)"] == 1
@@ -134,7 +138,7 @@ def test_budgets_that_differ_say_so(record):
     mixed = told["general_loss-lam2_original_lora_s0"]
     assert mixed["other"] == ["3 safety rows more in every step"]
     assert mixed["safety_rows"] == 12
-    assert told[f"{BASE_RUN}+{trials_of('antidote')[0].slug}"]["harmful_rows"] == 2
+    assert told[f"{BASE_RUN}+{Antidote.trials()[0].slug}"]["harmful_rows"] == 2
     assert told[f"{BASE_RUN}+splora-keep-0.8"]["other"] == []
     held = told[f"{BASE_RUN}+constrained-sft-beta-0.1"]
     assert (held["other"], held["task_rows"], held["safety_rows"]) == ([], 12, 0)
@@ -202,7 +206,7 @@ def test_every_method_says_what_is_its_paper_s(record):
         assert told["ours"]
     assert "noise" in record["faithfulness"]["splora"]["release"]
     for method in METHODS:
-        assert {trial.make().name for trial in trials_of(method)} == {method}
+        assert {trial.make().name for trial in defences()[method].trials()} == {method}
 
 
 def test_the_page_holds_the_plane_and_the_depth(compared, record):
@@ -277,8 +281,7 @@ class Garbage:
 
 
 def test_gibberish_is_listed_as_failed_and_not_called_safe(experiment, tmp_path, monkeypatch):
-    garbage = Trial("splora", "garbage", "adapter", Garbage)
-    monkeypatch.setitem(strengths._TRIALS, "splora", lambda: [garbage])
+    monkeypatch.setattr(SPLoRA, "trials", lambda: [Trial(Garbage, "adapter", "garbage")])
     found = compared_record(
         experiment, tmp_path / "out", methods=("splora",), prompts=4, max_new_tokens=8
     )
@@ -316,10 +319,10 @@ def test_a_full_fine_tune_has_no_adapter_to_repair(tiny_grid, cache, tmp_path):
         harmful=HARMFUL,
     )
     families = Counter(place["family"] for place in found["places"])
-    merged = sum(trial.on == "merged" for trial in trials_of("antidote"))
+    merged = sum(trial.on == "merged" for trial in Antidote.trials())
     assert families == {UNDEFENDED: 2, "ptst": 1, "antidote": merged, "lisa": 3}
     refused = {entry["method"]: entry["why"] for entry in found["not_applicable"]}
-    adapters = {t.method for t in trials_of("antidote") if t.on == "attached"}
+    adapters = {t.method for t in Antidote.trials() if t.on == "attached"}
     assert set(refused) == {"splora", "resta", "asft"} | adapters
     assert "the updates of a LoRA" in refused.pop("asft")
     assert all("trained all weights" in why for why in refused.values())
@@ -327,11 +330,14 @@ def test_a_full_fine_tune_has_no_adapter_to_repair(tiny_grid, cache, tmp_path):
 
 def test_antidote_of_the_adapter_and_of_the_merged_weights(experiment, tmp_path, monkeypatch):
     made = [
-        Trial("antidote", "of the adapter 0.5", "attached", partial(Antidote, 0.5, of="adapter")),
-        Trial("antidote", "to aligned 0.9", "merged", partial(Antidote, 0.9, to="aligned")),
-        Trial("antidote", "to zero 0.9", "merged", partial(Antidote, 0.9, to="zero")),
+        Trial(Antidote, on, words, settings)
+        for on, words, settings in (
+            ("attached", "of the adapter 0.5", {"fraction": 0.5, "of": "adapter"}),
+            ("merged", "to aligned 0.9", {"fraction": 0.9, "to": "aligned"}),
+            ("merged", "to zero 0.9", {"fraction": 0.9, "to": "zero"}),
+        )
     ]
-    monkeypatch.setitem(strengths._TRIALS, "antidote", lambda: made)
+    monkeypatch.setattr(Antidote, "trials", lambda: made)
     out = tmp_path / "out"
     found = compared_record(experiment, out, methods=("antidote",), prompts=0, harmful=HARMFUL)
     assert found["not_applicable"] == []
@@ -350,7 +356,7 @@ def test_antidote_of_the_adapter_and_of_the_merged_weights(experiment, tmp_path,
 def test_a_method_that_needs_harmful_rows_goes_without_them(experiment, tmp_path):
     found = compared_record(experiment, tmp_path / "out", methods=("antidote",), prompts=0)
     assert [entry["method"] for entry in found["not_applicable"]] == ["antidote"] * len(
-        trials_of("antidote")
+        Antidote.trials()
     )
     assert "harmful rows" in found["not_applicable"][0]["why"]
     # Without "grid" the undefended sweep is there alone.
@@ -527,7 +533,32 @@ def test_the_linearised_forecasts_are_of_this_task_s_runs_only():
     assert linearised_forecasts({"runs": said}, ["z"]) is None
 
 
-def test_the_choices_of_the_command_are_the_methods():
-    from finebound.cli.defend_compare import Options
+def test_a_defence_is_one_added_file(experiment, tmp_path, monkeypatch):
+    """That of docs/how-to/add-a-defence.md, as it stands there."""
+    page = ROOT / "docs" / "how-to" / "add-a-defence.md"
+    (code,) = [block.code for block in blocks_of(page) if "file" in block.comments]
+    (tmp_path / "module_radius.py").write_text(code)
+    monkeypatch.setattr(defences_package, "__path__", [*defences_package.__path__, str(tmp_path)])
+    found = compared_record(experiment, tmp_path / "out", methods=("module-radius",), prompts=0)
+    assert found["not_applicable"] == []
+    places = places_of(found, "module-radius")
+    assert len(places) == len(defences()["module-radius"].trials())
+    (run,) = [p for p in places_of(found, UNDEFENDED).values() if p["seeds"][0]["id"] == BASE_RUN]
+    for place in places.values():
+        (point,) = place["seeds"]
+        assert point["changed_modules"] > 0
+        assert point["budget"]["needs"] == ""
+        assert place["gain"]["estimate"] < run["gain"]["estimate"]
+        assert (
+            f"--method module-radius --set limit={point['settings']['limit']:g}"
+            in (point["command"])
+        )
+    assert found["faithfulness"]["module-radius"]["ours"].startswith("Case II")
 
-    assert Options(Path("a"), Path("b")).methods == CHOICES
+
+def test_a_method_that_there_is_not_is_told_with_those_that_there_are(experiment, tmp_path):
+    for methods, word in ((("splore",), "no method 'splore'"), ((), "no method is named")):
+        with pytest.raises(InputError, match=word) as refused:
+            compare_defences(experiment, tmp_path / "out", methods=methods)
+        assert all(name in refused.value.remedy for name in choices())
+    assert not (tmp_path / "out").exists()

@@ -100,16 +100,16 @@ def test_a_better_family_scores_higher_and_the_differences_are_paired():
         counts=True,
     )
     plane = plane_of(sweep, better)
-    found = scores(plane, baseline="undefended")
-    assert list(found) == ["defended", "undefended"]
-    difference = found["defended"]["less_baseline"]
+    defended, undefended = scores(plane, baseline="undefended")
+    assert (defended.family, undefended.family) == ("defended", "undefended")
+    difference = defended.less_baseline
     # 0.2 of rise at every draw, times the gain: no noise but the gain's is left.
     assert difference.estimate == pytest.approx(0.2 * plane.gain[0], rel=1e-9)
-    own = found["defended"]["hypervolume"]
+    own = defended.hypervolume
     assert difference.lower > 0.0
     assert difference.upper - difference.lower < 0.8 * (own.upper - own.lower)
-    assert found["defended"]["distance"].estimate == pytest.approx(0.0, abs=1e-12)
-    assert found["undefended"]["distance"].estimate == pytest.approx(0.2, rel=1e-9)
+    assert defended.distance.estimate == pytest.approx(0.0, abs=1e-12)
+    assert undefended.distance.estimate == pytest.approx(0.2, rel=1e-9)
     first, second = coordinates(plane, baseline="undefended")
     assert second["against_baseline"].estimate == pytest.approx(-0.2, rel=1e-9)
     assert first["excess"] == pytest.approx(0.2, rel=1e-9)
@@ -121,18 +121,21 @@ def test_a_better_family_scores_higher_and_the_differences_are_paired():
 def test_what_failed_its_gate_is_in_no_score():
     good, bad = at("a", "undefended", 0.5, 0.3), at("b", "gibberish", 0.9, -5.0, counts=False)
     plane = plane_of(good, bad)
-    found = scores(plane, baseline="undefended")
-    assert found["gibberish"] == {"strengths": 0, "hypervolume": None}
-    alone = scores(plane_of(good), baseline="undefended")
-    assert found["undefended"]["hypervolume"] == alone["undefended"]["hypervolume"]
+    undefended, gibberish = scores(plane, baseline="undefended")
+    assert gibberish.to_dict() == {
+        "family": "gibberish", "strengths": 0, "hypervolume": None,
+        "more_strengths_than_baseline": False, "one_strength": False,
+    }  # fmt: skip
+    (alone,) = scores(plane_of(good), baseline="undefended")
+    assert undefended.hypervolume == alone.hypervolume
     place = coordinates(plane, baseline="undefended")[1]
     assert place["excess"] is place["on_frontier"] is place["against_baseline"] is None
     assert plane.largest_rise == pytest.approx(0.3)
 
 
 def test_without_any_counted_place_there_is_no_score():
-    found = scores(plane_of(at("a", "x", 0.5, 0.3, counts=False)), baseline="undefended")
-    assert found["x"]["hypervolume"] is None
+    (found,) = scores(plane_of(at("a", "x", 0.5, 0.3, counts=False)), baseline="undefended")
+    assert found.hypervolume is None
 
 
 def test_several_seeds_are_averaged_and_widen_the_interval():
