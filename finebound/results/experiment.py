@@ -10,6 +10,7 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from finebound.base.integrity import read_record, require_unchanged
+from finebound.results.audit import AuditResult
 from finebound.results.behaviour import Behaviour, SharedBehaviour
 from finebound.results.comparison import BoundCounts, ComparedBound, ComparisonResult
 from finebound.results.forecasts import Forecasts
@@ -319,7 +320,7 @@ class ExperimentResult(Result):
     left_out: list[str] = Field([])
     aligned: Aligned
     sets: dict[str, SetEntry]
-    audit: dict[str, Any] = Field({})
+    audit: dict[str, AuditResult] = Field({})
     manifest: Manifest
     files: dict[str, str] = Field({})
     compared: Annotated[SkipJsonSchema[list[ComparedBound] | None], Field(exclude=True)] = None

@@ -50,6 +50,15 @@ def test_a_folder_is_the_result_that_it_holds():
     assert len({kind.file for kind in KINDS}) == len(KINDS)
 
 
+def test_the_audit_of_a_task_s_rows_is_a_result_of_its_own():
+    found = ExperimentResult.load(RECORDS[ExperimentResult])
+    audit = found.audit["general"]
+    assert audit.harmful_rows.of == audit.rows == found.sets["task.general"].rows
+    assert audit.said("note")
+    with pytest.raises(InputError, match=r"audit\.general\.harm: Extra inputs"):
+        ExperimentResult.of(found.to_dict() | {"audit": {"general": audit.to_dict() | {"harm": 1}}})
+
+
 @pytest.mark.parametrize("text", ["{}", "[]", "3", "{", '{"runs": []}'])
 def test_what_is_no_record_is_rejected(tmp_path, text):
     (tmp_path / "x.json").write_text(text)
