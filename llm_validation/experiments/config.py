@@ -14,7 +14,6 @@ from finebound.base.errors import InputError
 from llm_validation.experiments.entries import (
     ORIGINAL,
     Experiment,
-    Forecast,
     Generations,
     LandscapeSettings,
     Method,
@@ -26,7 +25,6 @@ from llm_validation.experiments.planned import (
     alignment_plan,
     expand,
     find_run,
-    needs_proxy,
     plan_of,
 )
 
@@ -34,7 +32,6 @@ __all__ = [
     "NAMED",
     "ORIGINAL",
     "Experiment",
-    "Forecast",
     "Generations",
     "LandscapeSettings",
     "Method",
@@ -45,7 +42,6 @@ __all__ = [
     "expand",
     "experiment_of",
     "find_run",
-    "needs_proxy",
     "plan_of",
     "read_experiment",
 ]

@@ -341,10 +341,6 @@ class Measured:
         return self.finetuned.steps_done
 
     @property
-    def safety(self) -> str:
-        return SAFETY
-
-    @property
     def task(self) -> str:
         return task_set(self.run.task)
 

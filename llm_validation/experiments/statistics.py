@@ -16,11 +16,9 @@ LEVEL = 0.95
 _DRAWS = 2000
 
 
-def change(
-    now: Losses, start: Losses, *, rng: np.random.Generator, level: float = LEVEL
-) -> Interval:
+def change(now: Losses, start: Losses, *, rng: np.random.Generator) -> Interval:
     """The change of a set's loss per token, with a paired bootstrap interval over its rows."""
-    return paired_bootstrap(influence(now, start), rng=rng, level=level)
+    return paired_bootstrap(influence(now, start), rng=rng, level=LEVEL)
 
 
 def population_change(now: Losses, start: Losses, *, vocabulary: int, p: float) -> Interval:
@@ -64,8 +62,7 @@ def resampled(
     statistic: Statistic,
     *,
     rng: np.random.Generator,
-    level: float = LEVEL,
-    draws: int = _DRAWS,
+    level: float,
 ) -> Interval:
     """A statistic of several runs, averaged over seeds, with a percentile interval.
 
@@ -75,7 +72,7 @@ def resampled(
     ``[k]``. An interval of undefined draws (a slope over no spread) is the whole line.
     """
     sizes = {set_name: pair.rows for seed in by_seed for set_name, pair in seed.values()}
-    picks = {name: resampled_rows(n, rng, draws) for name, n in sorted(sizes.items())}
+    picks = {name: resampled_rows(n, rng, _DRAWS) for name, n in sorted(sizes.items())}
     with np.errstate(divide="ignore", invalid="ignore"):
         points = [
             float(statistic({name: pair.changes() for name, (_, pair) in seed.items()}))
@@ -90,8 +87,8 @@ def resampled(
             ]
         )
     if len(by_seed) > 1:
-        chosen = resampled_rows(len(by_seed), rng, draws)
-        sample = values[chosen, np.arange(draws)[:, None]].mean(axis=1)
+        chosen = resampled_rows(len(by_seed), rng, _DRAWS)
+        sample = values[chosen, np.arange(_DRAWS)[:, None]].mean(axis=1)
     else:
         sample = values[0]
     return percentile_interval(float(np.mean(points)), sample, level=level)

@@ -46,15 +46,12 @@ from llm_validation.experiments.config import Experiment, expand, find_run
 from llm_validation.experiments.datasets import SAFETY, held_out, proxy_set
 from llm_validation.experiments.findings import findings
 from llm_validation.experiments.forecasts import forecast_runs, judge_forecasts
-from llm_validation.experiments.gates import gates_of, same_budgets, shortfalls
+from llm_validation.experiments.gates import Gate, gates_of, same_budgets, shortfalls
 from llm_validation.experiments.grid import ExecutorName, Outcome, run_grid
 from llm_validation.experiments.landscape import measure_landscapes, read_side
 from llm_validation.experiments.prepare import Prepared, prepare
 from llm_validation.experiments.relabelling import relabel
-from llm_validation.experiments.run import (
-    Measured,
-    read_measured,
-)
+from llm_validation.experiments.run import Measured, read_measured
 from llm_validation.experiments.sizing import fitted
 from llm_validation.experiments.split import envelopes, splits
 from llm_validation.experiments.statistics import change, population_change
@@ -217,29 +214,36 @@ def _done(
         key = (m.run.task, m.run.seed)
         best[key] = min(best.get(key, np.inf), m.loss(m.last, held_out(m.task)))
     theta_s = behaviour_summary.theta_s_records(prepared)
-    found = []
-    for m in runs:
-        shortfall = short.get(m.run.id)
-        gates = gates_of(m, prepared, shortfall=shortfall, equal_budget=budgets[m.run.id])
-        found.append(
-            DoneRun(
-                **_changes(m, prepared, best[(m.run.task, m.run.seed)]),
-                gates={name: bool(gate.passed) for name, gate in gates.items()},
-                gate_details={name: gate.because for name, gate in gates.items()},
-                least_slack_T17=shortfall,
-                tightest={
-                    when: tightest(compared, m.run.id, when=when)
-                    for when in ("a priori", "a posteriori")
-                },
-                behaviour=behaviour_summary.of_run(m, theta_s, seed=prepared.experiment.seed),
-                attempts=attempts[m.run.id],
-            )
+    return [
+        _done_run(
+            m,
+            prepared,
+            best=best[m.run.task, m.run.seed],
+            shortfall=short.get(m.run.id),
+            gates=gates_of(
+                m, prepared, shortfall=short.get(m.run.id), equal_budget=budgets[m.run.id]
+            ),
+            tightest={
+                when: tightest(compared, m.run.id, when=when)
+                for when in ("a priori", "a posteriori")
+            },
+            behaviour=behaviour_summary.of_run(m, theta_s, seed=prepared.experiment.seed),
+            attempts=attempts[m.run.id],
         )
-    return found
+        for m in runs
+    ]
 
 
-def _changes(m: Measured, prepared: Prepared, best: float) -> dict[str, Any]:
-    """What the run is and what it changed, from its own losses alone."""
+def _done_run(
+    m: Measured,
+    prepared: Prepared,
+    *,
+    best: float,
+    shortfall: float | None,
+    gates: Mapping[str, Gate],
+    **others: Any,
+) -> DoneRun:
+    """``best`` is the least held-out loss of the task and seed, ``others`` are fields as given."""
     seed, run = prepared.experiment.seed, m.run
     rng = np.random.default_rng(spawn_seed(seed, f"intervals {run.id}"))
     safety, task = held_out(SAFETY), held_out(m.task)
@@ -247,33 +251,37 @@ def _changes(m: Measured, prepared: Prepared, best: float) -> dict[str, Any]:
     rise = change(end[safety], start[safety], rng=rng)
     loss = change(end[task], start[task], rng=rng)
     population = population_change(end[safety], start[safety], vocabulary=prepared.vocabulary, p=_P)
-    return {
-        "id": run.id,
-        "status": "done",
-        "safety_gap": rise.estimate,
-        "capability_gap": end[task].per_token - best,
-        "task": run.task,
-        "proxy": run.proxy,
-        "method": run.method,
-        "seed": run.seed,
-        "strategy": run.plan.as_dict()["strategy"],
-        "population": "held-out rows; gaps are rises of the loss above the aligned model's",
-        "safety_interval": (rise.lower, rise.upper),
-        "safety_population_interval": PopulationInterval(
+    return DoneRun(
+        id=run.id,
+        status="done",
+        safety_gap=rise.estimate,
+        capability_gap=end[task].per_token - best,
+        gates={name: bool(gate.passed) for name, gate in gates.items()},
+        gate_details={name: gate.because for name, gate in gates.items()},
+        task=run.task,
+        proxy=run.proxy,
+        method=run.method,
+        seed=run.seed,
+        strategy=run.plan.as_dict()["strategy"],
+        population="held-out rows; gaps are rises of the loss above the aligned model's",
+        safety_interval=(rise.lower, rise.upper),
+        safety_population_interval=PopulationInterval(
             **vars(population), of="mean over rows of a row's mean token loss (T14)"
         ),
-        "capability_gain": -loss.estimate,
-        "capability_gain_interval": (-loss.upper, -loss.lower),
-        "training_sets": _on_training_sets(m),
-        "displacement": m.displacement(m.last),
-        "steps": m.last,
-        "answers": rates(m.answers),
-        "onset": _onset(m),
-        "checkpoints": [_checkpoint(m, step) for step in m.steps],
-        "own_start": _own_start(m, seed),
-        "given": run.given,
-        "error": None,
-    }
+        capability_gain=-loss.estimate,
+        capability_gain_interval=(-loss.upper, -loss.lower),
+        training_sets=_on_training_sets(m),
+        displacement=m.displacement(m.last),
+        steps=m.last,
+        least_slack_T17=shortfall,
+        answers=rates(m.answers),
+        onset=_onset(m),
+        checkpoints=[_checkpoint(m, step) for step in m.steps],
+        own_start=_own_start(m, seed),
+        given=run.given,
+        error=None,
+        **others,
+    )
 
 
 def _on_training_sets(m: Measured) -> dict[str, float]:
