@@ -1,1 +1,1 @@
-"""The words and formulas of docs/theorems.md, one Markdown file for each part of the theory."""
+"""The words and formulas of docs/theorems.md, one Markdown file for each statement."""
