@@ -10,7 +10,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names once more, for editors and type checkers
-    from finebound.api import bounds, compare, estimate, evaluate, finetune, load, validate
+    from finebound.api import (
+        bounds,
+        compare,
+        defend,
+        estimate,
+        evaluate,
+        finetune,
+        load,
+        validate,
+    )
     from finebound.base.errors import InputError
     from llm_validation.data.loading import load_dataset
     from llm_validation.estimation.request import Request
@@ -47,6 +56,7 @@ __all__ = [
     "bounds",
     "calibrate",
     "compare",
+    "defend",
     "estimate",
     "evaluate",
     "exact",
@@ -62,6 +72,7 @@ _HOMES = {
     "finebound.api": (
         "bounds",
         "compare",
+        "defend",
         "estimate",
         "evaluate",
         "finetune",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from finebound.results.experiment import ExperimentResult
     from finebound.results.result import Result
     from finebound.results.run import RunResult
+    from finebound.results.tradeoff import DefendResult
+    from llm_validation.defences.protocol import Defence
     from llm_validation.experiments.entries import Experiment
     from llm_validation.experiments.grid import ExecutorName
     from theory.bound import Bound
@@ -97,7 +99,9 @@ def compare(
 
 
 @overload
-def evaluate(kind: str, /, **settings: Any) -> list[EvaluationResult]: ...
+def evaluate(
+    kind: str, /, *, progress: Progress | None = None, **settings: Any
+) -> list[EvaluationResult]: ...
 
 
 @overload
@@ -105,7 +109,7 @@ def evaluate(kind: Problem, /, *arguments: Any, **settings: Any) -> list[Bound]:
 
 
 def evaluate(
-    kind: str | Problem, /, *arguments: Any, **settings: Any
+    kind: str | Problem, /, *arguments: Any, progress: Progress | None = None, **settings: Any
 ) -> list[EvaluationResult] | list[Bound]:
     """What a model does, or what answers made elsewhere say: the records of one evaluation.
 
@@ -117,7 +121,7 @@ def evaluate(
 
     For one more release a problem and a strategy give theory's bounds, as ``bounds`` does now.
     """
-    from dataclasses import fields
+    from dataclasses import MISSING, fields
 
     if not isinstance(kind, str):
         from theory.evaluation import evaluate as bounds_of
@@ -129,6 +133,8 @@ def evaluate(
         )
         return bounds_of(kind, *arguments, **settings)
 
+    from finebound.base.errors import tell
+    from finebound.base.progress import silent
     from llm_validation.evaluation.registry import evaluate as run
     from llm_validation.evaluation.registry import kind_named
 
@@ -139,11 +145,18 @@ def evaluate(
             f"the evaluation {kind} has no setting {unknown[0]!r}.",
             remedy=f"It has {', '.join(types)}.",
         )
+    if missing := [f.name for f in fields(made) if f.default is MISSING and f.name not in settings]:
+        raise InputError(
+            f"the evaluation {kind} needs `{missing[0]}`.", remedy="Give it as a setting."
+        )
     given = {
         name: Path(value) if isinstance(value, str) and "Path" in types[name] else value
         for name, value in settings.items()
     }
-    return list(run(kind, made(**given)).results)
+    found = run(kind, made(**given), progress=progress or silent)
+    for note in found.notes:
+        tell(note)
+    return list(found.results)
 
 
 def validate(
@@ -213,6 +226,90 @@ def finetune(
     return RunResult.load(run_folder(Path(out), run.id))
 
 
+def defend(
+    adapter: str | Path,
+    *,
+    base: str | Path,
+    aligned: str | Path,
+    method: str | Defence[Any] = "splora",
+    safe_adapter: str | Path | None = None,
+    out: str | Path | None = None,
+    given: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> DefendResult:
+    """A fine-tuned LoRA adapter repaired after the fact: what became of each of its modules.
+
+    ``base`` is the model before its alignment, ``aligned`` after it (or the adapter that aligned
+    it), ``safe_adapter`` what some methods need; all are folders, hub ids or "packaged". ``method``
+    is a repair or the name of one, with its ``settings`` (``alpha``, ``weight`` and so on); one
+    of ``keep``, ``count`` and ``threshold`` says which modules change. ``out`` is a folder for the
+    repaired adapter; without it nothing is written. ``given`` is what the manifest says was asked
+    for (default: method and settings). Raises InputError for an unknown method or setting,
+    and for folders that do not belong together.
+    """
+    from finebound.base.progress import silent
+    from finebound.base.records import manifest
+    from finebound.results.tradeoff import DefendResult
+    from llm_validation.defences.repair import inputs_of, repair, require_out, write_repaired
+    from llm_validation.models.loading import source_folder
+
+    defence = _repair_named(method, settings) if isinstance(method, str) else method
+    if safe_adapter is None and "safe_adapter" in getattr(defence, "needs", ()):
+        raise InputError(
+            f"`method` {defence.name} needs `safe_adapter`.",
+            remedy="Give the folder of an adapter tuned on safety data.",
+        )
+    tell = progress or silent
+    sources = [adapter, base, aligned, *([] if safe_adapter is None else [safe_adapter])]
+    if out is not None:  # before anything is fetched
+        require_out(Path(out), *map(Path, sources))
+    folders = [source_folder(str(source), progress=tell) for source in sources]
+    if out is not None:
+        require_out(Path(out), *folders)
+    repaired, report = repair(
+        defence,
+        folders[0],
+        base=folders[1],
+        aligned=folders[2],
+        safe_adapter=None if safe_adapter is None else folders[3],
+        progress=tell,
+    )
+    made = manifest(
+        given={"method": report.method, **settings} if given is None else given,
+        inputs=inputs_of(*folders[:3]),
+        seed=getattr(defence, "seed", 0),
+    )
+    found = DefendResult(**report.as_json(), manifest=made)
+    if out is not None:
+        write_repaired(Path(out), repaired, found)
+    return found
+
+
+def _repair_named(method: str, settings: Mapping[str, Any]) -> Defence[Any]:
+    """The repair of this name. Raises InputError for an unknown one, and an unknown setting."""
+    from dataclasses import fields
+
+    from llm_validation.defences.registry import repairs
+    from llm_validation.defences.selection import Selection
+
+    if method not in (kinds := repairs()):
+        raise InputError(
+            f"there is no method {method!r}.", remedy=f"It is one of {', '.join(kinds)}."
+        )
+    known = {field.name for field in fields(kinds[method])}
+    rule = [field.name for field in fields(Selection)] if "selection" in known else []
+    if unknown := [name for name in settings if name not in {*known, *rule}]:
+        raise InputError(
+            f"the method {method} has no setting {unknown[0]!r}.",
+            remedy=f"It has {', '.join(sorted({*known, *rule}))}.",
+        )
+    own = {name: value for name, value in settings.items() if name in known}
+    if chosen := {name: settings[name] for name in rule if name in settings}:
+        own["selection"] = Selection(**chosen)
+    return kinds[method](**own)
+
+
 def load(path: str | Path) -> Result:
     """The result of any record that finebound wrote, or of the folder that holds one.
 
@@ -226,28 +323,30 @@ def load(path: str | Path) -> Result:
 
 def estimate(
     *,
-    safety: str | Path,
     task: str | Path,
+    safety: str | Path | None = None,
     proxy: str | Path | None = None,
     model: str | Path | None = None,
     out: str | Path | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> EstimateResult:
-    """What a fine-tune on ``task`` must and may cost in safety and capability, before it is run.
+    """What a fine-tune on ``task`` does to safety and capability, before it is run.
 
     Datasets are files, ``builtin:NAME``, ``hf:OWNER/NAME[:SPLIT]`` or catalogue names; ``model`` is
-    "packaged", a folder or a hub id, and None measures the texts alone. ``settings`` are the other
-    fields of ``finebound.Request``: ``lam``, ``radius``, ``steps``, ``learning_rate``, ``forecast``
-    and so on. ``out`` is a folder for estimate.json and report.html. Gaps are in nats per response,
-    losses in nats per token. Raises InputError naming the argument, or file and row.
+    "packaged-aligned", "packaged", a folder or a hub id. Without ``safety`` the model's own answers
+    are the safety data, and its refusals are forecast; without ``model`` the texts alone are
+    measured. ``settings`` are the other fields of ``finebound.Request``: ``training``, ``budget``,
+    ``steps``, ``learning_rate``, ``lam``, ``radius``, ``forecast`` and so on. ``out`` is a folder
+    for estimate.json and report.html. Gaps are in nats per response, losses in nats per token.
+    Raises InputError naming the argument, or file and row.
     """
     from finebound.base.progress import silent
     from finebound.views.estimate import page
     from llm_validation.estimation import result
     from llm_validation.estimation.request import Request
 
-    given = {"safety": safety, "task": task, "proxy": proxy, "model": model}
+    given = {"task": task, "safety": safety, "proxy": proxy, "model": model}
     references = {name: None if one is None else str(one) for name, one in given.items()}
     request = Request(**references, **settings)
     return result.estimate(request, out=out, page=page, progress=progress or silent)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from finebound.results.tradeoff import DefendResult
     from llm_validation.defences.protocol import Defence
 
-_WIDTH_OF_FILES = 140
 _SELECTED = ("keep", "count", "threshold")
 _SHARED = ("any_base", "device")
 
@@ -97,38 +95,22 @@ def main(arguments: Sequence[str]) -> int:
         return compare(arguments)
     options = parse(Options, arguments, verb="defend")
     kind = _kind(options)
-    from finebound.base.progress import bar
-    from finebound.base.records import manifest, to_json
-    from finebound.results.tradeoff import DefendResult
-    from llm_validation.defences.repair import (
-        inputs_of,
-        repair,
-        require_out,
-        write_repaired,
-    )
-    from llm_validation.models.loading import source_folder
-
     defence = _defence(kind, options)
-    given = [options.adapter, options.base, options.aligned, options.safe_adapter]
-    if options.out is not None:  # before anything is fetched
-        require_out(options.out, *(Path(ref) for ref in given if ref is not None))
+    from finebound.api import defend
+    from finebound.base.progress import bar
+    from finebound.base.records import to_json
+
     with bar() as progress:
-        source, base, aligned, safe = (
-            None if ref is None else source_folder(ref, progress=progress) for ref in given
+        found = defend(
+            options.adapter,
+            base=options.base,
+            aligned=options.aligned,
+            method=defence,
+            safe_adapter=options.safe_adapter,
+            out=options.out,
+            given=given_options(options, Options),
+            progress=progress,
         )
-        if options.out is not None:
-            require_out(options.out, *filter(None, (source, base, aligned, safe)))
-        adapter, report = repair(
-            defence, source, base=base, aligned=aligned, safe_adapter=safe, progress=progress
-        )
-    made = manifest(
-        given=given_options(options, Options),
-        inputs=inputs_of(source, base, aligned),
-        seed=options.seed,
-    )
-    found = DefendResult(**report.as_json(), manifest=made)
-    if options.out is not None:
-        write_repaired(options.out, adapter, found)
     if options.json:
         print(to_json(found.to_dict()))
     else:
@@ -153,11 +135,6 @@ def _kind(options: Options) -> type[Any]:
                 f"--{name.replace('_', '-')} {value} does not belong to --method {options.method}.",
                 remedy=f"It is an option of {', '.join(owners)}.",
             )
-    if options.safe_adapter is None and "safe_adapter" in taken[options.method]:
-        raise InputError(
-            f"--method {options.method} needs --safe-adapter.",
-            remedy="Give the folder of an adapter tuned on safety data.",
-        )
     return kinds[options.method]
 
 
@@ -206,12 +183,10 @@ def _value(text: str) -> Any:
 
 
 def _print(found: DefendResult, out: Path | None) -> None:
-    from finebound.base.terminal import Console
     from finebound.views.defend import table
+    from finebound.views.terminal import print_parts
 
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
-    console.print(table(found).rich())
-    for line in found.summary().splitlines()[1:]:  # the first is the table's title
-        console.print(line, markup=False)
+    # The first line of the summary is the table's title.
+    print_parts([table(found), *found.summary().splitlines()[1:]])
     if out is not None:
-        console.print(f"Written: {out}", markup=False, soft_wrap=True)
+        print_parts([f"Written: {out}"])

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import finebound as fb
 from finebound.base.errors import InputError
 from finebound.cli import main
 from finebound.results.tradeoff import DefendResult
@@ -334,3 +335,31 @@ def test_wrong_options(capsys, folders, tmp_path, options, word):
     assert (code, printed) == (2, "")
     assert word in told
     assert not (tmp_path / "out").exists()
+
+
+def test_python_gets_the_result_that_the_command_writes(capsys, folders, tmp_path):
+    made = fb.defend(
+        folders["adapter"], base=folders["base"], aligned=folders["aligned"], count=2,
+        out=tmp_path / "python",
+    )  # fmt: skip
+    assert defend(capsys, folders, "--count", "2", "--out", tmp_path / "command")[0] == 0
+    written = DefendResult.load(tmp_path / "command")
+    assert DefendResult.load(tmp_path / "python").modules == written.modules == made.modules
+    assert made.manifest.given == {"method": "splora", "count": 2}
+    files = [tmp_path / name / "adapter_model.safetensors" for name in ("python", "command")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"method": "splorra"}, "no method 'splorra'"),
+        ({"alpha": 0.5}, "splora has no setting 'alpha'"),
+        ({"method": "safe-merge"}, "safe-merge needs `safe_adapter`"),
+        ({"keep": 0.5, "count": 1}, "exactly one of"),
+    ],
+)
+def test_python_is_told_what_does_not_fit(folders, settings, says):
+    paths = {name: folders[name] for name in ("base", "aligned")}
+    with pytest.raises(InputError, match=says):
+        fb.defend(folders["adapter"], **paths, **settings)

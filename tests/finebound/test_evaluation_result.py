@@ -110,3 +110,5 @@ def test_python_gets_the_record_that_the_command_writes(tmp_path):
         api.evaluate("refusal", answers=answers)
     with pytest.raises(InputError, match="either `responses` or `model`"):
         api.evaluate("refusal")
+    with pytest.raises(InputError, match="loss needs `data`"):
+        api.evaluate("loss")
