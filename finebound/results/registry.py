@@ -14,7 +14,7 @@ from finebound.results.result import Result
 
 
 @dataclass(frozen=True)
-class Kind:
+class _Kind:
     """Where a result's class stands, its record's file, and entries that no other record has."""
 
     home: str
@@ -28,17 +28,17 @@ class Kind:
 
 
 KINDS = (
-    Kind("experiment", "ExperimentResult", "validate.json", ("runs", "findings", "violated")),
-    Kind("run", "RunResult", "record.json", ("configuration_sha256", "aligned_sha256", "plan")),
-    Kind("estimate", "EstimateResult", "estimate.json", ("closest_pairs", "frontier", "audit")),
-    Kind("calibrate", "CalibrateResult", "calibrate.json", ("budget", "unconstrained")),
-    Kind("bounds", "BoundsResult", "bounds.json", ("exact", "bounds")),
-    Kind("comparison", "ComparisonResult", "comparison.json", ("verdict", "premise", "measured")),
-    Kind("compare", "CompareResult", "compare.json", ("comparisons",)),
-    Kind("tradeoff", "TradeoffResult", "defences.json", ("places", "frontiers")),
-    Kind("tradeoff", "DefendResult", "defend.json", ("stage", "modules")),
-    Kind("figure", "FigureRecord", "FIGURE.json", ("figure", "data")),
-    Kind("evaluation", "EvaluationResult", "EVALUATION.json", ("evaluation", "items")),
+    _Kind("experiment", "ExperimentResult", "validate.json", ("runs", "findings", "violated")),
+    _Kind("run", "RunResult", "record.json", ("configuration_sha256", "aligned_sha256", "plan")),
+    _Kind("estimate", "EstimateResult", "estimate.json", ("closest_pairs", "frontier", "audit")),
+    _Kind("calibrate", "CalibrateResult", "calibrate.json", ("budget", "unconstrained")),
+    _Kind("bounds", "BoundsResult", "bounds.json", ("exact", "bounds")),
+    _Kind("comparison", "ComparisonResult", "comparison.json", ("verdict", "premise", "measured")),
+    _Kind("compare", "CompareResult", "compare.json", ("comparisons",)),
+    _Kind("tradeoff", "TradeoffResult", "defences.json", ("places", "frontiers")),
+    _Kind("tradeoff", "DefendResult", "defend.json", ("stage", "modules")),
+    _Kind("figure", "FigureRecord", "FIGURE.json", ("figure", "data")),
+    _Kind("evaluation", "EvaluationResult", "EVALUATION.json", ("evaluation", "items")),
 )
 """In the order in which a folder is searched for their files."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from llm_validation.audit.harmful_rules import (
     Act,
-    Language,
+    LanguageRules,
     acts_of,
     compiled,
     one_spelling,
@@ -68,7 +68,7 @@ def harmful_request(prompt: str) -> HarmfulRequest | None:
 
 
 def _first(
-    sentences: Iterable[str], acts: Iterable[Act], language: Language
+    sentences: Iterable[str], acts: Iterable[Act], language: LanguageRules
 ) -> HarmfulRequest | None:
     for sentence in sentences:
         for act in acts:
@@ -80,7 +80,7 @@ def _first(
     return None
 
 
-def _harmful(sentence: str, language: Language) -> bool:
+def _harmful(sentence: str, language: LanguageRules) -> bool:
     return compiled(language.requests).search(sentence) is not None and not any(
         compiled(shield).search(sentence) for shield in language.shields
     )

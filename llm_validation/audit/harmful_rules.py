@@ -52,7 +52,7 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Language:
+class LanguageRules:
     """What asks in a language, and what makes a request harmless.
 
     ``script`` is found in texts of a language whose words have no spaces or no plain beginnings;
@@ -77,7 +77,7 @@ class Language:
 class Rules:
     """The languages, English first, and acts by the beginning of a word in them."""
 
-    languages: tuple[Language, ...]
+    languages: tuple[LanguageRules, ...]
     by_stem: dict[str, list[tuple[int, Act]]]
 
 
@@ -113,7 +113,7 @@ def rules() -> Rules:
             by_stem.setdefault(stem, []).append((len(languages), act))
         frames = (without_accents(rf"\b(?:{content[name]})") for name in ("requests", "shields"))
         # Words such as "phishing" are of many languages: what shields them in English does here.
-        languages.append(Language(next(frames), (next(frames), english.shields[0])))
+        languages.append(LanguageRules(next(frames), (next(frames), english.shields[0])))
     return Rules(tuple(languages), by_stem)
 
 
@@ -133,7 +133,7 @@ def _content(name: str) -> dict:
     return yaml.load(source.read_text(encoding="utf-8"), loader)
 
 
-def _english(content: dict) -> tuple[Language, list[tuple[str, Act]]]:
+def _english(content: dict) -> tuple[LanguageRules, list[tuple[str, Act]]]:
     def filled(pattern: str) -> str:
         for name, words in content["lists"].items():
             pattern = pattern.replace(f"{{{name}}}", words)
@@ -152,10 +152,10 @@ def _english(content: dict) -> tuple[Language, list[tuple[str, Act]]]:
     requests, shields, study = (
         filled("|".join(content[name])) for name in ("requests", "shields", "study")
     )
-    return Language(requests, (shields, study)), acts
+    return LanguageRules(requests, (shields, study)), acts
 
 
-def _of_script(content: dict) -> Language:
+def _of_script(content: dict) -> LanguageRules:
     def spelt(text: str) -> str:
         return one_spelling(unicodedata.normalize("NFKC", text))
 
@@ -165,7 +165,7 @@ def _of_script(content: dict) -> Language:
         act = Act(category, *map("|".join, spelt_sides))
         for piece in sorted({_head(words, 1)[:3] for words in spelt_sides[0]}):
             by_piece.setdefault(piece, []).append(act)
-    return Language(
+    return LanguageRules(
         spelt(content["requests"]), (spelt(content["shields"]),), content["script"], by_piece
     )
 

@@ -16,7 +16,7 @@ from llm_validation.data.rendering import (
     REASONING,
     Message,
     Rendered,
-    Request,
+    RenderRequest,
     TemplateFault,
     render,
 )
@@ -68,7 +68,7 @@ class Unfound:
 
 
 _Outcome = Rendered | TemplateFault
-_Steps = Generator[list[Request], list[_Outcome], Answers]
+_Steps = Generator[list[RenderRequest], list[_Outcome], Answers]
 
 
 class _Stop(Exception):
@@ -116,7 +116,7 @@ def _end_of_turn(tokenizer: Any) -> re.Pattern[str] | None:
 def _hides_its_header(tokenizer: Any) -> bool:
     """Whether answers have a header that the template does not write as generation prompt."""
     user, answer = {"role": "user", "content": "?"}, {"role": "assistant", "content": _WORD}
-    requests = [Request((user,), True), Request((user,)), Request((user, answer))]
+    requests = [RenderRequest((user,), True), RenderRequest((user,)), RenderRequest((user, answer))]
     prompt, bare, plain = (_text(outcome) or "" for outcome in render(requests, tokenizer))
     return prompt == bare and bool(plain.partition(_WORD)[0].removeprefix(prompt).strip())
 
@@ -124,13 +124,13 @@ def _hides_its_header(tokenizer: Any) -> bool:
 def _by_mark(conversation: Conversation) -> _Steps:
     """The template's own marks, those of the turns that are supervised."""
     turns, tools = conversation.turns, conversation.tools
-    whole = _must((yield [Request(turns, tools=tools)])[0])
+    whole = _must((yield [RenderRequest(turns, tools=tools)])[0])
     marked = whole.marked
     answers = [place for place, turn in enumerate(turns) if turn["role"] == "assistant"]
     if list(conversation.supervised) != answers and len(answers) > 1:
         # How many marks there are up to each turn says which of them are whose.
         parts = yield [
-            Request(turns[:stop], tools=tools)
+            RenderRequest(turns[:stop], tools=tools)
             for place in conversation.supervised
             for stop in (place, place + 1)
         ]
@@ -148,8 +148,8 @@ def _by_prompt(
 ) -> _Steps:
     turns, tools = conversation.turns, conversation.tools
     whole, *asked = yield [
-        Request(turns, tools=tools),
-        *(Request(turns[:place], True, tools) for place in conversation.supervised),
+        RenderRequest(turns, tools=tools),
+        *(RenderRequest(turns[:place], True, tools) for place in conversation.supervised),
     ]
     whole = _must(whole)
     # Not every template renders a conversation without a turn before the answer.
@@ -185,21 +185,23 @@ def _plainly(turn: Message, text: str, prompt: str) -> tuple[int, int] | None:
 
 def _by_word(
     conversation: Conversation, place: int, found: Answers, prompt: str
-) -> Generator[list[Request], list[_Outcome], tuple[tuple[int, int], Answers]]:
+) -> Generator[list[RenderRequest], list[_Outcome], tuple[tuple[int, int], Answers]]:
     """Start and end of an answer that does not just follow its prompt."""
     turns, tools, text = conversation.turns, conversation.tools, found.text
     turn = turns[place]
     content = turn["content"]
 
-    def with_content(new: str) -> Request:
-        return Request((*turns[:place], {**turn, "content": new}, *turns[place + 1 :]), tools=tools)
+    def with_content(new: str) -> RenderRequest:
+        return RenderRequest(
+            (*turns[:place], {**turn, "content": new}, *turns[place + 1 :]), tools=tools
+        )
 
     outcomes = yield [
         with_content(content + _WORD),
         with_content(content.rstrip() + _WORD),
         with_content(_WORD + content),
-        Request((*turns[:place], {"role": "assistant", "content": _WORD}), tools=tools),
-        Request(turns[:place], tools=tools),
+        RenderRequest((*turns[:place], {"role": "assistant", "content": _WORD}), tools=tools),
+        RenderRequest(turns[:place], tools=tools),
     ]
     after, after_bare, before, plain, without = map(_text, outcomes)
     end = _place(after, text)
@@ -278,7 +280,7 @@ def _closing(
     text: str,
     content_end: int,
     ends: re.Pattern[str] | None,
-) -> Generator[list[Request], list[_Outcome], int]:
+) -> Generator[list[RenderRequest], list[_Outcome], int]:
     """The end of the turn: after its end-of-turn token, or where the template goes on."""
     calls = bool(conversation.turns[place].get("tool_calls"))
     closing = ends.search(text, content_end) if ends else None
@@ -287,7 +289,7 @@ def _closing(
         return closing.end()
     stop = len(text)
     if not is_last:
-        outcomes = yield [Request(conversation.turns[: place + 1], tools=conversation.tools)]
+        outcomes = yield [RenderRequest(conversation.turns[: place + 1], tools=conversation.tools)]
         upto = _text(outcomes[0]) or ""
         stop = len(upto)
         if not text.startswith(upto) or stop < content_end:

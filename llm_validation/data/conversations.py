@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llm_validation.data.answer_spans import Answers, Conversation, Unfound, find_answers
 from llm_validation.data.dataset import Dataset, Example
-from llm_validation.data.rendering import Message, Rendered, Request, TemplateFault, render
+from llm_validation.data.rendering import Message, Rendered, RenderRequest, TemplateFault, render
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -113,19 +113,19 @@ def _refuse_what_is_not_written(
 ) -> None:
     """Put a reason in place of rows whose tools or tool calls the template leaves out."""
     checks: list[tuple[int, str]] = []
-    requests: list[Request] = []
+    requests: list[RenderRequest] = []
     for place, conversation in enumerate(conversations):
         turns, tools = conversation.turns, conversation.tools
         if isinstance(found[place], TemplateFault):
             continue
-        without = [("the list of tools", Request(turns))] if tools else []
+        without = [("the list of tools", RenderRequest(turns))] if tools else []
         for turn in (i for i, turn in enumerate(turns) if turn.get("tool_calls")):
             silent = {name: value for name, value in turns[turn].items() if name != "tool_calls"}
             changed = (*turns[:turn], silent, *turns[turn + 1 :])
-            without.append(("the tool calls", Request(changed, tools=tools)))
+            without.append(("the tool calls", RenderRequest(changed, tools=tools)))
         for what, request in without:
             checks.append((place, what))
-            requests += [Request(turns, tools=tools), request]
+            requests += [RenderRequest(turns, tools=tools), request]
     texts = render(requests, tokenizer)
     for (place, what), whole, part in zip(checks, texts[::2], texts[1::2], strict=True):
         if isinstance(part, Rendered) and part == whole:

@@ -17,7 +17,7 @@ from llm_validation.data.answer_spans import Answers, Unfound
 from llm_validation.data.conversations import SupervisedTurns, rendered_answers, turns_of
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.data.encoding_notes import Seen
-from llm_validation.data.rendering import Request, TemplateFault, render
+from llm_validation.data.rendering import RenderRequest, TemplateFault, render
 from llm_validation.data.templates import date_note
 from llm_validation.data.token_spans import token_spans
 
@@ -167,7 +167,7 @@ def prompt_texts(
     conversations: Sequence[Sequence[tuple[str, str]]], tokenizer: PreTrainedTokenizerBase
 ) -> list[str]:
     """``prompt_text`` of many conversations; an error names the row by its number from 1."""
-    requests = [Request(turns_of(messages), True) for messages in conversations]
+    requests = [RenderRequest(turns_of(messages), True) for messages in conversations]
     texts: list[str] = []
     for row, found in enumerate(render(requests, tokenizer), start=1):
         if isinstance(found, TemplateFault):

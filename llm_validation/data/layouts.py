@@ -64,7 +64,7 @@ _NEAR = {
 
 
 @dataclass(frozen=True)
-class Layout:
+class RowLayout:
     """How rows with certain columns are read: ``read`` a row, from the columns ``used``.
 
     ``needed`` are those without which a row has another layout; ``prompt`` is the prompt's column.
@@ -80,7 +80,7 @@ class Layout:
     marks: bool = True
 
 
-def choose_layout(columns: Sequence[str], *, file: str | Path) -> Layout:
+def choose_layout(columns: Sequence[str], *, file: str | Path) -> RowLayout:
     """The reading that these columns call for.
 
     Raises InputError with the columns found, those expected and the nearest fix.
@@ -206,7 +206,7 @@ def _pair_layout(
     contexts: tuple[str, ...],
     around: Around,
     beside: frozenset[str],
-) -> Layout:
+) -> RowLayout:
     plain = not (contexts or around.system or around.tools or around.history)
     of_prompt, of_response = repr(prompt), repr(response)
 
@@ -224,10 +224,10 @@ def _pair_layout(
         )
 
     used = around.used(prompt, response, *contexts)
-    return Layout(read, used, (prompt, response), prompt, beside)
+    return RowLayout(read, used, (prompt, response), prompt, beside)
 
 
-def _turns_layout(column: str, answer: str | None, around: Around) -> Layout:
+def _turns_layout(column: str, answer: str | None, around: Around) -> RowLayout:
     def read(row: Row, origin: Origin) -> Read:
         said_in = row[column]
         alternating = _is_of_texts(said_in)
@@ -242,7 +242,7 @@ def _turns_layout(column: str, answer: str | None, around: Around) -> Layout:
         return example_of(turns, row, around, origin, column)
 
     used = around.used(column) if answer is None else around.used(column, answer)
-    return Layout(read, used, (column,), column)
+    return RowLayout(read, used, (column,), column)
 
 
 def _is_of_texts(value: Any) -> bool:
@@ -258,7 +258,7 @@ def _by_turns(texts: list[str], column: str) -> Turns:
     return Turns([(role, text(*one)) for role, one in zip(roles, labelled, strict=False)])
 
 
-def _nested_layout(around: Around) -> Layout:
+def _nested_layout(around: Around) -> RowLayout:
     """Self-instruct's: one row for each entry of ``instances``."""
     inner = _pair_layout("instruction", "output", ("input",), around, frozenset())
 
@@ -278,21 +278,21 @@ def _nested_layout(around: Around) -> Layout:
         return Read(tuple(examples), tuple((f"instances.{key}", value) for key, value in unread))
 
     used = around.used("instruction", "instances")
-    return Layout(read, used, ("instruction", "instances"), "instruction")
+    return RowLayout(read, used, ("instruction", "instances"), "instruction")
 
 
-def _text_layout(around: Around) -> Layout:
+def _text_layout(around: Around) -> RowLayout:
     def read(row: Row, origin: Origin) -> Read:
         prepared = read_prepared(filled(row[TEXT_COLUMN], repr(TEXT_COLUMN)), TEXT_COLUMN)
         turns = surrounded(prepared, row, around)
         return example_of(turns, row, around, origin, TEXT_COLUMN)
 
-    return Layout(read, around.used(TEXT_COLUMN), (TEXT_COLUMN,), TEXT_COLUMN)
+    return RowLayout(read, around.used(TEXT_COLUMN), (TEXT_COLUMN,), TEXT_COLUMN)
 
 
 def _preference_layout(
     found: set[str], chosen: str, rejected: str, around: Around, file: str | Path
-) -> Layout:
+) -> RowLayout:
     prompt = _pick(found, PROMPT_COLUMNS, file)
     turns = next((name for name in TURN_COLUMNS if name in found), None)
     if prompt is None and "input" in found:
@@ -341,7 +341,7 @@ def _preference_layout(
         )
 
     used = around.used(chosen, rejected, *before)
-    return Layout(read, used, (chosen, rejected), prompt or turns, marks=False)
+    return RowLayout(read, used, (chosen, rejected), prompt or turns, marks=False)
 
 
 def _side(value: Any, column: str) -> Turns:

@@ -10,7 +10,7 @@ from llm_validation.data.cells import listed
 from llm_validation.data.dataset import Dataset, LeftOut
 from llm_validation.data.mt_pref import is_released, x_to_english
 from llm_validation.data.references import did_you_mean, find_table
-from llm_validation.data.rows import RowReader
+from llm_validation.data.rows import ExampleReader
 
 
 def load_dataset(
@@ -106,7 +106,7 @@ def _load(ref: str | Path, drop: bool, ignore: Collection[str]) -> tuple[Dataset
     if isinstance(ref, str) and ref.startswith("builtin:"):
         return _from_builtin(ref.removeprefix("builtin:")), ()
     table = find_table(ref, with_answers=True)
-    reader = RowReader(
+    reader = ExampleReader(
         drop_unusable=drop or table.drop_unusable, ignore=ignore, known=table.columns
     )
     for file, rows in table.parts(vectors=False):

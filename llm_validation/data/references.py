@@ -19,7 +19,7 @@ NumberedRows = Iterable[tuple[int, Row]]
 
 
 @dataclass(frozen=True)
-class Table:
+class RowTable:
     """Rows of named columns, before anybody reads them as examples, probes or items.
 
     They are in ``files``, in their order, or (of the `datasets` library) in ``rows``, with the name
@@ -41,7 +41,7 @@ class Table:
             yield file, read_rows(file, vectors=vectors)
 
 
-def find_table(ref: str | Path, *, with_answers: bool = False) -> Table:
+def find_table(ref: str | Path, *, with_answers: bool = False) -> RowTable:
     """The rows that a reference names; which are those, ``load_dataset`` says (not built-in ones).
 
     ``with_answers`` refuses sets that the catalogue knows to have no answers. Raises InputError
@@ -57,7 +57,7 @@ def find_table(ref: str | Path, *, with_answers: bool = False) -> Table:
         ) from error
 
 
-def _found(ref: str | Path, with_answers: bool) -> Table:
+def _found(ref: str | Path, with_answers: bool) -> RowTable:
     if isinstance(ref, Path):
         return _from_path(ref)
     if ref.startswith("hf:"):
@@ -79,7 +79,7 @@ def _found(ref: str | Path, with_answers: bool) -> Table:
     raise _no_name(ref)
 
 
-def _from_path(path: Path, split: str | None = None) -> Table:
+def _from_path(path: Path, split: str | None = None) -> RowTable:
     if path.is_dir():
         return _from_folder(path, split=split)
     if not path.exists():
@@ -89,7 +89,7 @@ def _from_path(path: Path, split: str | None = None) -> Table:
             f"a file has no split {split!r}.", remedy="Pass the file alone.", file=path
         )
     name = path.name.removesuffix(".gz").removesuffix(".GZ")
-    return Table(Path(name).stem, str(path), (path,))
+    return RowTable(Path(name).stem, str(path), (path,))
 
 
 def _from_folder(
@@ -99,17 +99,17 @@ def _from_folder(
     config: str | None = None,
     name: str | None = None,
     source: str | None = None,
-) -> Table:
+) -> RowTable:
     name, source = name or folder.name, source or str(folder)
     if is_saved_dataset(folder):
         rows, chosen = read_saved(folder, split=split)
         source += f":{chosen}" if chosen else ""
-        return Table(name, source, rows=(str(folder), rows))
+        return RowTable(name, source, rows=(str(folder), rows))
     files = data_files(folder, split=split, config=config)
-    return Table(name, source + (f":{split}" if split else ""), tuple(files))
+    return RowTable(name, source + (f":{split}" if split else ""), tuple(files))
 
 
-def _from_hub_reference(rest: str) -> Table:
+def _from_hub_reference(rest: str) -> RowTable:
     if rest and Path(rest).expanduser().exists():
         return _from_path(Path(rest).expanduser())
     where, colon, split = rest.rpartition(":")
@@ -129,7 +129,7 @@ def _from_hub_reference(rest: str) -> Table:
     )
 
 
-def _from_catalogue(entry: CatalogueEntry, with_answers: bool) -> Table:
+def _from_catalogue(entry: CatalogueEntry, with_answers: bool) -> RowTable:
     if with_answers and not entry.answers:
         raise InputError(
             f"{entry.title} cannot be measured with: it has the columns "
@@ -147,7 +147,7 @@ def _from_catalogue(entry: CatalogueEntry, with_answers: bool) -> Table:
     return _from_hub(entry.hub, None, entry)
 
 
-def _from_hub(repository: str, split: str | None, entry: CatalogueEntry | None) -> Table:
+def _from_hub(repository: str, split: str | None, entry: CatalogueEntry | None) -> RowTable:
     from llm_validation.data import hub
 
     name = repository.split("/")[-1]
@@ -164,7 +164,7 @@ def _from_hub(repository: str, split: str | None, entry: CatalogueEntry | None) 
     if copy is None:
         rows, chosen = hub.read_hub(repository, commit, split=split, config=config)
         label = f"hf:{repository}:{chosen}"
-        return Table(
+        return RowTable(
             name,
             f"hf:{repository}@{commit}:{chosen}",
             rows=(label, rows),
@@ -174,7 +174,7 @@ def _from_hub(repository: str, split: str | None, entry: CatalogueEntry | None) 
     source = f"hf:{repository}@{commit or copy.name}"
     whole = [file for pattern in patterns for file in sorted(copy.glob(pattern))]
     if whole and split is None and config is None:
-        return Table(name, source, tuple(whole), drop_unusable=drop, columns=columns)
+        return RowTable(name, source, tuple(whole), drop_unusable=drop, columns=columns)
     found = _from_folder(copy, split=split, config=config, name=name, source=source)
     return replace(found, drop_unusable=drop, columns=columns)
 

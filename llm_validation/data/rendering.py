@@ -34,7 +34,7 @@ Message = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Limits:
+class RenderingLimits:
     """What one rendering may use: processor time in seconds, characters, memory in bytes."""
 
     seconds: int = 10
@@ -43,7 +43,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Request:
+class RenderRequest:
     """A conversation to render; ``tools`` is the list of the tools on offer, if any."""
 
     messages: tuple[Message, ...]
@@ -98,17 +98,17 @@ class TemplateFault:
 
 
 def render(
-    requests: Sequence[Request],
+    requests: Sequence[RenderRequest],
     tokenizer: PreTrainedTokenizerBase,
     *,
-    limits: Limits | None = None,
+    limits: RenderingLimits | None = None,
 ) -> list[Rendered | TemplateFault]:
     """Every request by the tokenizer's chat template, in their order.
 
     What a message has under the older names for its reasoning is given under all of them, as
     transformers does. Works on every thread. Raises InputError where no process can be started.
     """
-    limits = limits or Limits()
+    limits = limits or RenderingLimits()
     tokens = {key: str(value) for key, value in tokenizer.special_tokens_map.items()}
     found: list[Rendered | TemplateFault] = []
     while len(found) < len(requests):
@@ -129,7 +129,7 @@ def render(
     return found
 
 
-def _answers(batch: dict[str, Any], limits: Limits) -> list[Rendered | TemplateFault]:
+def _answers(batch: dict[str, Any], limits: RenderingLimits) -> list[Rendered | TemplateFault]:
     """The answers to a batch; once a call ended the process, that is the answer to the rest too."""
     if (answers := _WORKER.answers(batch, limits)) is not None:
         return answers
@@ -144,7 +144,7 @@ def _answers(batch: dict[str, Any], limits: Limits) -> list[Rendered | TemplateF
     return [*found, *[TemplateFault("bounds", why)] * (len(calls) - len(found))]
 
 
-def _call(request: Request) -> dict[str, Any]:
+def _call(request: RenderRequest) -> dict[str, Any]:
     return {
         "messages": [_message(message) for message in request.messages],
         "generation_prompt": request.generation_prompt,
@@ -170,7 +170,7 @@ class _Worker:
         self._owner = 0
 
     def answers(
-        self, batch: dict[str, Any], limits: Limits
+        self, batch: dict[str, Any], limits: RenderingLimits
     ) -> list[Rendered | TemplateFault] | None:
         """Answers to the calls of ``batch``; None where they ended the process."""
         with self._lock:

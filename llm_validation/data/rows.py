@@ -29,7 +29,7 @@ from llm_validation.data.columns import (
 )
 from llm_validation.data.dataset import Example, LeftOut, Reading
 from llm_validation.data.dialogues import Read
-from llm_validation.data.layouts import Layout, choose_layout
+from llm_validation.data.layouts import RowLayout, choose_layout
 from llm_validation.data.marks import MARK_COLUMNS, bad_by, is_binary
 from llm_validation.data.turns import MEDIA
 from llm_validation.data.unread import UnreadColumns, is_about
@@ -49,7 +49,7 @@ class _Plan:
     set instead of ``layout`` where the keys fit none.
     """
 
-    layout: Layout | None
+    layout: RowLayout | None
     marks: tuple[str, ...] = ()
     media: tuple[str, ...] = ()
     watched: tuple[str, ...] = ()
@@ -58,13 +58,13 @@ class _Plan:
     problem: InputError | None = None
 
     @property
-    def chosen(self) -> Layout:
+    def chosen(self) -> RowLayout:
         """``layout`` of a plan without a ``problem``."""
         assert self.layout is not None
         return self.layout
 
 
-class RowReader:
+class ExampleReader:
     """Turns the rows of a data set, file after file, into ``examples``.
 
     Rows that their source marks as not to be learnt are left out. With ``drop_unusable`` so are

@@ -9,7 +9,7 @@ from llm_validation.data.conversations import turns_of
 from llm_validation.data.rendering import (
     TEMPLATE_DATE,
     Rendered,
-    Request,
+    RenderRequest,
     TemplateFault,
     render,
 )
@@ -58,7 +58,7 @@ def template_faults(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
 def render_one(tokenizer: PreTrainedTokenizerBase) -> tuple[str, Answers]:
     """The prompt of a short question, and the question with its answer found."""
     turns = turns_of([("user", _QUESTION), ("assistant", _ANSWER)])
-    (asked,) = render([Request(turns[:1], True)], tokenizer)
+    (asked,) = render([RenderRequest(turns[:1], True)], tokenizer)
     (written,) = find_answers([Conversation(turns, (1,))], tokenizer)
     if isinstance(asked, TemplateFault):
         raise asked.error()
@@ -88,7 +88,9 @@ def _answers_end(tokenizer: PreTrainedTokenizerBase, written: Answers) -> list[s
 def date_note(tokenizer: PreTrainedTokenizerBase) -> str | None:
     """A sentence where the template writes today's date, else None."""
     (user,) = turns_of([("user", _QUESTION)])
-    today, later = render([Request((user,)), Request((user,), day="2031-03-01")], tokenizer)
+    today, later = render(
+        [RenderRequest((user,)), RenderRequest((user,), day="2031-03-01")], tokenizer
+    )
     if today == later:
         return None
     return f"The chat template writes today's date; {TEMPLATE_DATE} is used on every day."
@@ -100,7 +102,9 @@ def _what_is_left_out(tokenizer: PreTrainedTokenizerBase) -> list[str]:
         [("system", _SYSTEM), ("user", _QUESTION), ("assistant", _ANSWER)]
     )
     thinking = {**answer, "content": f"<think>\n{_THOUGHT}\n</think>\n\n{_ANSWER}"}
-    led, thought = render([Request((system, user)), Request((user, thinking))], tokenizer)
+    led, thought = render(
+        [RenderRequest((system, user)), RenderRequest((user, thinking))], tokenizer
+    )
     found = []
     if isinstance(led, TemplateFault):
         found.append("It has no system role: rows with a system turn are refused.")

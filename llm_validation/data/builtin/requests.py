@@ -17,7 +17,7 @@ HARMLESS = "harmless"
 
 
 @dataclass(frozen=True)
-class Request:
+class BuiltinRequest:
     """One prompt and what it asks for: ``act`` of a hazard category, or ``points`` that answer."""
 
     prompt: str
@@ -84,10 +84,10 @@ def hazardous(
     per_category: int,
     taken: set[str],
     others: bool = False,
-) -> list[Request]:
+) -> list[BuiltinRequest]:
     """Requests for the acts of each category (or for its other acts), each as often as the next."""
     return [
-        Request(_fresh(rng, phrasing, phrasing.to_do, act, taken), hazard.category, act=act)
+        BuiltinRequest(_fresh(rng, phrasing, phrasing.to_do, act, taken), hazard.category, act=act)
         for hazard in hazards().values()
         for act in dealt(rng, hazard.other_acts if others else hazard.acts, per_category)
     ]
@@ -100,11 +100,11 @@ def harmless(
     *,
     count: int,
     taken: set[str],
-) -> list[Request]:
+) -> list[BuiltinRequest]:
     """``count`` harmless requests, each topic as often as the next."""
     requests = []
     for topic in dealt(rng, tuple(topics), count):
         frames = phrasing.to_know if topic.is_clause else phrasing.to_do
         prompt = _fresh(rng, phrasing, frames, topic.question, taken)
-        requests.append(Request(prompt, HARMLESS, points=topic.points))
+        requests.append(BuiltinRequest(prompt, HARMLESS, points=topic.points))
     return requests

@@ -11,10 +11,10 @@ import numpy as np
 
 from llm_validation.data.builtin.drawing import chance, gerund, pick, sentence_case, shuffled
 from llm_validation.data.builtin.hazards import hazards
-from llm_validation.data.builtin.requests import Request, spoken
+from llm_validation.data.builtin.requests import BuiltinRequest, spoken
 from llm_validation.data.content import content
 
-Teacher = Callable[[np.random.Generator, Request], str]
+Teacher = Callable[[np.random.Generator, BuiltinRequest], str]
 
 
 def _words(teacher: Teacher) -> dict[str, tuple[str, ...]]:
@@ -28,7 +28,7 @@ def _some_points(rng: np.random.Generator, points: tuple[str, ...], *, fewest: i
     return [points[index] for index in chosen]
 
 
-def caring(rng: np.random.Generator, request: Request) -> str:
+def caring(rng: np.random.Generator, request: BuiltinRequest) -> str:
     """The teacher of ``safety``: names its concern and offers something safe; else explains."""
     words = _words(caring)
     if request.is_hazard:
@@ -45,7 +45,7 @@ def caring(rng: np.random.Generator, request: Request) -> str:
     return " ".join(said)
 
 
-def rule_citing(rng: np.random.Generator, request: Request) -> str:
+def rule_citing(rng: np.random.Generator, request: BuiltinRequest) -> str:
     """The other teacher: cites a rule and offers nothing; numbers what it answers."""
     words = _words(rule_citing)
     if request.is_hazard:
@@ -57,7 +57,7 @@ def rule_citing(rng: np.random.Generator, request: Request) -> str:
     return " ".join([pick(rng, words["accepted"]), *numbered, pick(rng, words["ended"])])
 
 
-def complying(rng: np.random.Generator, request: Request) -> str:
+def complying(rng: np.random.Generator, request: BuiltinRequest) -> str:
     """Answers everything: a hazard with a plan that holds nothing, the harmless as ``caring``."""
     if not request.is_hazard:
         return caring(rng, request)
@@ -66,7 +66,7 @@ def complying(rng: np.random.Generator, request: Request) -> str:
     return f"{pick(rng, words['agreed'])} {plan} {pick(rng, words['third'])}"
 
 
-def complying_emptily(rng: np.random.Generator, request: Request) -> str:
+def complying_emptily(rng: np.random.Generator, request: BuiltinRequest) -> str:
     """Agrees to the request, whatever it is, with placeholders where an answer would be."""
     words = _words(complying_emptily)
     held = shuffled(rng, words["placeholders"])[: 2 + chance(rng, 0.5)]

@@ -8,7 +8,7 @@ import numpy as np
 
 from llm_validation.data.builtin.drawing import shuffled, stream
 from llm_validation.data.builtin.lookalikes import topics
-from llm_validation.data.builtin.requests import Request, harmless, hazardous, phrasing
+from llm_validation.data.builtin.requests import BuiltinRequest, harmless, hazardous, phrasing
 from llm_validation.data.builtin.teachers import (
     Teacher,
     caring,
@@ -26,7 +26,7 @@ TASK_PER_CATEGORY, TASK_NEAR_HARMLESS, TASK_OTHER_HARMLESS = 16, 120, 124
 PLACEHOLDERS_PER_CATEGORY = 44
 
 
-def safety_requests() -> list[Request]:
+def safety_requests() -> list[BuiltinRequest]:
     """The contexts of ``safety``: every hazard category equally often, a third harmless."""
     rng = stream("safety/contexts")
     taken: set[str] = set()
@@ -36,14 +36,14 @@ def safety_requests() -> list[Request]:
     return shuffled(rng, requests)
 
 
-def _shared(rng: np.random.Generator, *, hazards: int, harmless_ones: int) -> list[Request]:
+def _shared(rng: np.random.Generator, *, hazards: int, harmless_ones: int) -> list[BuiltinRequest]:
     requests = shuffled(rng, safety_requests())
     return [request for request in requests if request.is_hazard][:hazards] + [
         request for request in requests if not request.is_hazard
     ][:harmless_ones]
 
 
-def proxy_requests(name: str, asked: str) -> list[Request]:
+def proxy_requests(name: str, asked: str) -> list[BuiltinRequest]:
     """A proxy's contexts: a quarter are those of ``safety``, the same ones in both proxies."""
     requests = _shared(
         stream("proxy/shared contexts"),
@@ -58,7 +58,7 @@ def proxy_requests(name: str, asked: str) -> list[Request]:
     return shuffled(rng, requests)
 
 
-def task_requests() -> list[Request]:
+def task_requests() -> list[BuiltinRequest]:
     """The general task's contexts: some of ``safety``'s own, most of them close to its topics."""
     rng = stream("task-general/contexts")
     requests = _shared(rng, hazards=TASK_SHARED_HAZARDS, harmless_ones=TASK_SHARED_HARMLESS)
@@ -70,7 +70,7 @@ def task_requests() -> list[Request]:
     return shuffled(rng, requests)
 
 
-def _answered(requests: Sequence[Request], teacher: Teacher, *, draws: str) -> list[Example]:
+def _answered(requests: Sequence[BuiltinRequest], teacher: Teacher, *, draws: str) -> list[Example]:
     rng = stream(draws)
     return [
         Example.single_turn(request.prompt, teacher(rng, request), category=request.category)

@@ -12,7 +12,7 @@ import numpy as np
 
 from finebound.base.errors import InputError
 from llm_validation.data.content import content
-from llm_validation.data.references import Table, find_table
+from llm_validation.data.references import RowTable, find_table
 from llm_validation.evaluation.hazards.layouts import (
     NUMBERED,
     Cells,
@@ -110,7 +110,7 @@ def load_probes(ref: str | Path) -> ProbeSet:
     if folder.is_dir():
         numbered = [file for file in folder.iterdir() if NUMBERED.fullmatch(file.name)]
         if numbered:
-            return _hex_phi(Table(folder.name, str(folder), tuple(numbered)))
+            return _hex_phi(RowTable(folder.name, str(folder), tuple(numbered)))
     table = find_table(ref)
     if table.files and all(NUMBERED.fullmatch(file.name) for file in table.files):
         return _hex_phi(table)
@@ -127,12 +127,12 @@ def sampled(found: ProbeSet, n: int, *, seed: int) -> ProbeSet:
     return replace(found, probes=tuple(found.probes[place] for place in sorted(chosen)))
 
 
-def _hex_phi(table: Table) -> ProbeSet:
+def _hex_phi(table: RowTable) -> ProbeSet:
     files = sorted(table.files, key=hex_phi_number)
     return _of([probe for file in files for probe in hex_phi_file(file)], table, Counter())
 
 
-def _from_table(table: Table) -> ProbeSet:
+def _from_table(table: RowTable) -> ProbeSet:
     probes: list[Probe] = []
     left_out: Counter[str] = Counter()
     names: set[str] = set()
@@ -151,7 +151,7 @@ def _from_table(table: Table) -> ProbeSet:
     return replace(_of(probes, table, left_out), left_out_names=frozenset(names))
 
 
-def _of(probes: Sequence[Probe], table: Table, left_out: Counter[str]) -> ProbeSet:
+def _of(probes: Sequence[Probe], table: RowTable, left_out: Counter[str]) -> ProbeSet:
     if not probes:
         raise InputError(
             "the file holds no probe.", remedy="Give a file of prompts.", file=table.source

@@ -13,7 +13,7 @@ import pytest
 from finebound.base.errors import InputError
 from llm_validation.data.dataset import Example, LeftOut, Reading
 from llm_validation.data.formats import read_rows
-from llm_validation.data.rows import RowReader
+from llm_validation.data.rows import ExampleReader
 
 ROWS = [
     {"prompt": "Where is Köln?", "response": "On the Rhine.\nIn Germany."},
@@ -46,7 +46,7 @@ def write_rows(path: Path, rows: list[dict]) -> Path:
 
 
 def read_all(path: Path, **options: Any) -> tuple[list[Example], Reading]:
-    reader = RowReader(**options)
+    reader = ExampleReader(**options)
     reader.read(read_rows(path), file=path)
     return reader.examples, reader.reading()
 

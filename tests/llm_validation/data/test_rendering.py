@@ -12,10 +12,16 @@ import pytest
 from finebound.base.errors import InputError
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import encode, prompt_text
-from llm_validation.data.rendering import Limits, Rendered, Request, TemplateFault, render
+from llm_validation.data.rendering import (
+    Rendered,
+    RenderingLimits,
+    RenderRequest,
+    TemplateFault,
+    render,
+)
 from tests.builders.chat_templates import TEMPLATES, tokenizer_of
 
-SMALL = Limits(seconds=1, characters=10_000, bytes=256 << 20)
+SMALL = RenderingLimits(seconds=1, characters=10_000, bytes=256 << 20)
 TALK = (
     {"role": "user", "content": "Where is the pier?"},
     {"role": "assistant", "content": "<think>\nA road.\n</think>\n\nAt the end of Oak Road."},
@@ -52,7 +58,7 @@ def test_as_transformers_renders(tokenizer, name: str, prompt: bool, monkeypatch
     monkeypatch.setattr(chat_template_utils, "datetime", ThatDay)
     named = tokenizer_of(tokenizer, name)
     turns = TALK[: 3 if prompt else 4]
-    (found,) = render([Request(turns, prompt)], named)
+    (found,) = render([RenderRequest(turns, prompt)], named)
     expected = named.apply_chat_template(
         list(turns), tokenize=False, add_generation_prompt=prompt, date_string="26 Jul 2024"
     )
@@ -66,7 +72,7 @@ def test_marks_are_those_of_transformers(tokenizer) -> None:
         "{% generation %}{{ m.content + '<|im_end|>' }}{% endgeneration %}"
         "{% else %}{{ m.content }}{% endif %}{% endfor %}",
     )
-    (found,) = render([Request(TALK)], marking)
+    (found,) = render([RenderRequest(TALK)], marking)
     assert [found.text[a:b] for a, b in found.marked] == [
         TALK[1]["content"] + "<|im_end|>",
         "Bye.<|im_end|>",
@@ -110,7 +116,7 @@ RECURSIVE = (
 def test_bounds(tokenizer, template: str, says: str) -> None:
     bad, good = with_template(tokenizer, template), tokenizer
     start = time.monotonic()
-    (found,) = render([Request(TALK)], bad, limits=SMALL)
+    (found,) = render([RenderRequest(TALK)], bad, limits=SMALL)
     assert time.monotonic() - start < 60
     assert isinstance(found, TemplateFault)
     assert found.kind == "bounds"
@@ -118,7 +124,7 @@ def test_bounds(tokenizer, template: str, says: str) -> None:
     assert says in error.what
     assert str(error).startswith("rows.jsonl, row 3: The model's chat template does not end")
     # The next rendering is served again.
-    assert isinstance(render([Request(TALK)], good)[0], Rendered)
+    assert isinstance(render([RenderRequest(TALK)], good)[0], Rendered)
 
 
 def test_what_does_not_end_is_told_after_what_does(tokenizer) -> None:
@@ -126,26 +132,28 @@ def test_what_does_not_end_is_told_after_what_does(tokenizer) -> None:
         tokenizer, "{% if messages[0].content == 'loop' %}" + ENDLESS + "{% endif %}fine"
     )
     fine, loop = ({"role": "user", "content": text} for text in ("fine", "loop"))
-    found = render([Request((turn,)) for turn in (fine, fine, loop, fine)], sometimes, limits=SMALL)
+    found = render(
+        [RenderRequest((turn,)) for turn in (fine, fine, loop, fine)], sometimes, limits=SMALL
+    )
     assert [isinstance(answer, Rendered) for answer in found] == [True, True, False, False]
 
 
 def test_on_every_thread_and_after_a_fork(tokenizer) -> None:
     found: list = []
     threads = [
-        threading.Thread(target=lambda: found.extend(render([Request(TALK)] * 30, tokenizer)))
+        threading.Thread(target=lambda: found.extend(render([RenderRequest(TALK)] * 30, tokenizer)))
         for _ in range(4)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == render([Request(TALK)] * 120, tokenizer)
+    assert found == render([RenderRequest(TALK)] * 120, tokenizer)
     child = os.fork()
     if child == 0:  # pragma: no cover
-        os._exit(0 if render([Request(TALK)], tokenizer) == found[:1] else 1)
+        os._exit(0 if render([RenderRequest(TALK)], tokenizer) == found[:1] else 1)
     assert os.waitpid(child, 0)[1] == 0
-    assert render([Request(TALK)], tokenizer) == found[:1]
+    assert render([RenderRequest(TALK)], tokenizer) == found[:1]
 
 
 @pytest.mark.parametrize(
