@@ -13,6 +13,7 @@ ECHO_FROM = 0.7
 """Similarity from which an answer counts as a copy of its prompt."""
 _LONGEST_READ = 2_000  # characters of an answer in which its structure shows
 _SHORTEST_ECHO = 4  # words: "Hello" is no copy of "Hello!"
+_SHORTEST_CORE = 3
 _WORDS_OF_AN_ANSWER = 3  # beside a copy
 _NUMBERS_OF_A_RESULT = 2
 _MARKS_OF_CODE = 2
@@ -21,6 +22,17 @@ _ASKS = ("?", "\uff1f", "\u061f")
 _ASKS_FOR_A_FACT = re.compile(
     r"\W*(?:what|who|whose|when|where|which|how (?:many|much|old|far|long|tall))\b"
 )
+# "How would someone ..." and "tell me how I could ..." ask the same of what follows.
+_SOMEONE = r"(?:i|you|we|one|someone|somebody|anyone|people|a person)"
+_FRAME = re.compile(
+    rf"^\W*(?:(?:please|can you|could you)\W+)*(?:(?:(?:tell|show|teach) me |explain (?:to me )?|"
+    rf"describe )?how (?:to|(?:do|can|could|would|should|might) {_SOMEONE}|{_SOMEONE} "
+    rf"(?:can|could|would|should|might))|what (?:do|does|must|should|would) {_SOMEONE} (?:have to |"
+    r"need to )?(?:do|need|have) (?:in order )?to|(?:i|(?:do )?you) (?:intend|want|plan|need|"
+    r"would like) to|to) "
+)
+_AFTER = re.compile(r"; (?:walk me through it|tell me how|show me how|explain how)\W*$")
+_OF_THE_OTHER = {"my": "your", "mine": "yours", "me": "you", "i": "you", "myself": "yourself"}
 _ROLES = frozenset(
     {"user", "human", "assistant", "question", "answer", "prompt", "response", "bot"}
 )
@@ -131,6 +143,8 @@ def is_echo(prompt: str, response: str) -> bool:
     asked = words(prompt)
     if len(asked) < _SHORTEST_ECHO:
         return False
+    if _asks_it_again(prompt, response):
+        return True
     core = prompt.strip(" .!?\n")
     if core in response:  # once or several times, and little besides
         rest = words(response.replace(core, " "))
@@ -150,6 +164,20 @@ def is_echo(prompt: str, response: str) -> bool:
     if len(asked) + len(said) > 1_000:  # quadratic
         asked, said = asked[:500], said[:500]
     return SequenceMatcher(None, asked, said, autojunk=False).ratio() >= ECHO_FROM
+
+
+def _asks_it_again(prompt: str, response: str) -> bool:
+    """Whether every sentence of an answer is the request in another frame, or without one."""
+    if _FRAME.match(prompt) is None or len(response) > 4 * len(prompt):
+        return False
+    core = _core(prompt)
+    sentences = [part for part in _SENTENCE.findall(response) if words(part)]
+    return len(core) >= _SHORTEST_CORE and all(_core(part) == core for part in sentences)
+
+
+def _core(sentence: str) -> list[str]:
+    bare = _AFTER.sub("", _FRAME.sub("", sentence.strip(), count=1))
+    return [_OF_THE_OTHER.get(word, word) for word in words(bare)]
 
 
 def _answers(prompt: str, added: list[str]) -> bool:
