@@ -52,8 +52,6 @@ from llm_validation.models.tuned import adapter_sha256
 from llm_validation.training.evaluation import TOKENS_PER_BATCH, write_evaluation
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from llm_validation.training.alignment import AlignedModel
 
 PREPARED, DATA, START = "prepared.json", "data", "start"
@@ -147,13 +145,12 @@ def prepare(
             monitors={held_out(SAFETY): sets[held_out(SAFETY)]},
             progress=progress,
         )
-    sources = dict(sets)
     theta_s = on_device(base if aligned is None else aligned.model)
     for role, proxy in experiment.proxies.items():
         if isinstance(proxy, SelfGenerated):
             answered = answer_with(
                 theta_s,
-                sources[proxy_set(role)],
+                sets[proxy_set(role)],
                 max_new_tokens=proxy.max_new_tokens,
                 seed=spawn_seed(experiment.seed, f"answers of {role}"),
                 progress=progress,
@@ -294,12 +291,11 @@ def losses_on(
     *,
     progress: Progress = silent,
     doing: str = "measuring losses",
-    model: PreTrainedModel | None = None,
 ) -> Losses:
     """Row losses of a model on a set that was drawn for it."""
     encoded = encode(dataset, loaded.tokenizer, max_length=loaded.context_length)
     return measure_losses(
-        model or loaded.model,
+        loaded.model,
         encoded,
         pad_id=loaded.tokenizer.pad_token_id,
         tokens_per_batch=TOKENS_PER_BATCH,  # as a run measures: padding changes the last digits
