@@ -76,6 +76,7 @@ def draw(data: dict[str, Any]) -> Figure:
     left, right = figure.subplots(1, 2)
     _ends(left, data["forms"])
     _ascents(right, data["forms"])
+    figure.legend(*right.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     style.panel_letter(left, "a", "what is left at the end")
     style.panel_letter(right, "b", "the ascent")
     return figure
@@ -123,8 +124,6 @@ def _ascents(axes: Axes, forms: list[dict[str, Any]]) -> None:
     axes.set_xticks([0, 25, 50, 75, 100])
     axes.set_xlabel("steps of the ascent (%)")
     axes.set_ylabel("1 - best ratio / supremum (no unit)")
-    figure = axes.get_figure()
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
 
 
 def _statements(forms: list[dict[str, Any]]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -125,9 +126,6 @@ def _hollow(
 
 
 def _intervals(axes: Axes, x: list[float], values: list[list[float]], **look: Any) -> None:
-    middle, low, high = zip(*values, strict=True) if values else ((), (), ())
-    bars = [
-        [m - a for m, a in zip(middle, low, strict=True)],
-        [b - m for m, b in zip(middle, high, strict=True)],
-    ]
-    axes.errorbar(x, middle, yerr=bars, fmt="-o", ms=4, mew=0, lw=1.0, elinewidth=0.9, **look)
+    column = np.reshape(values, (-1, 3)).T
+    bars = style.bars(column)
+    axes.errorbar(x, column[0], yerr=bars, fmt="-o", ms=4, mew=0, lw=1.0, elinewidth=0.9, **look)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.claims import Claim
+from finebound.views.page_text import SIGNS
 
 if TYPE_CHECKING:
     from sims.rows import StatementAudit
@@ -38,7 +39,6 @@ _QUANTITIES = {
     "safety_loss_increase": ("safety loss increase", style.BLUE),
     "radius": ("radius", style.ORANGE),
 }
-_ARROWS = {"upper": "≤", "lower": "≥", "equality": "="}
 _LEAST = 1e-3
 
 
@@ -116,7 +116,7 @@ def draw(data: dict[str, Any]) -> Figure:
             _line(axes, y, part)
             words, _ = _QUANTITIES[part["quantity"]]
             ticks.append(y)
-            labels.append(f"{words} {_ARROWS[part['direction']]}")
+            labels.append(f"{words} {SIGNS[part['direction']]}")
             y += 1.0
         middle = 0.5 * (top + y - 1.0)
         _text(axes, _NAMES, middle, name, weight="bold", ha="left")

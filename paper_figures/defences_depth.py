@@ -106,7 +106,7 @@ def _middle(data: dict[str, Any]) -> Claim:
 
 
 def _block(module: dict[str, Any]) -> int:
-    return int(_BLOCK.search(module["name"])[1])
+    return int(_BLOCK.findall(module["name"])[0])
 
 
 def draw(data: dict[str, Any]) -> Figure:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from finebound.results.tradeoff import UNDEFENDED, PairedInterval
 from finebound.views import style
 from finebound.views.claims import Claim
-from finebound.views.style import fixed_ticks
+from finebound.views.style import fixed_ticks, zero_lines
 from paper_figures.defended import read_compared
 
 SOURCE = "measurement"
@@ -178,9 +178,7 @@ def draw(data: dict[str, Any]) -> Figure:
 
 
 def _plane(axes: Axes, data: dict[str, Any]) -> None:
-    axes.axhline(0.0, color=style.MUTED, lw=0.5, zorder=0)
-    axes.axvline(0.0, color=style.MUTED, lw=0.5, zorder=0)
-    axes.plot(0.0, 0.0, "+", ms=9, mew=1.6, color=style.INK)
+    zero_lines(axes, cross=True)
     corners = [(0.0, 0.0)]
     for family in dict.fromkeys(place["family"] for place in data["places"]):
         members = [p for p in data["places"] if p["family"] == family and p["counts"]]
@@ -193,8 +191,8 @@ def _plane(axes: Axes, data: dict[str, Any]) -> None:
         axes.errorbar(
             x[0],
             y[0],
-            xerr=np.abs(x[1:] - x[0]),
-            yerr=np.abs(y[1:] - y[0]),
+            xerr=style.bars(x),
+            yerr=style.bars(y),
             fmt=("--" if plain else "-") + mark,
             color=colour,
             ms=7 if mark in ".*" else 4.6,
@@ -224,7 +222,7 @@ def _volumes(axes: Axes, data: dict[str, Any]) -> None:
     x = np.array([s["volume"] for s in scored]).T
     height = np.arange(len(scored))[::-1]
     axes.errorbar(
-        x[0], height, xerr=np.abs(x[1:] - x[0]), fmt="o", color=style.INK, ms=3.6, elinewidth=0.8
+        x[0], height, xerr=style.bars(x), fmt="o", color=style.INK, ms=3.6, elinewidth=0.8
     )
     base = next((s["volume"][0] for s in scored if s["family"] == UNDEFENDED), None)
     if base is not None:

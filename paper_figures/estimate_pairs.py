@@ -61,10 +61,10 @@ def _measured(made: EstimateResult) -> dict[str, Any]:
         },
         "task_loss": made.model.losses["task"].per_token,
         "safety_loss": made.model.losses["safety"].per_token,
-        "rise_at_most": [costs.safety.value for costs in constrained],
-        "task_loss_at_least": [costs.task_at_least.value for costs in constrained],
-        "step_safety_change": [step.safety_change for step in made.forecast],
-        "step_task_change": [step.task_change for step in made.forecast],
+        "rise_at_most": [c.safety.value for c in constrained if c.safety],
+        "task_loss_at_least": [c.task_at_least.value for c in constrained if c.task_at_least],
+        "step_safety_change": [step.safety_change for step in made.straight_steps],
+        "step_task_change": [step.task_change for step in made.straight_steps],
     }
 
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.claims import Claim
+from paper_figures.gaps import dots
 
 SOURCE = "measurement"
 
@@ -141,19 +142,9 @@ def draw(data: dict[str, Any]) -> Figure:
     for axes, letter, title, panel in zip(panels, "abc", titles, data["panels"], strict=True):
         for entry in panel["classes"]:
             name, gap = entry["family"], entry["safety_gap"]
-            mean, low, high = (np.array(gap[k]) for k in ("mean", "low", "high"))
-            axes.errorbar(
-                levels,
-                mean,
-                yerr=np.stack([mean - low, high - mean]),
-                fmt=f"-{_MARKS[name]}",
-                ms=4,
-                mew=0,
-                lw=1.3,
-                elinewidth=0.8,
-                color=_COLOURS[name],
-                label=_WORDS[name],
-            )
+            mark = f"-{_MARKS[name]}"
+            look = {"ms": 4, "lw": 1.3, "color": _COLOURS[name], "label": _WORDS[name]}
+            dots(axes, levels, gap, fmt=mark, **look)
         style.panel_letter(axes, letter, title)
         shared = "features" if panel["line"] == "features" else "prompts"
         axes.set_xlabel(f"{shared} shared (share of mass)")

@@ -68,7 +68,7 @@ def shows(data: dict[str, Any]) -> str:
 
 def claims(data: dict[str, Any]) -> list[Claim]:
     rows = {row["name"]: row for row in data["ranking"]}
-    others = [row for name, row in rows.items() if name not in _OURS and _rho(row) is not None]
+    others = [row for name, row in rows.items() if name not in _OURS]
     best = max(others, key=_rho)
     found = []
     for name, (statement, _, _) in _OURS.items():
@@ -81,7 +81,7 @@ def claims(data: dict[str, Any]) -> list[Claim]:
             Claim(
                 f"{statement}, that the forecast ranks the runs with a Spearman correlation of at "
                 f"least {_SPEARMAN:g} and better than every baseline,",
-                rho is not None and rho >= _SPEARMAN and rho > _rho(best),
+                rho >= _SPEARMAN and rho > _rho(best),
                 f"{rho:.2f} ({spearman['lower']:.2f} to {spearman['upper']:.2f}) over "
                 f"{row['runs']} runs, the best baseline ({best['name']}) {_rho(best):.2f}",
             )
@@ -99,8 +99,10 @@ def claims(data: dict[str, Any]) -> list[Claim]:
     return found
 
 
-def _rho(row: dict[str, Any]) -> float | None:
-    return row["spearman"]["estimate"]
+def _rho(row: dict[str, Any]) -> float:
+    """The predictor's correlation, below all others where it says the same of every run."""
+    rho = row["spearman"]["estimate"]
+    return -np.inf if rho is None else rho
 
 
 def draw(data: dict[str, Any]) -> Figure:
@@ -119,17 +121,16 @@ def _points(axes: Axes, forecasts: list[dict[str, Any]]) -> None:
         mine = [f for f in forecasts if f["name"] == name]
         if not mine:
             continue
-        x, y = (np.array([f[key] for f in mine]) for key in ("measured", "said"))
-        across, along = (
-            np.array([[float(v) for v in f[key]] for f in mine])
-            for key in ("measured_interval", "interval")
+        x, y = (
+            np.array([[f[middle], *f[ends]] for f in mine], float).T
+            for middle, ends in (("measured", "measured_interval"), ("said", "interval"))
         )
         axes.errorbar(
-            x,
-            y,
+            x[0],
+            y[0],
             zorder=3 if name == next(iter(_OURS)) else 2,
-            xerr=np.abs(across.T - x),
-            yerr=np.abs(along.T - y),
+            xerr=style.bars(x),
+            yerr=style.bars(y),
             fmt=mark,
             ms=4,
             lw=0.7,
@@ -150,10 +151,10 @@ def _points(axes: Axes, forecasts: list[dict[str, Any]]) -> None:
 
 
 def _ranks(axes: Axes, ranking: list[dict[str, Any]]) -> None:
-    told = sorted(ranking, key=lambda row: -np.inf if _rho(row) is None else _rho(row))
+    told = sorted(ranking, key=_rho)
     for place, row in enumerate(told):
         _, colour, mark = _OURS.get(row["name"], ("", style.MUTED, "D"))
-        if _rho(row) is None:
+        if _rho(row) == -np.inf:
             axes.text(0.0, place, "the same of every run", fontsize=8, va="center", ha="center")
             continue
         low, high = (float(row["spearman"][end]) for end in ("lower", "upper"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from matplotlib.axes import Axes
+import numpy as np
 from matplotlib.figure import Figure
 
 from finebound.results.strategies import settings_label
@@ -91,11 +91,13 @@ def draw(data: dict[str, Any]) -> Figure:
         places = [shares.index(run["share"]) + aside for run in mine]
         for axes, values in (
             (safety, [run["safety"] for run in mine]),
-            (gain, [[-x for x in run["task_change"]] for run in mine]),
+            (gain, [-np.array(run["task_change"])[[0, 2, 1]] for run in mine]),
         ):
             axes.plot(places, [v[0] for v in values], ls=line, lw=1.0, color=colour)
             for place, value, run in zip(places, values, mine, strict=True):
-                _mark(axes, place, value, colour, mark, hollow=bool(run["failed"]))
+                face = "white" if run["failed"] else colour
+                look = {"fmt": mark, "ms": 4.5, "elinewidth": 0.9, "color": colour, "mew": 1.0}
+                axes.errorbar(place, value[0], yerr=style.bars(value), mfc=face, **look)
     for axes in (safety, gain):
         axes.axhline(0.0, color=style.MUTED, lw=0.6, zorder=0)
         fixed_ticks(axes)
@@ -108,24 +110,6 @@ def draw(data: dict[str, Any]) -> Figure:
     style.panel_letter(gain, "b", "capability, held out")
     _legend(figure, data["runs"])
     return figure
-
-
-def _mark(
-    axes: Axes, x: float, value: list[float], colour: str, mark: str, *, hollow: bool
-) -> None:
-    middle, *ends = value
-    low, high = min(ends), max(ends)
-    axes.errorbar(
-        x,
-        middle,
-        yerr=[[middle - low], [high - middle]],
-        fmt=mark,
-        ms=4.5,
-        elinewidth=0.9,
-        color=colour,
-        mfc="white" if hollow else colour,
-        mew=1.0,
-    )
 
 
 def _legend(figure: Figure, runs: list[dict[str, Any]]) -> None:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.claims import Claim
+from paper_figures.gaps import dots
 
 SOURCE = "measurement"
 
@@ -173,10 +174,10 @@ def draw(data: dict[str, Any]) -> Figure:
     for curve in data["curves"]:
         colour = _COLOURS[curve["proxy"]]
         gap.plot(curve_lams, curve["theory_gap"], color=colour, lw=1.2, label=curve["proxy"])
-        _points(gap, lams, curve["safety_gap"], colour)
+        dots(gap, lams, curve["safety_gap"], logarithmic=True, ms=3.4, color=colour)
         gap.axhline(curve["floor"], color=colour, ls=":", lw=1.0)
         excess.plot(curve_lams, curve["theory_excess"], color=colour, lw=1.2)
-        _points(excess, lams, curve["excess"], colour)
+        dots(excess, lams, curve["excess"], logarithmic=True, ms=3.4, color=colour)
     for line, curve in enumerate(reversed(data["curves"])):
         low, high = curve["slope_interval"]
         excess.text(
@@ -200,13 +201,6 @@ def draw(data: dict[str, Any]) -> Figure:
     excess.set_ylabel(r"$|G_s - \Phi|$ (nats)")
     _legend(figure, gap)
     return figure
-
-
-def _points(axes: Axes, x: np.ndarray, column: dict[str, list[float]], colour: str) -> None:
-    mean, low, high = (np.array(column[k]) for k in ("mean", "low", "high"))
-    low = np.maximum(low, 0.3 * mean)  # an interval to 0 has no end on a logarithmic axis
-    bars = np.stack([mean - low, high - mean])
-    axes.errorbar(x, mean, yerr=bars, fmt="o", ms=3.4, mew=0, color=colour, elinewidth=0.8)
 
 
 def _legend(figure: Figure, axes: Axes) -> None:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.claims import Claim
+from paper_figures.gaps import dots
 
 SOURCE = "measurement"
 
@@ -81,7 +82,7 @@ def _hedges(seed: int) -> np.ndarray:
         log_mu = jnp.log(jnp.where(mu > 0, mu, 1.0))
         return (mu * (log_mu - jax.nn.log_softmax(z))).sum(axis=-1)
 
-    def train(z: jax.Array, eta: jax.Array) -> jax.Array:
+    def train(z: Any, eta: jax.Array) -> jax.Array:
         optimiser = optax.adam(optax.cosine_decay_schedule(0.3, 1500))
 
         def step(state, index):
@@ -183,19 +184,8 @@ def _draw_prices(axes: Axes, data: dict[str, Any]) -> None:
     etas, size = np.array(data["etas"]), data["responses"]
     for curve in data["curves"]:
         colour = _COLOURS[curve["kind"]]
-        mean, low, high = (np.array(curve["safety_gap"][k]) for k in ("mean", "low", "high"))
-        low = np.maximum(low, 0.3 * mean)  # an interval to 0 has no end on a logarithmic axis
-        axes.errorbar(
-            etas,
-            mean,
-            yerr=np.stack([mean - low, high - mean]),
-            fmt="o",
-            ms=3.8,
-            mew=0,
-            color=colour,
-            elinewidth=0.8,
-            label=f"{curve['kind']}, slope {curve['slope']:.2f}",
-        )
+        label = f"{curve['kind']}, slope {curve['slope']:.2f}"
+        dots(axes, etas, curve["safety_gap"], logarithmic=True, ms=3.8, color=colour, label=label)
     axes.plot(etas, etas * np.log(size), color=style.RED, lw=1.1, label=r"$\eta\,\log V$")
     axes.plot(
         etas,

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.claims import Claim
+from paper_figures.gaps import root_ticks
 from theory.divergence import Array, kl, mass_sum
 from theory.exact import frontier
 from theory.limits import disagreement_weighted_overlap
@@ -195,7 +196,11 @@ def draw(data: dict[str, Any]) -> Figure:
         for item in data["instances"]:
             if item["disagreement"] == disagreement:
                 _draw_problem(axes, item)
-        _square_root_axes(axes, disagreement)
+        root_ticks(axes, _TICKS[disagreement])
+        # The limit at full overlap is sqrt 2 tau.
+        end = 1.3 * np.sqrt(2.0) * disagreement
+        axes.set(xlim=(0.0, end), ylim=(0.0, end))
+        axes.set_box_aspect(1)
         axes.set_xlabel("safety gap $G_s$ (nats)")
     panels[0].set_ylabel("capability gap $G_f$ (nats)")
     _legend(figure)
@@ -208,17 +213,6 @@ def _draw_problem(axes: Axes, item: dict[str, Any]) -> None:
     axes.plot(*root, ".", ms=3.2, mew=0, color=colour, alpha=0.6, zorder=1)
     axes.plot([0.0, limit], [limit, 0.0], "--", lw=0.9, color=colour, zorder=2)
     axes.plot(*np.sqrt(_arrays(item["front"])), color=colour, zorder=3)
-
-
-def _square_root_axes(axes: Axes, disagreement: float) -> None:
-    """Positions are roots of nats, the labels nats; the limit at full overlap is sqrt 2 tau."""
-    ticks = _TICKS[disagreement]
-    labels = [f"{tick:g}" for tick in ticks]
-    axes.set_xticks(np.sqrt(ticks), labels)
-    axes.set_yticks(np.sqrt(ticks), labels)
-    end = 1.3 * np.sqrt(2.0) * disagreement
-    axes.set(xlim=(0.0, end), ylim=(0.0, end))
-    axes.set_box_aspect(1)
 
 
 def _legend(figure: Figure) -> None:

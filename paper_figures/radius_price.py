@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.claims import Claim
+from paper_figures.gaps import dots
 
 SOURCE = "measurement"
 
@@ -129,8 +129,8 @@ def draw(data: dict[str, Any]) -> Figure:
     safety, capability = figure.subplots(1, 2)
     radii = np.array(data["radii"])
     for curve, colour in zip(data["curves"], _COLOURS, strict=True):
-        _points(safety, radii, curve["safety_gap"], colour)
-        _points(capability, radii, curve["capability_gap"], colour)
+        dots(safety, radii, curve["safety_gap"], ms=3.6, color=colour)
+        dots(capability, radii, curve["capability_gap"], ms=3.6, color=colour)
         limits = curve["bounds"]
         safety.plot(radii, limits["T6 upper"], "--", lw=1.1, color=colour)
         capability.plot(radii, limits["T7 upper"], "--", lw=1.1, color=colour)
@@ -166,14 +166,8 @@ def draw(data: dict[str, Any]) -> Figure:
     return figure
 
 
-def _points(axes: Axes, x: np.ndarray, column: dict[str, list[float]], colour: str) -> None:
-    mean, low, high = (np.array(column[k]) for k in ("mean", "low", "high"))
-    bars = np.stack([mean - low, high - mean])
-    axes.errorbar(x, mean, yerr=bars, fmt="o", ms=3.6, mew=0, color=colour, elinewidth=0.8)
-
-
 def _legend(figure: Figure, data: dict[str, Any]) -> None:
-    dots = [
+    marks = [
         style.mark(f"overlap {curve['overlap']:g}", "o", ms=4, color=colour)
         for curve, colour in zip(data["curves"], _COLOURS, strict=True)
     ]
@@ -185,4 +179,4 @@ def _legend(figure: Figure, data: dict[str, Any]) -> None:
             ("-.", "T8 lower bound"),
         )
     ]
-    figure.legend(handles=[*dots, *kinds], loc="outside upper center", ncols=5)
+    figure.legend(handles=[*marks, *kinds], loc="outside upper center", ncols=5)

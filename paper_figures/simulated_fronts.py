@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.claims import Claim
+from paper_figures.gaps import root_dots, root_ticks
 
 SOURCE = "measurement"
 
@@ -133,22 +134,26 @@ def draw(data: dict[str, Any]) -> Figure:
         axes.set_box_aspect(0.75)
     for number, row in enumerate(panels):
         cells = data["cells"][3 * number : 3 * number + 3]
-        _square_root_axes(row[0], cells, _TICKS[number])
+        root_ticks(row[0], _TICKS[number])
+        row[0].set_xlim(0.0, 1.06 * np.sqrt(max(max(c["front_safety"]) for c in cells)))
+        row[0].set_ylim(0.0, 1.06 * np.sqrt(max(max(c["front_capability"]) for c in cells)))
         for axes in row[1:]:
             axes.set_ylabel("")
-    _legend(figure)
+    handles = [
+        style.mark(f"{name} fine-tunes", marker, color=colour)
+        for name, (colour, marker, _) in _LOOKS.items()
+    ]
+    front = style.key("exact front", color=style.MUTED)
+    figure.legend(handles=[front, *handles], loc="outside upper center", ncols=3)
     return figure
 
 
 def _draw_cell(axes: Axes, cell: dict[str, Any]) -> None:
     axes.plot(np.sqrt(cell["front_safety"]), np.sqrt(cell["front_capability"]), color=style.MUTED)
     for name, (colour, marker, size) in _LOOKS.items():
-        x, y = cell[name]["safety_gap"], cell[name]["capability_gap"]
-        axes.errorbar(
-            np.sqrt(x["mean"]),
-            np.sqrt(y["mean"]),
-            xerr=_bars(x),
-            yerr=_bars(y),
+        root_dots(
+            axes,
+            cell[name],
             fmt=marker,
             ms=size,
             color=colour,
@@ -156,26 +161,3 @@ def _draw_cell(axes: Axes, cell: dict[str, Any]) -> None:
             mew=1.2 if marker == "x" else 0.0,
             zorder=3,
         )
-
-
-def _bars(column: dict[str, list[float]]) -> np.ndarray:
-    mean, low, high = (np.sqrt(np.maximum(column[k], 0.0)) for k in ("mean", "low", "high"))
-    return np.stack([mean - low, high - mean])
-
-
-def _square_root_axes(axes: Axes, cells: list[dict[str, Any]], ticks: tuple[float, ...]) -> None:
-    """Positions are roots of nats, labels nats: both ends of a front can be told apart."""
-    labels = [f"{tick:g}" for tick in ticks]
-    axes.set_xticks(np.sqrt(ticks), labels)
-    axes.set_yticks(np.sqrt(ticks), labels)
-    axes.set_xlim(0.0, 1.06 * np.sqrt(max(max(cell["front_safety"]) for cell in cells)))
-    axes.set_ylim(0.0, 1.06 * np.sqrt(max(max(cell["front_capability"]) for cell in cells)))
-
-
-def _legend(figure: Figure) -> None:
-    handles = [
-        style.mark(f"{name} fine-tunes", marker, color=colour)
-        for name, (colour, marker, _) in _LOOKS.items()
-    ]
-    front = style.key("exact front", color=style.MUTED)
-    figure.legend(handles=[front, *handles], loc="outside upper center", ncols=3)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.claims import Claim
+from paper_figures.gaps import root_dots, root_ticks
 
 SOURCE = "measurement"
 
@@ -112,7 +113,10 @@ def claims(data: dict[str, Any]) -> list[Claim]:
     two = _unbeaten(good, "Case II", ["Case I"])
     crossing = int(np.argmin(two)) if not two.all() else len(two)
     ahead = _unbeaten(bad, "Case II", ["Case I"])
-    mixed = {panel["teacher_mismatch"]: _ahead(panel) for panel in data["panels"]}
+    mixed = {
+        panel["teacher_mismatch"]: int(_unbeaten(panel, "hybrid", ["Case I", "Case II"]).sum())
+        for panel in data["panels"]
+    }
     return [
         Claim(
             "T10(a)",
@@ -155,10 +159,6 @@ def claims(data: dict[str, Any]) -> list[Claim]:
     ]
 
 
-def _ahead(panel: dict[str, Any]) -> int:
-    return int(_unbeaten(panel, "hybrid", ["Case I", "Case II"]).sum())
-
-
 def _points(run: dict[str, Any]) -> np.ndarray:
     return np.array([run["safety_gap"]["mean"], run["capability_gap"]["mean"]])
 
@@ -186,8 +186,8 @@ def draw(data: dict[str, Any]) -> Figure:
         style.panel_letter(axes, letter, f"proxy's teacher {panel['teacher_mismatch']:g} away")
         axes.set_xlabel("safety gap $G_s$ (nats)")
     panels[0].set_ylabel("capability gap $G_f$ (nats)")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=6, columnspacing=1.2)
+    shown = panels[0].get_legend_handles_labels()
+    figure.legend(*shown, loc="outside upper center", ncols=6, columnspacing=1.2)
     return figure
 
 
@@ -213,13 +213,9 @@ def _draw_panel(axes: Axes, panel: dict[str, Any]) -> None:
         label="crossover radius",
     )
     for name, colour in _COLOURS.items():
-        run = panel["runs"][name]
-        x, y = run["safety_gap"], run["capability_gap"]
-        axes.errorbar(
-            np.sqrt(x["mean"]),
-            np.sqrt(y["mean"]),
-            xerr=_bars(x),
-            yerr=_bars(y),
+        root_dots(
+            axes,
+            panel["runs"][name],
             fmt=f"-{_MARKS[name]}",
             ms=3.6,
             mew=0,
@@ -228,13 +224,6 @@ def _draw_panel(axes: Axes, panel: dict[str, Any]) -> None:
             color=colour,
             label=_WORDS[name],
         )
-    ticks = np.array([0.0, 0.01, 0.05, 0.2, 0.5, 1.0, 1.5])
-    axes.set_xticks(np.sqrt(ticks), [f"{tick:g}" for tick in ticks])
-    axes.set_yticks(np.sqrt(ticks), [f"{tick:g}" for tick in ticks])
+    root_ticks(axes, (0.0, 0.01, 0.05, 0.2, 0.5, 1.0, 1.5))
     axes.set(xlim=(0.0, 1.28), ylim=(0.0, 1.28))
     axes.set_box_aspect(1)
-
-
-def _bars(column: dict[str, list[float]]) -> np.ndarray:
-    mean, low, high = (np.sqrt(np.maximum(column[k], 0.0)) for k in ("mean", "low", "high"))
-    return np.stack([mean - low, high - mean])

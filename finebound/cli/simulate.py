@@ -63,20 +63,20 @@ def main(arguments: Sequence[str]) -> int:
     if options.out is not None:
         require_folder(options.out)
     try:
-        return _sweep(options) if options.grid is not None else _audit(options)
+        return _audit(options) if options.grid is None else _sweep(options, options.grid)
     except ModuleNotFoundError as error:
         raise InputError(
             f"simulations need {error.name}.", remedy="Install the extra: pip install '.[sims]'."
         ) from None
 
 
-def _sweep(options: Options) -> int:
+def _sweep(options: Options, file: Path) -> int:
     from finebound.base.progress import bar
     from finebound.base.records import to_json
     from sims.precision import one_device_a_core
     from sims.sweep_grid import Grid
 
-    grid = Grid.read(options.grid)
+    grid = Grid.read(file)
     one_device_a_core()
     from sims.sweep import sweep
     from sims.sweep_summary import by_strategy

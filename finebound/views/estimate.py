@@ -5,13 +5,13 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from finebound.base.text import printable
 from finebound.results.estimate import CostBound, EstimateResult, OverlapEntry, StrategyCosts
+from finebound.views import outlook
 from finebound.views.estimate_plots import forecast_plot, front_plot, hybrid_map, lambda_plots
 from finebound.views.estimate_radius_plots import radius_plots
 from finebound.views.estimate_tables import (
@@ -26,9 +26,6 @@ from finebound.views.page_text import number_text
 from finebound.views.style import new_figure
 from finebound.views.tables import Table
 from finebound.views.template import page_template
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 _KINDS = {
     "harmful_rows": "Rows that comply with harmful requests",
@@ -51,8 +48,9 @@ def page(result: EstimateResult) -> str:
     audit = result.audit
     found = [(words, getattr(audit, kind)) for kind, words in _KINDS.items()]
     mismatch = result.proxy_mismatch
-    return _template().render(
+    return page_template("estimate_page.html.j2").render(
         result=result,
+        outlook="" if result.verdict is None else outlook.first_screen(result),
         names={role: data.name for role, data in result.datasets.items()},
         audit_kinds=[(words, rows) for words, rows in found if rows is not None and rows.count],
         tiles=list(_tiles(result)),
@@ -102,11 +100,6 @@ def first_screen(result: EstimateResult) -> str:
     """The advice and the table as HTML."""
     said = "".join(f"<li>{html.escape(printable(sentence))}</li>" for sentence in result.advice)
     return f"<ol>{said}</ol>{table(result).html()}"
-
-
-@cache
-def _template() -> Template:
-    return page_template("estimate_page.html.j2")
 
 
 def _row(costs: StrategyCosts) -> tuple[Any, ...]:

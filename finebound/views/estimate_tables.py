@@ -8,7 +8,7 @@ from typing import Any
 
 from finebound.results.bounds import QUANTITY_WORDS
 from finebound.results.estimate import CostBound, EstimateResult, StrategyBound, StrategyCosts
-from finebound.views.page_text import number_text
+from finebound.views.page_text import SIGNS, number_text
 
 STATUSES = {
     "EXACT": "an equality, not a bound.",
@@ -39,7 +39,6 @@ _BASES = {
     "rows": "on the rows themselves (no measurement error)",
     "model": "on the model",
 }
-_SIGNS = {"upper": "≤", "lower": "≥", "equality": "="}
 _COLUMNS = {
     "forced_safety": ("safety gap, exactly", "="),
     "forced_capability": ("capability gap, exactly", "="),
@@ -182,7 +181,7 @@ def _bound_line(bound: StrategyBound) -> dict[str, Any]:
         "strategy": bound.strategy.in_words,
         "quantity": "task loss" if is_task_loss else QUANTITY_WORDS[bound.quantity],
         "form": bound.form,
-        "sign": _SIGNS[bound.direction],
+        "sign": SIGNS[bound.direction],
         "value": number_text(bound.value),
         "unit": bound.unit or "norm of the trained weights",
         "status": bound.status,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -17,12 +16,9 @@ from finebound.results.forecasts import Forecasts, Ranked
 from finebound.results.interval import Interval
 from finebound.results.spans import Limits, Span
 from finebound.views.page_plots import Plot
-from finebound.views.style import MUTED, new_figure, paper_style
+from finebound.views.style import MUTED, bars, new_figure, paper_style
 from finebound.views.tables import DAGGER, Table, Value
 from finebound.views.template import page_template
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 _SCALE = {"translation": 1.0}
 """Scores that are no shares: those of the others are shown in percent."""
@@ -155,10 +151,7 @@ def _onsets(runs: Sequence[DoneRun]) -> Table:
 
 
 def _fitted(fit: OnsetFit | None) -> Value:
-    estimate = None if fit is None else fit.exponent.estimate
-    if fit is None or estimate is None:
-        return "-"
-    return Interval(estimate, fit.exponent.lower, fit.exponent.upper)
+    return "-" if fit is None else _limits(fit.exponent)
 
 
 def _forecasts(forecasts: Forecasts) -> Table:
@@ -280,8 +273,8 @@ def plot(result: ExperimentResult) -> Figure:
                 axes.errorbar(
                     gain.value,
                     rise.value,
-                    xerr=[[abs(end - gain.value)] for end in gain.interval],
-                    yerr=[[abs(end - rise.value)] for end in rise.interval],
+                    xerr=bars([gain.value, *gain.interval]),
+                    yerr=bars([rise.value, *rise.interval]),
                     fmt="o",
                     ms=5,
                     lw=0.7,
@@ -308,7 +301,7 @@ def first_screen(result: ExperimentResult) -> str:
 def page(result: ExperimentResult) -> str:
     """``report.html``; every string is escaped."""
     done = result.done
-    return _template().render(
+    return page_template("experiment.html.j2", span=span_text).render(
         result=result,
         done=done,
         flagged=flagged,
@@ -341,11 +334,6 @@ def _bias_line(bias: Bias) -> str:
         f"mean |s_AMB| {means['theta_s']} in the aligned model{start}, {means['end']} at the end; "
         f"{flips} of {looked} biases turned their sign, {certain} beyond noise"
     )
-
-
-@cache
-def _template() -> Template:
-    return page_template("experiment.html.j2", {"span": span_text})
 
 
 def span_text(span: Span | None, scale: float = 1.0, sign: str = "") -> str:

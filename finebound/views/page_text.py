@@ -8,6 +8,8 @@ from typing import Any
 
 from finebound.base.output import number
 
+SIGNS = {"upper": "≤", "lower": "≥", "equality": "="}
+"""Of a bound, by its direction."""
 _LONGEST_TEXT = 280
 
 

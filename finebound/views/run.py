@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,16 +13,15 @@ from matplotlib.ticker import MaxNLocator
 from finebound.base.errors import InputError
 from finebound.base.records import to_json
 from finebound.results.bounds import SIGN
+from finebound.results.comparison import ComparedBound
 from finebound.results.experiment import DoneRun
 from finebound.results.result import Known
 from finebound.results.run import Measured, RunResult
 from finebound.views.page_plots import Plot
+from finebound.views.page_text import SIGNS
 from finebound.views.style import MUTED, new_figure, paper_style
 from finebound.views.tables import Table
 from finebound.views.template import page_template
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 _SHOWN_ANSWERS = 8
 _CURVES = {
@@ -58,10 +55,14 @@ def table(result: RunResult) -> Table:
             c.status.lower(),
             c.verdict,
         )
-        for c in sorted(measured(result).compared, key=lambda c: (c.what, c.when, c.statement))
+        for c in _in_order(measured(result).compared)
     )
     columns = ("of", "statement", "when", "", "bound", "measured", "ratio", "status", "verdict")
     return Table("bounds", f"{result.id}: bounds beside the measurement", columns, rows)
+
+
+def _in_order(compared: Iterable[ComparedBound]) -> list[ComparedBound]:
+    return sorted(compared, key=lambda c: (c.what, c.when, c.statement))
 
 
 def measured(result: RunResult) -> Measured:
@@ -149,13 +150,13 @@ def page(result: RunResult) -> str:
     """
     found = measured(result)
     trained = found.training
-    return _template().render(
+    return page_template("run.html.j2").render(
         run=found.entry,
         rows=_rows(found.entry),
         answers=found.answers[:_SHOWN_ANSWERS],
         plots=_plots(found),
-        bounds=sorted(found.compared, key=lambda c: (c.what, c.when, c.statement)),
-        signs={"upper": "≤", "lower": "≥", "equality": "="},
+        bounds=_in_order(found.compared),
+        signs=SIGNS,
         given=to_json(found.entry.given),
         trained=f"device {trained.device}, peak memory {trained.peak_memory_bytes / 1e9:.2f} GB",
         manifest=trained.manifest.to_dict(),
@@ -174,8 +175,3 @@ def _rows(run: DoneRun) -> Mapping[str, str]:
         **training,
         "displacement of the weights": f"{run.displacement:.4g} after {run.steps} steps",
     }
-
-
-@cache
-def _template() -> Template:
-    return page_template("run.html.j2")

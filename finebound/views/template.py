@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from finebound.base.text import printable
@@ -19,7 +20,8 @@ _FILTERS: Mapping[str, Callable[..., Any]] = {
 }
 
 
-def page_template(name: str, filters: Mapping[str, Callable[..., Any]] | None = None) -> Template:
+@cache
+def page_template(name: str, **filters: Callable[..., Any]) -> Template:
     """The template ``name`` of this folder; an undefined name is an error, text is escaped.
 
     A template extends ``base.html.j2`` (blocks ``title``, ``content``, ``footer``; ``manifest`` and
@@ -42,5 +44,5 @@ def page_template(name: str, filters: Mapping[str, Callable[..., Any]] | None = 
         lstrip_blocks=True,
     )
     environment.template_class = Printable
-    environment.filters |= {**_FILTERS, **(filters or {})}
+    environment.filters |= {**_FILTERS, **filters}
     return environment.get_template(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
@@ -14,8 +13,6 @@ from finebound.views.template import page_template
 from finebound.views.tradeoff_plots import depth_plot, plane_plot, scores_plot
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-
     from finebound.results.interval import Interval
 
 _RATES = ("refusal", "over_refusal", "incoherent")
@@ -77,7 +74,7 @@ def first_screen(result: TradeoffResult) -> str:
 def page(result: TradeoffResult) -> str:
     """``defences.html``; every string is escaped."""
     plots = [plane_plot(result), scores_plot(result)]
-    return _template().render(
+    return page_template("tradeoff.html.j2", interval=interval_words, rates=rates).render(
         result=result,
         plots=[drawn for drawn in plots if drawn is not None],
         layers=[depth_plot(entry) for entry in result.layers_shown],
@@ -101,9 +98,3 @@ def rates(seed: DefendedSeed) -> list[str]:
 
 def _interval(found: PairedInterval | None) -> Interval | None:
     return None if found is None else found.as_interval()
-
-
-@cache
-def _template() -> Template:
-    filters = {"interval": interval_words, "rates": rates}
-    return page_template("tradeoff.html.j2", filters)

@@ -17,12 +17,14 @@ def test_a_complete_machine_is_healthy(capsys):
 
 
 def test_a_missing_package_is_named_with_its_remedy(capsys, monkeypatch):
-    found = health.util.find_spec
+    found = health.metadata.version
 
     def without_gguf(name):
-        return None if name == "gguf" else found(name)
+        if name == "gguf":
+            raise health.metadata.PackageNotFoundError(name)
+        return found(name)
 
-    monkeypatch.setattr(health.util, "find_spec", without_gguf)
+    monkeypatch.setattr(health.metadata, "version", without_gguf)
     assert main(["doctor"]) == 1
     printed = " ".join(capsys.readouterr().out.split())
     assert "gguf" in printed
