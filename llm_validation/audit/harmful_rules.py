@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib.resources import files
 from operator import add
+from typing import cast
 
 _STEMS = (3, 4, 5, 6)  # lengths of the beginnings of words by which acts are kept
 _NEAR = 50  # characters between two words that make an act together
@@ -174,7 +175,8 @@ def _acts_by_stem(content: dict) -> Iterator[tuple[str, Act]]:
     for category, sides in _entries(content):
         bare = [[without_accents(words) for words in side] for side in sides]
         act = Act(category, *(rf"\b(?:{'|'.join(side)})\w*" for side in bare))
-        for stem in sorted({_STEM.match(_head(words, 3)).group() for words in bare[0]}):
+        heads = (cast("re.Match[str]", _STEM.match(_head(words, 3))) for words in bare[0])
+        for stem in sorted({head.group() for head in heads}):
             yield stem, act
 
 
