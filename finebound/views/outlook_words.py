@@ -1,0 +1,120 @@
+"""How the views of an answer write its shares, changes, budgets and options."""
+
+from __future__ import annotations
+
+import re
+
+from finebound.base.text import printable
+from finebound.results.outlook import (
+    BROKEN,
+    KEPT,
+    UNDECIDED,
+    BehaviourForecast,
+    BudgetVerdict,
+    Option,
+)
+from finebound.views.page_text import short
+
+DECISIONS = {KEPT: "kept", BROKEN: "broken", UNDECIDED: "not decided"}
+NO_FORECAST = "No forecast was made: it needs a model (--model)."
+NO_BUDGET = "None was given (--budget). The options are ordered by the usual one."
+_BUDGETS = {
+    "refusal": ("refusals", "points", -1),
+    "over-refusal": ("over-refusal", "points", 1),
+    "loss": ("safety loss", "nats/token", 1),
+}
+"""Whose budget it is, its unit, and the sign of what is lost."""
+_MINUS = re.compile(r"(?<![\w-])-(?=\d)")
+_PERCENT = re.compile(r"(?<=\d) %")
+
+
+def percent(share: float | None) -> str:
+    """A share as "62 %"; a small one with a digit more; "-" where there is none."""
+    if share is None:
+        return "-"
+    small = 0 < abs(share) < 0.01
+    return f"{100 * share:.1g} %" if small else f"{_points(100 * share)} %"
+
+
+def percent_within(share: float, interval: tuple[float, float]) -> str:
+    """A share with its interval: "62 % [45, 80]"."""
+    return f"{_points(100 * share)} % {points_within(interval)}"
+
+
+def points_within(interval: tuple[float, float]) -> str:
+    """An interval of shares in percent: "[45, 80]"."""
+    return f"[{_points(100 * interval[0])}, {_points(100 * interval[1])}]"
+
+
+def loss_within(value: float, interval: tuple[float, float]) -> str:
+    """A signed change of a loss with its interval: "+0.22 [+0.14, +0.30]"."""
+    return f"{signed(value)} {losses_within(interval)}"
+
+
+def losses_within(interval: tuple[float, float]) -> str:
+    """An interval of changes of a loss: "[+0.14, +0.30]"."""
+    return f"[{signed(interval[0])}, {signed(interval[1])}]"
+
+
+def signed(value: float) -> str:
+    """A change of a loss with its sign and two decimals."""
+    return f"{round(value, 2) + 0.0:+.2f}"
+
+
+def budget_words(budget: BudgetVerdict) -> str:
+    """What is forecast and what is allowed: "refusals -32 [-50, -14] points; -5 allowed"."""
+    what, unit, sign = _BUDGETS[budget.quantity]
+    write = _signed_points if unit == "points" else signed
+    low, high = sorted(sign * end for end in budget.interval)
+    return (
+        f"{what} {write(sign * budget.change)} [{write(low)}, {write(high)}] {unit}; "
+        f"{sign * budget.limit:+g} allowed"
+    )
+
+
+def label(option: Option) -> str:
+    """An option in a few words, for a point of a plot."""
+    if option.strategy == "none":
+        return "as planned"
+    if option.strategy == "mix" and option.value is not None:
+        return f"mix {percent(option.value)}"
+    if option.strategy == "scale" and option.value is not None:
+        return f"scale {option.value:g}"
+    return plain(option.how, 26)
+
+
+def what_intervals_are(forecast: BehaviourForecast) -> str:
+    """What the forecast cost, and how far its intervals can be relied on."""
+    evidence = forecast.evidence
+    said = (
+        f"The forecast cost {percent(forecast.cost_share)} of the fine-tune's tokens. Its "
+        f"{percent(forecast.refusal.level)} intervals say how large usual errors are; they are no "
+        "guarantee."
+    )
+    if not evidence.fine_tunes:
+        return f"{said} How often they hold has not been counted yet."
+    held = f"{said} On {evidence.fine_tunes} fine-tunes that were run, "
+    held += f"{percent(evidence.coverage)} of them held what was measured"
+    if evidence.mean_width is None:
+        return f"{held}."
+    return f"{held}; their mean width was {_points(100 * evidence.mean_width)} points."
+
+
+def plain(text: str, limit: int) -> str:
+    """A text from a file in one line of at most ``limit`` characters, without controls."""
+    return short(printable(text), limit)
+
+
+def typeset(text: str) -> str:
+    """Numbers of a page: a true minus sign, and no line break before a percent sign."""
+    return _PERCENT.sub("\N{NO-BREAK SPACE}%", _MINUS.sub("\N{MINUS SIGN}", text))
+
+
+def _points(value: float) -> str:
+    """Whole points, without a negative zero."""
+    return f"{round(value, 0) + 0.0:.0f}"
+
+
+def _signed_points(value: float) -> str:
+    text = _points(value)
+    return text if text.startswith(("-", "0")) else f"+{text}"
