@@ -108,7 +108,11 @@ def _fronts(axes: Axes, data: dict[str, Any]) -> None:
             axes.plot(front["safety_gap"], front["capability_gap"], color=_COLOURS[name])
         else:
             # The front is the one point where nothing is paid; markers side by side.
-            look = {"color": _COLOURS[name], "marker": _MARKERS[name], "clip_on": False}
+            look: dict[str, Any] = {
+                "color": _COLOURS[name],
+                "marker": _MARKERS[name],
+                "clip_on": False,
+            }
             axes.plot(0.004 + 0.016 * len(free), 0.005, linestyle="", markersize=4, **look)
             free.append(name)
     if free:

@@ -143,7 +143,12 @@ def draw(data: dict[str, Any]) -> Figure:
         for entry in panel["classes"]:
             name, gap = entry["family"], entry["safety_gap"]
             mark = f"-{_MARKS[name]}"
-            look = {"ms": 4, "lw": 1.3, "color": _COLOURS[name], "label": _WORDS[name]}
+            look: dict[str, Any] = {
+                "ms": 4,
+                "lw": 1.3,
+                "color": _COLOURS[name],
+                "label": _WORDS[name],
+            }
             dots(axes, levels, gap, fmt=mark, **look)
         style.panel_letter(axes, letter, title)
         shared = "features" if panel["line"] == "features" else "prompts"
