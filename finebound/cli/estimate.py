@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from finebound.cli.options import given_options, memory_allowed, parse, say
+from finebound.results.outlook import BROKEN, UNDECIDED, BudgetVerdict
 from llm_validation.estimation.request import Request
 
 
@@ -20,11 +21,19 @@ class Options(Request):
     catalogue name. Without --model only the texts are measured (seconds); with --model packaged,
     a folder or a hub id also the model's losses, gradients and curvature (minutes).
 
+    Without --safety a model's own answers to harmful probes are the safety data, and what the
+    planned fine-tune does to its refusals is forecast (minutes). --training reads the
+    configuration that you train with. With --budget refusal=5 the exit code says whether the
+    forecast keeps the budget: 0 kept, 1 broken, 3 not decided.
+
     Inputs are checked together before anything is measured. With --out an interrupted estimate
     keeps its finished stages beside that folder: the same command goes on from them.
 
     Example: finebound estimate --safety builtin:safety --task builtin:task-general
              --proxy builtin:proxy-same-teacher --model packaged --out out
+
+    Example: finebound estimate --model packaged-aligned --task builtin:task-general
+             --steps 200 --budget refusal=5 --out out
     """
 
     strategy: Literal["all", "loss", "parameter", "hybrid"] = "all"
@@ -51,12 +60,24 @@ def main(arguments: Sequence[str]) -> int:
     say(reading_lines(found.reading))
     if options.json:
         print(found.to_json())
-        return 0
+        return exit_code(found.budgets)
     from finebound.base.terminal import Console
-    from finebound.views.estimate_terminal import print_estimate
 
     console = Console()
-    print_estimate(found, console, strategy=options.strategy)
+    if found.verdict is not None:
+        from finebound.views.outlook_terminal import print_outlook
+
+        print_outlook(found, console)
+    else:
+        from finebound.views.estimate_terminal import print_estimate
+
+        print_estimate(found, console, strategy=options.strategy)
     if options.out is not None:
         console.print(f"\nWritten: {options.out / PAGE}, {options.out / found.file}")
-    return 0
+    return exit_code(found.budgets)
+
+
+def exit_code(budgets: Sequence[BudgetVerdict]) -> int:
+    """0 where every budget is kept, 1 where one is broken, 3 where one is not decided."""
+    decisions = {budget.decision for budget in budgets if budget.given}
+    return 1 if BROKEN in decisions else 3 if UNDECIDED in decisions else 0

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 from pydantic import Field
 
 from finebound.results.audit import AuditResult
 from finebound.results.bounds import BoundEntry
+from finebound.results.outlook import (
+    BehaviourForecast,
+    BudgetVerdict,
+    Option,
+    PlanSetting,
+    Verdict,
+)
 from finebound.results.reading import DataReading
 from finebound.results.result import Known, Manifest, Number, Part, Result
 from finebound.results.spans import Limits
@@ -417,14 +426,18 @@ class EstimateResult(Result):
 
     ``advice`` says what to do, the most decisive first. ``strategies``, the record's "table", are
     what each one must and may cost. Without a model ``model`` and ``constants``
-    are None and ``forecast`` is empty. ``strategy_forecast`` is what was asked for by ``forecast``.
+    are None and ``straight_steps`` is empty. ``strategy_forecast`` is what was asked for by
+    ``forecast``.
     ``contested_prompts`` are the most asked of the prompts with different answers. ``request`` is
-    all that was asked for, by name, and ``command`` the command line that asks it again. A record
-    of an earlier version lacks what stands after ``manifest``.
+    all that was asked for, by name, and ``command`` the command line that asks it again. ``plan``
+    is the fine-tune that was understood. Without safety data the model's own answers are these:
+    ``verdict``, ``forecast``, ``options`` (best first) and ``budgets`` are about its refusals. A
+    record of an earlier version lacks what stands after ``manifest``.
     """
 
     kind: ClassVar[str] = "estimate"
     file: ClassVar[str] = "estimate.json"
+    version: ClassVar[int] = 2
 
     datasets: dict[str, DataUsed]
     reading: dict[str, DataReading]
@@ -439,7 +452,7 @@ class EstimateResult(Result):
     proxy_mismatch: ProxyDifference | None
     model: MeasuredModel | None
     constants: dict[str, ConstantEntry] | None
-    forecast: list[StepForecast]
+    straight_steps: list[StepForecast]
     strategy_forecast: tuple[StrategyForecastEntry, ...] = ()
     bounds: list[StrategyBound]
     manifest: Manifest
@@ -449,6 +462,19 @@ class EstimateResult(Result):
     radius_curves: RadiusCurves | None = None
     request: dict[str, Any] | None = None
     command: str = ""
+    plan: tuple[PlanSetting, ...] = ()
+    verdict: Verdict | None = None
+    forecast: BehaviourForecast | None = None
+    options: tuple[Option, ...] = ()
+    budgets: tuple[BudgetVerdict, ...] = ()
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any], *, file: str | Path | None = None) -> Self:
+        """As ``Result.of``; version 1 called the straight steps its forecast."""
+        if isinstance(content.get("forecast"), list):
+            names = {"forecast": "straight_steps"}
+            content = {names.get(name, name): value for name, value in content.items()}
+        return super().of(content, file=file)
 
     @property
     def penalised(self) -> str:
@@ -465,5 +491,6 @@ class EstimateResult(Result):
         return [row for row in self.strategies if row.strategy.kind == kind]
 
     def summary(self) -> str:
-        """The advice, one sentence per line."""
-        return "\n".join(self.advice)
+        """The verdict where there is one, then the advice, one sentence per line."""
+        verdict = [] if self.verdict is None else [self.verdict.sentence]
+        return "\n".join([*verdict, *self.advice])

@@ -47,7 +47,11 @@ class ChangeForecast(Part):
 
 
 class Evidence(Part):
-    """How such forecasts did on fine-tunes that were run; no ``fine_tunes``: not yet known."""
+    """How such forecasts of refusals did on fine-tunes that were run.
+
+    ``coverage`` is the share of 90 % intervals that held the measured share, ``mean_width`` their
+    mean width in shares. With no ``fine_tunes`` neither is known.
+    """
 
     fine_tunes: int
     coverage: Known
@@ -77,7 +81,6 @@ class BehaviourForecast(Part):
 
 class Option(Part):
     """A way to train, best first: what it changes in words, and what it is forecast to do.
-
     ``strategy`` names its kind ("none", "mix", "scale") and ``value`` its strength. ``kept`` is
     the share of the planned fine-tune's capability gain that is left, None where there is none.
     ``refusal`` and ``interval`` are shares after the fine-tune. ``cost_share`` as in the forecast.
@@ -91,6 +94,7 @@ class Option(Part):
     over_refusal: Number
     safety_loss_change: Number
     capability_gain: Number
+    capability_interval: tuple[Number, Number]
     kept: Known
     within_budget: str
     cost_share: Number
@@ -109,7 +113,8 @@ class BudgetVerdict(Part):
 
     ``quantity`` is "refusal" (``limit`` in points that may be lost), "over-refusal" (points that
     may be gained) or "loss" (nats per token that the safety loss may rise by); ``change`` and
-    ``interval`` are in the same unit.
+    ``interval`` are in the same unit. ``given`` is False for the usual one, by which options are
+    judged where no budget was asked for.
     """
 
     quantity: str
@@ -117,3 +122,4 @@ class BudgetVerdict(Part):
     change: Number
     interval: tuple[Number, Number]
     decision: str
+    given: bool = True

@@ -106,6 +106,10 @@ def options_figure(result: EstimateResult) -> Plot | None:
             look = _MARKS[one.within_budget][1]
             low, high = (100 * end for end in one.interval)
             axes.vlines(one.capability_gain, low, high, color=look["color"], lw=2.4, alpha=0.4)
+            axes.hlines(
+                *(100 * one.refusal, *one.capability_interval),
+                **{"color": look["color"], "lw": 1.2, "alpha": 0.3},
+            )
             axes.plot(one.capability_gain, 100 * one.refusal, ms=6.5, mec="white", mew=0.6, **look)
         _set_limits(axes, options, [before, *levels])
         axes.set_xlabel("capability gain: fall of the held-out task loss (nats/token)")

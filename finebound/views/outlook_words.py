@@ -68,7 +68,7 @@ def budget_words(budget: BudgetVerdict) -> str:
     low, high = sorted(sign * end for end in budget.interval)
     return (
         f"{what} {write(sign * budget.change)} [{write(low)}, {write(high)}] {unit}; "
-        f"{sign * budget.limit:+g} allowed"
+        f"{sign * budget.limit:+g} {'allowed' if budget.given else 'by the usual budget'}"
     )
 
 

@@ -26,7 +26,10 @@ def advice(measured: Measured) -> list[str]:
     finds nothing stands first.
     """
     said = measured.audit.said("harm")
-    said += [_ON_TEXTS] if measured.model is None else _on_model(measured)
+    if measured.model is not None:
+        said += _on_model(measured)
+    elif measured.outlook is None:
+        said.append(_ON_TEXTS)
     said += [_on_shared_prompts(measured), _on_safety_answers(measured)]
     if measured.mismatch is not None:
         said.append(_on_proxy(measured))
@@ -107,8 +110,8 @@ def _on_proxy(measured: Measured) -> str:
 def _on_model(measured: Measured) -> list[str]:
     side, reach = measured.model, budget_radius(measured)
     plan = (
-        f"The planned budget ({measured.request.steps} AdamW steps at "
-        f"{measured.request.learning_rate:g}) can move the weights by up to {reach.value:.3g} (T13)"
+        f"The planned budget ({measured.plan.steps} AdamW steps at "
+        f"{measured.plan.learning_rate:g}) can move the weights by up to {reach.value:.3g} (T13)"
     )
     safe = radius_within(measured, SMALL_RISE)
     if safe is None:

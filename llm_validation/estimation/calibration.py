@@ -8,6 +8,7 @@ from llm_validation.data.dataset import Dataset
 from llm_validation.estimation.bounds import model_bounds, planned_radius
 from llm_validation.estimation.model_side import constants_of, measure_model
 from llm_validation.estimation.pipeline import read_inputs, sampled
+from llm_validation.estimation.plan import plan_of
 from llm_validation.estimation.request import Request
 from theory.bound import Quantity
 from theory.calibrate import Calibration, calibrate
@@ -41,7 +42,8 @@ def calibrate_model(
         progress=progress,
     )
     has_proxy = "proxy" in datasets
-    reach = planned_radius(side, learning_rate=request.learning_rate, steps=request.steps).value
+    plan = plan_of(request, len(whole["task"]), loaded)
+    reach = planned_radius(side, learning_rate=plan.learning_rate, steps=plan.steps).value
     found = calibrate(
         constants_of(side, has_proxy=has_proxy),
         budget,

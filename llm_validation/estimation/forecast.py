@@ -17,8 +17,7 @@ from llm_validation.data.dataset import Dataset
 from llm_validation.estimation.model_side import PER_TOKEN
 from llm_validation.forecast.unroll import CoarseUnroll
 from llm_validation.forecast.world import Role, World
-from llm_validation.measure.coordinates import default_targets
-from llm_validation.training.plan import FullWeights, Lora, TrainingPlan
+from llm_validation.training.plan import TrainingPlan
 from llm_validation.training.strategies import Strategy
 from theory.bound import Status
 from theory.strategy import LossConstraint, ParameterConstraint
@@ -35,22 +34,10 @@ SHORT_STEPS = 5
 Keep = Callable[[str, Callable[[], StrategyForecastEntry]], StrategyForecastEntry]
 
 
-def planned(request: Request, loaded: LoadedModel) -> TrainingPlan:
-    """The unconstrained fine-tune of a request: LoRA, or all weights where those are asked for."""
-    return TrainingPlan(
-        method=_lora(loaded) if request.coordinates == "adapter" else FullWeights(),
-        steps=request.steps,
-        learning_rate=request.learning_rate,
-        batch_size=request.batch_size,
-        max_length=request.max_length,
-        drop_long=True,
-        seed=request.seed,
-    )
-
-
 def forecast_strategies(
     request: Request,
     loaded: LoadedModel,
+    plan: TrainingPlan,
     datasets: Mapping[str, Dataset],
     *,
     keep: Keep = lambda _, make: make(),
@@ -64,7 +51,6 @@ def forecast_strategies(
     has no row, and every other row a note of it; raises InputError when all of them do. Source:
     T20 of docs/theorems.md.
     """
-    plan = planned(request, loaded)
     if request.turns == "last":
         datasets = {name: last_answers(dataset) for name, dataset in datasets.items()}
     world = World(
@@ -95,11 +81,6 @@ def forecast_strategies(
     return [
         row.model_copy(update={"notes": list(dict.fromkeys((*row.notes, *shared)))}) for row in made
     ]
-
-
-def _lora(loaded: LoadedModel) -> Lora:
-    """On the modules whose weights the bounds' constants are measured in."""
-    return Lora(targets=default_targets(loaded.model, Lora().targets))
 
 
 def _forecast(

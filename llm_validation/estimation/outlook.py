@@ -175,7 +175,10 @@ def look_ahead(
             for (kind, value), way in ways.items()
         ]
     )
-    decided = tuple(_decide(name, limit, start, planned) for name, limit in (budgets or {}).items())
+    decided = tuple(
+        _decide(name, limit, start, planned).model_copy(update={"given": bool(budgets)})
+        for name, limit in kept.items()
+    )
     return Outlook(_verdict(forecast, options), forecast, options, decided, end)
 
 
@@ -233,8 +236,8 @@ def _require_refusals(stored: StoredAnswers) -> None:
     rate = float(stored.refused[stored.harmful].mean())
     if rate < 0.2:
         raise InputError(
-            f"the model refuses {rate:.0%} of {int(stored.harmful.sum())} harmful probes: there is "
-            "too little to lose.",
+            f"the model refuses {100 * rate:.0f} % of {int(stored.harmful.sum())} harmful probes: "
+            "there is too little to lose.",
             remedy="Give an aligned model, or probes that it refuses.",
         )
 
@@ -348,6 +351,7 @@ def _option(
         over_refusal=_share(way, start, harmful=False).after,
         safety_loss_change=way.outcome.safety_loss_change,
         capability_gain=its_gain,
+        capability_interval=_gain(way.outcome, start, way.rows).interval,
         kept=its_gain / whole_gain if whole_gain > 0 else None,
         within_budget=max(decisions, key=(KEPT, UNDECIDED, BROKEN).index),
         cost_share=way.tokens / whole,
@@ -356,7 +360,9 @@ def _option(
 
 def _in_words(kind: str, value: float | None) -> str:
     if kind == "mix":
-        return f"mix {value:.0%} safety rows (the model's own answers) into every step"
+        return (
+            f"mix {100 * (value or 0):.0f} % safety rows (the model's own answers) into every step"
+        )
     if kind == "scale":
         return f"scale the change of the weights by {value:g} after training"
     return "train as planned"
@@ -399,16 +405,16 @@ def _verdict(forecast: BehaviourForecast, options: Sequence[Option]) -> Verdict:
     refusal = forecast.refusal
     sentence = (
         f"After this fine-tune the model is forecast to refuse {_percent(refusal)} of harmful "
-        f"probes; now it refuses {refusal.before:.0%}."
+        f"probes; now it refuses {100 * refusal.before:.0f} %."
     )
     best = options[0]
     if best.strategy == "none":
         sentence += " No change to the plan is needed to keep the budget."
     elif best.within_budget != BROKEN:
-        left = "" if best.kept is None else f", with {best.kept:.0%} of the capability gain"
+        left = "" if best.kept is None else f", with {100 * best.kept:.0f} % of the capability gain"
         low, high = best.interval
         sentence += (
-            f" Best option: {best.how}: {best.refusal:.0%} "
+            f" Best option: {best.how}: {100 * best.refusal:.0f} % "
             f"[{100 * low:.0f}, {100 * high:.0f}]{left}."
         )
     else:
@@ -418,4 +424,4 @@ def _verdict(forecast: BehaviourForecast, options: Sequence[Option]) -> Verdict:
 
 def _percent(share: ShareForecast) -> str:
     low, high = share.interval
-    return f"{share.after:.0%} [{100 * low:.0f}, {100 * high:.0f}]"
+    return f"{100 * share.after:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"

@@ -32,6 +32,7 @@ from llm_validation.estimation.bounds import (
     front_on_rows,
     planned_radius,
 )
+from llm_validation.estimation.plan import plan_of
 from llm_validation.estimation.request import TEXT_ROWS, Request
 from llm_validation.estimation.shared_contexts import SharedContexts, shared_contexts
 from llm_validation.measure.context_overlap import (
@@ -46,7 +47,13 @@ from theory.exact import Frontier
 
 if TYPE_CHECKING:
     from llm_validation.estimation.model_side import ModelSide
+    from llm_validation.estimation.outlook import Asked, Outlook
+    from llm_validation.forecast.stored_answers import StoredAnswers
     from llm_validation.models.loading import LoadedModel
+    from llm_validation.training.plan import TrainingPlan
+
+LEAST_TASK_ROWS, OUTLOOK_ROWS = 20, 2_000
+"""Task rows without which there is no forecast of refusals, and those that it is drawn from."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +74,11 @@ class Measured:
     shared: SharedContexts
     front: Frontier
     model: ModelSide | None
+    plan: TrainingPlan
     bounds: tuple[Estimated, ...] = field(repr=False)
     forecasts: tuple[StrategyForecastEntry, ...] = ()
+    outlook: Outlook | None = None
+    model_sha256: str | None = None
     left_out: tuple[str, ...] = ()
     """What was asked for and is not here, with the reason, in whole sentences."""
 
@@ -89,6 +99,11 @@ def measure(
     """
     checks = Checks() if checks is None else checks
     whole, loaded = read_inputs(request, checks, progress)
+    plan = plan_of(request, len(whole["task"]), loaded)
+    asked = None
+    if request.safety is None and loaded is not None:
+        asked = _ask(request, loaded, stages, progress)
+        whole = {"safety": asked.stored.safety_data, **whole}
     rows_of = {name: len(dataset) for name, dataset in whole.items()}
     datasets = sampled(whole, request.rows or TEXT_ROWS, request.seed)
     seed, p = request.seed, request.failure_probability
@@ -131,7 +146,7 @@ def measure(
             ),
         )
     side = None
-    if loaded is not None:
+    if loaded is not None and asked is None:
         from llm_validation.estimation.model_side import measure_model
         from llm_validation.models.embedding import embedder
 
@@ -186,22 +201,20 @@ def measure(
             has_proxy=proxy is not None,
             lams=request.lam,
             radii=request.radius,
-            budget=planned_radius(side, learning_rate=request.learning_rate, steps=request.steps),
+            budget=planned_radius(side, learning_rate=plan.learning_rate, steps=plan.steps),
         )
     forecasts: list[StrategyForecastEntry] = []
     left_out: list[str] = []
-    if request.forecast and loaded is not None:
+    if request.forecast and side is not None and loaded is not None:
         from llm_validation.estimation.forecast import forecast_strategies
         from llm_validation.models.memory import NeedsMemory
 
-        made_of["plan"] = {
-            name: getattr(request, name)
-            for name in ("lam", "radius", "steps", "learning_rate", "batch_size")
-        }
+        made_of["plan"] = [request.lam, request.radius, plan.as_dict()]
         try:
             forecasts = forecast_strategies(
                 request,
                 loaded,
+                plan,
                 datasets,
                 keep=lambda name, make: stages.result(name, made_of, make),
                 progress=progress,
@@ -209,6 +222,9 @@ def measure(
         except NeedsMemory as short:
             left_out.append(f"No forecast was made: {short}")
             tell(left_out[-1])
+    outlook = None
+    if asked is not None:
+        outlook = _look_ahead(request, asked, plan, whole["task"], stages, progress)
     return Measured(
         request=request,
         datasets=datasets,
@@ -221,9 +237,63 @@ def measure(
         shared=shared,
         front=front_on_rows(shared, np.geomspace(1e-3, 1e3, 121)),
         model=side,
+        plan=plan,
         bounds=tuple(bounds),
         forecasts=tuple(forecasts),
+        outlook=outlook,
+        model_sha256=None if loaded is None else loaded.sha256,
         left_out=tuple(left_out),
+    )
+
+
+def _ask(request: Request, loaded: LoadedModel, stages: KeptStages, progress: Progress) -> Asked:
+    """The model's own answers to the probes; what it refuses now is told at once."""
+    from llm_validation.estimation.outlook import Asked, ask_model
+    from llm_validation.evaluation.hazards.probes import load_probes
+
+    probes = load_probes(request.probes).probes
+    stored, safety, greedy = stages.result(
+        "own answers",
+        {
+            "model": loaded.sha256,
+            "probes": [probe.prompt for probe in probes],
+            "seed": request.seed,
+        },
+        lambda: _parts(ask_model(loaded, probes, seed=request.seed, progress=progress)),
+    )
+    tell(f"finebound: now the model refuses {100 * stored.refused[stored.harmful].mean():.0f} % of "
+         f"{int(stored.harmful.sum())} harmful probes.")  # fmt: skip
+    return Asked(loaded, stored, safety, greedy, request.seed)
+
+
+def _parts(asked: Asked) -> tuple[StoredAnswers, Dataset, np.ndarray]:
+    """What of the answers can be kept: all but the model."""
+    return asked.stored, asked.safety, asked.greedy
+
+
+def _look_ahead(
+    request: Request,
+    asked: Asked,
+    plan: TrainingPlan,
+    task: Dataset,
+    stages: KeptStages,
+    progress: Progress,
+) -> Outlook:
+    from llm_validation.estimation.outlook import look_ahead
+
+    require_rows(task, at_least=LEAST_TASK_ROWS, role="task")
+    rows = coordinated_sample(task, OUTLOOK_ROWS, request.seed)
+    made_of = {
+        "model": asked.loaded.sha256,
+        "answers": asked.stored.safety_data.sha256,
+        "task": rows.sha256,
+        "plan": plan.as_dict(),
+        "budgets": request.budgets,
+    }
+    return stages.result(
+        "forecast of refusals",
+        made_of,
+        lambda: look_ahead(asked, rows, plan, budgets=request.budgets, progress=progress),
     )
 
 
@@ -299,7 +369,8 @@ def load_datasets(
         gathered.run(lambda name=name, ref=ref: load(name, ref))
     if len(datasets) == len(given):
         gathered.run(lambda: require_columns(request.ignore_columns, columns))
-        gathered.run(lambda: require_different(datasets["safety"], datasets["task"]))
+        if "safety" in datasets:
+            gathered.run(lambda: require_different(datasets["safety"], datasets["task"]))
         if "proxy" in datasets:
             gathered.run(lambda: _require_useful_proxy(datasets))
     if checks is None:

@@ -23,22 +23,53 @@ class Request:
     Datasets are files, ``builtin:NAME``, ``hf:OWNER/NAME[:SPLIT]`` or catalogue names.
     """
 
-    safety: str
-    """Safety data that the model was aligned on."""
     task: str
     """Task data to fine-tune on."""
+    safety: str | None = None
+    """Safety data that the model was aligned on (default, with a model: its own answers to the
+    probes; what happens to its refusals is then forecast)."""
     proxy: str | None = None
     """Safety data to be used in the fine-tune, if they are not the original ones."""
     model: str | None = None
-    """The aligned model: "packaged", a local folder or a hub id."""
+    """The aligned model: "packaged-aligned", "packaged", a local folder or a hub id."""
+    training: str | None = None
+    """Training configuration: a file of transformers, TRL, PEFT, axolotl, LLaMA-Factory or
+    finebound. The settings below say the same and win."""
+    probes: str = "builtin:pairs"
+    """Harmful probes and harmless look-alikes that the model is asked."""
+    budget: tuple[str, ...] = ()
+    """What may be lost: refusal=5 or over-refusal=5 (points), loss=0.05 (nats per token)."""
     lam: tuple[float, ...] = LAMS
     """Strengths of the proxy loss."""
     radius: tuple[float, ...] = RADII
     """Norms of the weights' change, of a LoRA that of s B A over its modules, as in training."""
-    learning_rate: float = 2e-4
-    """Learning rate of the planned fine-tune (AdamW); with its steps it limits the radius (T13)."""
-    steps: int = 100
-    """Optimiser steps of the planned fine-tune."""
+    learning_rate: float | None = None
+    """Learning rate of the planned fine-tune (default: 2e-4); with its steps it limits the radius
+    (T13)."""
+    steps: int | None = None
+    """Optimiser steps of the planned fine-tune (default: 100)."""
+    epochs: float | None = None
+    """Passes over the task rows, instead of steps."""
+    batch_size: int | None = None
+    """Task rows in a step of the planned fine-tune (default: 8); as many of the proxy."""
+    method: str | None = None
+    """What is trained: lora, qlora, full, ia3, ... (default: lora)."""
+    rank: int | None = None
+    """Rank of a LoRA."""
+    alpha: float | None = None
+    """A LoRA's alpha (default: twice its rank)."""
+    targets: tuple[str, ...] | None = None
+    """Modules that a LoRA adapts."""
+    schedule: str | None = None
+    """Schedule of the learning rate: constant, linear, cosine, ..."""
+    warmup: float | None = None
+    """Steps of warm-up, or a share of them below 1."""
+    weight_decay: float | None = None
+    """AdamW's weight decay."""
+    objective: Literal["sft", "dpo"] | None = None
+    """Supervised answers, or preferences."""
+    precision: Literal["fp32", "bf16", "auto"] | None = None
+    """What the fine-tune computes in."""
     rows: int | None = None
     """Rows of each dataset to use, a seeded sample (default: all for the audit and for prompts
     asked in both datasets, at most 200,000 for measures of overlap)."""
@@ -62,8 +93,6 @@ class Request:
     forecast: bool = False
     """Forecast what the planned fine-tune will change under each lambda and radius, by a few large
     steps of it: about a tenth of its time for each. Needs a model."""
-    batch_size: int = 8
-    """Task rows in a step of the planned fine-tune, for forecasts; as many of the proxy."""
     failure_probability: float = 0.05
     """Of each statement that holds with high probability."""
     seed: int = 0
@@ -83,12 +112,24 @@ class Request:
             value = getattr(self, name)
             if value is not None and value < 2:
                 raise InputError(f"`{name}` is {value}.", remedy="At least 2 rows are needed.")
-        if not 0 < self.learning_rate < math.inf:
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             given = f"{self.learning_rate:g}"
             raise InputError(f"`learning_rate` is {given}.", remedy=f"Give a rate {_POSITIVE}.")
         for name in ("steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"`{name}` is {getattr(self, name)}.", remedy="Give at least 1.")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"`{name}` is {value}.", remedy="Give at least 1.")
+        if self.safety is None and self.model is None:
+            raise InputError(
+                "neither `safety` nor `model` is given.",
+                remedy="Name a model, whose own answers are then the safety data, or safety data.",
+            )
+        if self.budget and self.safety is not None:
+            raise InputError(
+                "`budget` is about a forecast of refusals, which is made without `safety`.",
+                remedy="Leave `safety` out: the model's own answers are the safety data.",
+            )
+        self.budgets  # noqa: B018 - rejected here, before any work
         if self.drop_long and self.truncate:
             raise InputError(
                 "`drop_long` and `truncate` are two answers to one question.", remedy="Give one."
@@ -98,6 +139,25 @@ class Request:
                 "`forecast` needs `model`: it trains that model for a few steps.",
                 remedy="Give packaged, a folder or a hub id.",
             )
+
+    @property
+    def budgets(self) -> dict[str, float]:
+        """What may be lost, by quantity. Raises InputError for what is no budget."""
+        found: dict[str, float] = {}
+        for text in self.budget:
+            name, _, number = text.partition("=")
+            try:
+                value = float(number)
+            except ValueError:
+                value = math.nan
+            most = math.inf if name == "loss" else 100.0
+            if name not in ("refusal", "over-refusal", "loss") or not 0 <= value <= most:
+                raise InputError(
+                    f"`budget` is {text!r}.",
+                    remedy="Give refusal=POINTS or over-refusal=POINTS (0 to 100), or loss=NATS.",
+                )
+            found[name] = value
+        return found
 
     @property
     def on_long(self) -> Literal["drop", "truncate", "error"]:

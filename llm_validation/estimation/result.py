@@ -34,6 +34,7 @@ from llm_validation.estimation.bounds import Estimated, front_on_rows, model_bou
 from llm_validation.estimation.costs import budget_radius, costs, tightest
 from llm_validation.estimation.model_side import constants_of, straight_step
 from llm_validation.estimation.pipeline import Measured, measure
+from llm_validation.estimation.plan import plan_settings
 from llm_validation.estimation.request import Request
 from llm_validation.measure.overlap_measure import tightest_upper
 from theory.bound import Direction, Quantity
@@ -80,7 +81,7 @@ def result_of(measured: Measured, *, given: Mapping[str, Any]) -> EstimateResult
     """The result of what was measured; numbers say their unit."""
     request, side = measured.request, measured.model
     inputs = {name: dataset.sha256 for name, dataset in measured.datasets.items()}
-    inputs |= {} if side is None else {"model": side.sha256}
+    inputs |= {} if measured.model_sha256 is None else {"model": measured.model_sha256}
     result = EstimateResult(
         datasets={
             role: DataUsed(
@@ -106,7 +107,7 @@ def result_of(measured: Measured, *, given: Mapping[str, Any]) -> EstimateResult
         proxy_mismatch=measured.mismatch,
         model=side,
         constants=_constants(measured),
-        forecast=straight_steps(measured),
+        straight_steps=straight_steps(measured),
         **({"strategy_forecast": measured.forecasts} if measured.forecasts else {}),
         bounds=[_bound(estimated) for estimated in measured.bounds],
         manifest=Manifest(**manifest(given=given, inputs=inputs, seed=request.seed)),
@@ -114,11 +115,26 @@ def result_of(measured: Measured, *, given: Mapping[str, Any]) -> EstimateResult
         proxy_overlap=measured.proxy_overlap,
         contested_prompts=tuple(_contested_prompts(measured)[:_MOST_PROMPTS]),
         radius_curves=_radius_curves(measured),
-        request=asdict(request),
+        request=asdict(request) | _planned(measured),
         command=request.command,
+        plan=plan_settings(request, measured.rows_of["task"]),
+        **_outlook(measured),
     )
     # As it is when it is read from its record: plain numbers, paths as texts, a NaN as None.
     return EstimateResult.of(json.loads(result.to_json()))
+
+
+def _planned(measured: Measured) -> dict[str, Any]:
+    """The plan's main settings, whether they were asked for or are the defaults."""
+    return {n: getattr(measured.plan, n) for n in ("learning_rate", "steps", "batch_size")}
+
+
+def _outlook(measured: Measured) -> dict[str, Any]:
+    """The answer about refusals, where the model's own answers are the safety data."""
+    if measured.outlook is None:
+        return {}
+    names = ("verdict", "forecast", "options", "budgets")
+    return {name: getattr(measured.outlook, name) for name in names}
 
 
 def straight_steps(measured: Measured) -> list[StepForecast]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from finebound.base.errors import InputError
+from finebound.base.progress import Progress, silent
 from llm_validation.data.encoding import Encoded
 from llm_validation.forecast.world import FORWARD_ONLY
 from llm_validation.measure.losses import measure_losses
@@ -54,6 +55,7 @@ def train(
     pad_id: int,
     speed: float = 1.0,
     fisher_rows: Sequence[Encoded] = (),
+    progress: Progress = silent,
 ) -> Trajectory:
     """Take ``len(rates)`` steps of the plan's optimiser and strategy on ``model``, in place.
 
@@ -70,7 +72,7 @@ def train(
     dual = _DualAscent(model, plan, streams, len(rates), pad_id, speed)
     displacements, objectives, seen = [], [], 0
     tokens = dual.tokens + (sum(map(len, fisher_rows)) if penalty is not None else 0)
-    for step, rate in enumerate(rates):
+    for step, rate in enumerate(progress(list(rates), "training")):
         for group in optimiser.param_groups:
             group["lr"] = float(rate)
         optimiser.zero_grad()

@@ -33,7 +33,7 @@ class StoredAnswers:
 
     ``rows`` are the prompts with these tokens, all of them supervised; ``refused`` bool ``[n]``,
     ``harmful`` bool ``[n]`` of the probes, ``log_likelihood`` float64 ``[n]``: of an answer's
-    tokens under the model that gave it, nats.
+    tokens under the model that gave it (``answered_by``), nats.
     """
 
     probes: tuple[Probe, ...]
@@ -42,6 +42,7 @@ class StoredAnswers:
     refused: np.ndarray
     harmful: np.ndarray
     log_likelihood: np.ndarray
+    answered_by: str
 
     def likelihoods(self, model: PreTrainedModel, *, pad_id: int) -> np.ndarray:
         """Log-likelihoods of all answers under changed weights, float64 ``[n]``, nats."""
@@ -57,7 +58,7 @@ class StoredAnswers:
                 for probe, answer, good in pairs
                 if good and answer.strip()
             ),
-            name="the model's own answers",
+            name=f"answers of {self.answered_by}",
             source="self-generated",
         )
 
@@ -82,6 +83,7 @@ def store_answers(
         refused=np.array([refuses(probe, text) for probe, text in answered]),
         harmful=np.array([probe.harmful for probe, _ in answered]),
         log_likelihood=-losses.token_sum,
+        answered_by=loaded.name,
     )
 
 

@@ -63,6 +63,7 @@ def option(strategy, value, how, refusal, interval, gain, kept, within, *, over=
         over_refusal=over,
         safety_loss_change=loss,
         capability_gain=gain,
+        capability_interval=(gain - 0.06, gain + 0.06),
         kept=kept,
         within_budget=within,
         cost_share=0.034,

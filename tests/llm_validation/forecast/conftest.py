@@ -61,6 +61,29 @@ def theta_folder(
     return folder
 
 
+@pytest.fixture(scope="session")
+def refusing_folder(
+    theta_folder: Path, datasets: dict[str, Dataset], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The tiny model after 200 steps more on refusals: it refuses whatever it is asked."""
+    from llm_validation.forecast.optimiser import train
+    from llm_validation.forecast.world import World
+    from llm_validation.models.loading import load_model
+    from llm_validation.training.plan import FullWeights, TrainingPlan
+    from llm_validation.training.streams import TASK, Stream, Streams
+
+    loaded = load_model(theta_folder)
+    rows = tuple(World(loaded, datasets["safety"], datasets["safety"]).encoded("safety"))
+    loaded.model.requires_grad_(True)
+    plan = TrainingPlan(method=FullWeights(), steps=200)
+    streams = Streams(Stream(TASK, rows, 12, 0))
+    train(loaded.model, plan, streams, np.linspace(4e-3, 0, 200), pad_id=loaded.pad_id)
+    folder = tmp_path_factory.mktemp("refusing")
+    loaded.model.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def theta(theta_folder: Path) -> LoadedModel:
     from llm_validation.models.loading import load_model

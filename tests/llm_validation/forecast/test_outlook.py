@@ -12,14 +12,10 @@ from finebound.base.errors import InputError
 from finebound.results.outlook import BROKEN, KEPT, UNDECIDED
 from llm_validation.estimation.outlook import ask_model, look_ahead, scaled_change
 from llm_validation.evaluation.hazards.layouts import Probe
-from llm_validation.forecast.optimiser import train
 from llm_validation.forecast.outcome import outcome
 from llm_validation.forecast.stored_answers import PREFIX, store_answers
 from llm_validation.forecast.unroll import CoarseUnroll
-from llm_validation.forecast.world import World
 from llm_validation.models.loading import LoadedModel, load_model
-from llm_validation.training.plan import FullWeights, TrainingPlan
-from llm_validation.training.streams import TASK, Stream, Streams
 
 WORDS = ["the", "thin", "ant", "is", "in", "a", "house", "with", "red", "apples", "and", "many"]
 
@@ -34,23 +30,8 @@ def probes() -> list[Probe]:
     ]
 
 
-@pytest.fixture(scope="module")
-def refusing_folder(theta_folder, datasets, tmp_path_factory) -> Path:
-    """The tiny model after 200 steps more on refusals."""
-    loaded = load_model(theta_folder)
-    rows = tuple(World(loaded, datasets["safety"], datasets["safety"]).encoded("safety"))
-    loaded.model.requires_grad_(True)
-    plan = TrainingPlan(method=FullWeights(), steps=200)
-    streams = Streams(Stream(TASK, rows, 12, 0))
-    train(loaded.model, plan, streams, np.linspace(4e-3, 0, 200), pad_id=loaded.pad_id)
-    folder = tmp_path_factory.mktemp("refusing")
-    loaded.model.save_pretrained(folder)
-    loaded.tokenizer.save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture
-def theta(refusing_folder) -> LoadedModel:
+def theta(refusing_folder: Path) -> LoadedModel:
     return load_model(refusing_folder)
 
 
@@ -112,7 +93,7 @@ def test_the_forecast_and_its_options(theta, datasets, small_plan, probes, impri
     changes = [option.safety_loss_change for option in scaled]
     assert changes == sorted(changes)  # the further, the worse
     assert found.budgets[0].decision in (BROKEN, UNDECIDED)
-    assert f"{refusal.before:.0%}" in found.verdict.sentence
+    assert f"{100 * refusal.before:.0f} %" in found.verdict.sentence
 
 
 def test_the_same_seed_gives_the_same_forecast(theta, datasets, small_plan, probes) -> None:

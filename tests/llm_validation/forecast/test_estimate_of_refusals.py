@@ -1,0 +1,120 @@
+"""``finebound estimate`` without safety data: what happens to a model's refusals."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import finebound as fb
+from finebound.base.errors import InputError
+from finebound.cli import main
+
+WORDS = ["the", "thin", "ant", "is", "in", "a", "house", "with", "red", "apples", "and", "many"]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory, datasets) -> dict[str, Path]:
+    """Probes, a task and a training configuration, as files."""
+    folder = tmp_path_factory.mktemp("files")
+    rng = np.random.default_rng(5)
+    with (folder / "probes.csv").open("w", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["prompt", "category", "harmful"])
+        for i in range(48):
+            table.writerow([f"{' '.join(rng.choice(WORDS, 5))} {i}", "Malware", i % 2 == 0])
+    rows = [{"prompt": row.prompt, "response": row.response} for row in datasets["task"].examples]
+    (folder / "task.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (folder / "few.jsonl").write_text("\n".join(map(json.dumps, rows[:12])))
+    trl = {
+        "per_device_train_batch_size": 4,
+        "max_steps": 24,
+        "learning_rate": 5e-3,
+        "lr_scheduler_type": "linear",
+        "logging_steps": 5,
+    }
+    (folder / "training.json").write_text(json.dumps(trl))
+    return {file.stem: file for file in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def asked(refusing_folder: Path, files) -> list[str]:
+    """The command line that all tests share."""
+    return [
+        "estimate",
+        *("--model", str(refusing_folder), "--task", str(files["task"])),
+        *("--probes", str(files["probes"]), "--rank", "4"),
+    ]
+
+
+def test_the_contract_of_the_answer(asked, files, tmp_path, capsys) -> None:
+    plan = ["--steps", "40", "--batch-size", "4", "--learning-rate", "1e-2"]
+    code = main([*asked, *plan, "--budget", "refusal=5", "--json", "--out", str(tmp_path / "out")])
+    found = json.loads(capsys.readouterr().out)
+    assert {"sentence", "status"} <= found["verdict"].keys()
+    forecast = found["forecast"]
+    for name in ("refusal", "over_refusal"):
+        assert {"before", "after", "interval", "level"} <= forecast[name].keys()
+    assert {"safety_loss_change", "capability_gain", "cost_share"} <= forecast.keys()
+    assert {"fine_tunes", "coverage", "mean_width"} == forecast["evidence"].keys()
+    option = found["options"][0]
+    assert {"strategy", "how", "refusal", "safety_loss_change", "capability_gain"} <= option.keys()
+    assert {"kept": 0, "broken": 1, "undecided": 3}[found["budgets"][0]["decision"]] == code != 0
+    assert {"harmful_rows", "unread_columns"} & found["audit"].keys()
+    assert ["steps", 40, "--steps"] in [list(row.values()) for row in found["plan"]]
+    # The page is drawn from the record alone.
+    page = (tmp_path / "out" / "report.html").read_text()
+    result = fb.load(tmp_path / "out" / "estimate.json")
+    assert "After this fine-tune the model is forecast to refuse" in page
+    assert result.to_json() == (tmp_path / "out" / "estimate.json").read_text().rstrip("\n")
+    assert result.summary().startswith("After this fine-tune")
+
+
+def test_a_training_file_is_the_plan_and_flags_win(asked, files, capsys) -> None:
+    training = ["--training", str(files["training"]), "--learning-rate", "1e-5"]
+    assert main([*asked, *training, "--budget", "refusal=60", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    plan = {row["name"]: (row["value"], row["source"]) for row in found["plan"]}
+    assert plan["steps"] == (24, "max_steps")
+    assert plan["learning_rate"][0] == 1e-5
+    assert plan["learning_rate"][1].startswith("--learning-rate")
+    assert plan["schedule"][0] == "linear"
+    # So small a rate changes nothing.
+    assert abs(found["forecast"]["safety_loss_change"]["value"]) < 0.05
+
+
+def test_the_terminal_answers_in_25_lines(asked, capsys) -> None:
+    main([*asked, "--steps", "12", "--batch-size", "4"])
+    lines = capsys.readouterr().out.rstrip().splitlines()
+    assert lines[0].startswith("After this fine-tune")
+    assert len(lines) <= 25
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (["--budget", "refusal=120"], "budget"),
+        (["--budget", "safety=5"], "budget"),
+        (["--budget", "refusal=many"], "budget"),
+        (["--safety", "builtin:safety", "--budget", "refusal=5"], "safety"),
+        (["--probes", "no-such-file.csv"], "no-such-file.csv"),
+        (["--training", "no-such-file.yaml"], "no-such-file.yaml"),
+    ],
+)
+def test_what_is_wrong_is_said_before_any_work(asked, change, said, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        raise SystemExit(main([*asked, *change]))
+    assert stopped.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_too_few_rows_and_a_model_that_refuses_nothing(
+    refusing_folder, tiny_model_folder, files
+) -> None:
+    with pytest.raises(InputError, match="20"):
+        fb.estimate(model=refusing_folder, task=files["few"], probes=str(files["probes"]))
+    with pytest.raises(InputError, match="too little to lose"):
+        fb.estimate(model=tiny_model_folder, task=files["task"], probes=str(files["probes"]))
