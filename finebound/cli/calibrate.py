@@ -144,8 +144,8 @@ def _from_data(options: Options) -> _Found:
     from llm_validation.estimation.calibration import calibrate_model
     from llm_validation.estimation.request import Request
 
-    # Its --radius is the hybrid's.
-    names = {field.name for field in fields(Request)} & set(vars(options)) - {"radius"}
+    # Its --radius is the hybrid's, its --budget a number.
+    names = {field.name for field in fields(Request)} & set(vars(options)) - {"radius", "budget"}
     request = Request(**{name: getattr(options, name) for name in names})
     with bar() as progress, _as_input_error():
         found, inputs, datasets = calibrate_model(

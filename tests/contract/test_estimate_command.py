@@ -132,7 +132,7 @@ def test_a_forecast_is_in_the_table_the_json_and_the_page(capsys, files, tmp_pat
             low, high = row[f"{name}_interval"]
             assert low < row[f"{name}_change"] < high
     # The straight steps keep their place and form.
-    assert [set(step) for step in content["forecast"]] == [
+    assert [set(step) for step in content["straight_steps"]] == [
         {"radius", "safety_change", "task_change"}
     ]
     assert content["manifest"]["given"]["forecast"] is True

@@ -9,7 +9,8 @@ import pytest
 from finebound.base.errors import InputError
 from finebound.base.records import spawn_seed
 from llm_validation.data.dataset import Dataset
-from llm_validation.estimation.forecast import SHARE, forecast_strategies, planned
+from llm_validation.estimation.forecast import SHARE, forecast_strategies
+from llm_validation.estimation.plan import plan_of
 from llm_validation.estimation.request import Request
 from llm_validation.forecast.unroll import CoarseUnroll
 from llm_validation.forecast.world import World
@@ -32,6 +33,10 @@ REQUEST = Request(
 )
 
 
+def planned(request, loaded):
+    return plan_of(request, 40, loaded)
+
+
 def rows_of(name, answer):
     return Dataset.of([(f"The {name} of {i}?", f"{answer} {i}.") for i in range(40)], name=name)
 
@@ -52,7 +57,7 @@ def loaded(tiny_model_folder):
 
 @pytest.fixture(scope="module")
 def made(loaded, datasets):
-    return forecast_strategies(REQUEST, loaded, datasets)
+    return forecast_strategies(REQUEST, loaded, planned(REQUEST, loaded), datasets)
 
 
 def test_a_row_for_no_constraint_each_lambda_and_each_radius(made):
@@ -90,7 +95,8 @@ def test_a_radius_of_nothing_forecasts_nothing_and_a_wide_one_no_constraint(made
 
 
 def test_a_plan_too_short_for_the_share_is_run_and_says_so(loaded, datasets, made):
-    short = forecast_strategies(replace(REQUEST, steps=2, radius=(1.0,)), loaded, datasets)
+    request = replace(REQUEST, steps=2, radius=(1.0,))
+    short = forecast_strategies(request, loaded, planned(request, loaded), datasets)
     for forecast in short:
         assert forecast.cost_share > SHARE
         assert any("10% of a fine-tune of 2 steps" in note for note in forecast.notes)
@@ -102,7 +108,9 @@ def test_notes_say_whose_rows_lambda_weighs(loaded, datasets, made):
     assert not any("Without a proxy" in note for note in made[1].notes)
     alone = {role: datasets[role] for role in ("safety", "task")}
     everything = replace(REQUEST, coordinates="all", radius=(0.01,))
-    free, penalised, constrained = forecast_strategies(everything, loaded, alone)
+    free, penalised, constrained = forecast_strategies(
+        everything, loaded, planned(everything, loaded), alone
+    )
     assert "Without a proxy" in " ".join(penalised.notes)
     assert free.notes == []
     assert constrained.notes == []
@@ -111,7 +119,9 @@ def test_notes_say_whose_rows_lambda_weighs(loaded, datasets, made):
 def test_rows_that_do_not_fit_are_counted(loaded, datasets):
     request = replace(REQUEST, max_length=100, radius=(1.0,))
     long = Dataset.of([*datasets["task"].examples[:-1], ("Why?", "because " * 50)], name="task")
-    for forecast in forecast_strategies(request, loaded, {**datasets, "task": long}):
+    for forecast in forecast_strategies(
+        request, loaded, planned(request, loaded), {**datasets, "task": long}
+    ):
         assert "1 of 40 task rows are left out of the forecasts" in " ".join(forecast.notes)
 
 
@@ -129,7 +139,7 @@ def test_a_strategy_that_diverges_leaves_the_others_forecasts(loaded, datasets, 
         return predict(self, world, plan)
 
     monkeypatch.setattr(CoarseUnroll, "predict", diverging)
-    found = forecast_strategies(REQUEST, loaded, datasets)
+    found = forecast_strategies(REQUEST, loaded, planned(REQUEST, loaded), datasets)
     assert [f.strategy.kind for f in found] == ["none", "loss"]
     assert [f.safety_change for f in found] == [f.safety_change for f in made[:2]]
     for forecast in found:
@@ -142,4 +152,4 @@ def test_when_every_strategy_diverges_it_is_an_error(loaded, datasets, monkeypat
 
     monkeypatch.setattr(CoarseUnroll, "predict", diverging)
     with pytest.raises(InputError, match="diverged"):
-        forecast_strategies(REQUEST, loaded, datasets)
+        forecast_strategies(REQUEST, loaded, planned(REQUEST, loaded), datasets)
