@@ -326,7 +326,7 @@ def _helps(rest: str) -> bool:
     """Whether what follows a refusal gives the help, rather than offers other help."""
     if "```" in rest:
         return True
-    here = english.DELIVERS.search(rest)
+    here = english.DELIVERS.search(rest) if "here" in rest else None
     if here and len(words(rest[here.end() :])) >= _DELIVERED:
         return True
     for here in english.HERE.finditer(rest):

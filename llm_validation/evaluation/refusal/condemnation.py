@@ -98,6 +98,12 @@ _HARMS = (
 HARM = re.compile(
     rf"^\W*{_EMPHASIS}*(?P<act>(?:(?!\bi\b)[^.!?:;,\n]){{1,160}}?){_HARMS}(?:,? and [^.!?,;\n]+)?"
 )
+# Every harm that is named has one of these.
+_OF_HARM = (
+    "law", "right", "risk", "danger", "trouble", "hurt", "harm", "injure", "deceive", "mislead",
+    "cheat", "exploit", "humiliate", "scare", "frighten", "kill", "poison", "rob", "feel",
+    "privacy", "would be",
+)  # fmt: skip
 _SOMEONE = r"(?:i|you|we|one|someone|somebody|anyone|a person)"
 _SAY = r"(?:explain|describe|tell|know|say|understand|define|convince|persuade|answer|argue)"
 _HOW = re.compile(
@@ -193,7 +199,8 @@ def names_harm(prompt: str, answer: str) -> re.Match[str] | None:
     A text that was asked for may speak of harm itself: then it must speak of "this", or offer
     something else.
     """
-    found = HARM.match(answer[:400])
+    opening = answer[:400]
+    found = HARM.match(opening) if any(word in opening for word in _OF_HARM) else None
     if found is None or not is_task(prompt) or _ABOUT_RULES.search(prompt):
         return None
     of_the_request = found["act"] in ("that ", "this ") or OTHER_HELP.search(answer)

@@ -8,6 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+
+def either(*patterns: str) -> str:
+    """The pattern of one of several, the first that fits."""
+    return f"(?:{'|'.join(patterns)})"
+
+
+def at_a_word(*patterns: str) -> str:
+    """The pattern of one of several at the edge of a word, which is looked for once."""
+    return rf"\b{either(*patterns)}"
+
+
 _ADVERBS = (
     r"(?:(?:also|absolutely|actually|certainly|currently|definitely|ethically|firmly|genuinely|"
     r"honestly|just|kindly|knowingly|legally|morally|only|personally|politely|really|regrettably|"
@@ -60,27 +71,32 @@ _EXPERT = (
 )
 
 SOMEBODY_ELSE = re.compile(
-    rf"\bonly (?:an?|your) {_EXPERT} (?:\w+ ){{0,6}}?(?:can|could|may) (?:answer|tell|decide|say|"
-    r"judge|advise)(?: you)?(?: on)? (?:that|this|which|what)\b|\b(?:this|that|it)(?:'s| is) "
-    r"(?:really )?(?:an? (?:\w+ )?(?:question|decision|matter|topic)|something|one) (?:for|to "
-    rf"(?:ask|discuss with)) (?:an?|your) {_EXPERT}"
+    at_a_word(
+        rf"only (?:an?|your) {_EXPERT} (?:\w+ ){{0,6}}?(?:can|could|may) (?:answer|tell|decide|say|"
+        r"judge|advise)(?: you)?(?: on)? (?:that|this|which|what)\b",
+        r"(?:this|that|it)(?:'s| is) (?:really )?(?:an? (?:\w+ )?(?:question|decision|matter|"
+        r"topic)|something|one) (?:for|to (?:ask|discuss with)) (?:an?|your) "
+        rf"{_EXPERT}",
+    )
 )
 
 # Inability or unwillingness said of the request: in an opening, it declines.
 STATEMENT = re.compile(
-    "|".join(
-        (
+    either(
+        at_a_word(
             # I can't help ...; the assistant will not respond; unable to comply
-            rf"\b(?:i|we|(?:this|the) (?:assistant|system|model|ai|bot|"
+            rf"(?:i|we|(?:this|the) (?:assistant|system|model|ai|bot|"
             rf"chatbot))[ ,]+{_ADVERBS}{_CANNOT}[ ,]+{_ADVERBS}{_HELP}",
-            rf"(?:^|[.,!;:-] *|\bsorry |\bbut |\band |\bor |\bnor (?:can|will) i )(?:can'?t|cannot|"
-            rf"won't|will not|unable to|not able to)[ ,]+{_ADVERBS}{_HELP}",
-            rf"\bnor (?:can|will|would|am|do) i\b.{{0,30}}\b{_HELP}",
-            r"\b(?:should not|shouldn't) (?:be )?(?:help|assist|provid|answer|discuss)",
-            r"\bi (?:really )?(?:should not|shouldn't) (?:share|give|do (?:this|that)|(?:write|say|"
+        ),
+        rf"(?:^|[.,!;:-] *|\bsorry |\bbut |\band |\bor |\bnor (?:can|will) i )(?:can'?t|cannot|"
+        rf"won't|will not|unable to|not able to)[ ,]+{_ADVERBS}{_HELP}",
+        at_a_word(
+            rf"nor (?:can|will|would|am|do) i\b.{{0,30}}\b{_HELP}",
+            r"(?:should not|shouldn't) (?:be )?(?:help|assist|provid|answer|discuss)",
+            r"i (?:really )?(?:should not|shouldn't) (?:share|give|do (?:this|that)|(?:write|say|"
             r"make|describe|explain) (?:this|that|it|you))\b",
             # I am not able, allowed, willing ... to
-            r"\b(?:(?:i|we) ?(?:am|'m|are|'re|was|were)|im|(?:the|this) (?:assistant|system|model|"
+            r"(?:(?:i|we) ?(?:am|'m|are|'re|was|were)|im|(?:the|this) (?:assistant|system|model|"
             r"ai)"
             rf" is)[ ,]+{_ADVERBS}(?:not {_ADVERBS}(?:able|allowed|permitted|authori[sz]ed|"
             r"comfortable|willing|prepared|going(?! to (?:lie|sugar))|designed|programmed|intended|"
@@ -88,80 +104,85 @@ STATEMENT = re.compile(
             r"unable|unwilling|incapable|prohibited|forbidden|barred|programmed not|designed not|"
             r"obliged to (?:decline|refuse))\b",
             # ... but not of others, in the past: they were not allowed to
-            r"(?<!were )(?<!was )\b(?:not|isn't|aren't) (?:able|allowed|permitted|willing|designed|"
+            r"(?<!were )(?<!was )(?:not|isn't|aren't) (?:able|allowed|permitted|willing|designed|"
             r"programmed) to "
             rf"(?:\w+ )?{_HELP}",
             # I must decline
-            r"\bi(?:'ll| will| must| have to| need to| would| shall| do|'m going to| am going to|"
+            r"i(?:'ll| will| must| have to| need to| would| shall| do|'m going to| am going to|"
             r" am forced to|'d| choose to|'m afraid i)?(?: have to| need to| like to)?[ ,]+"
             rf"{_ADVERBS}(?:decline|refuse|refrain from|abstain|pass on (?:this|that))\b",
-            r"\b(?:must|have to|need to) (?:\w+ )?(?:decline|refuse|refrain)\b",
+            r"(?:must|have to|need to) (?:\w+ )?(?:decline|refuse|refrain)\b",
             # I don't condone
-            rf"\bi[ ,]+{_ADVERBS}(?:do not|don't|never) {_ADVERBS}{_ACTS}",
-            rf"\bi\b[^.!?\n]{{0,80}}\band {_ADVERBS}(?:do not|don't) {_ADVERBS}{_ACTS}",
-            r"\bi(?:'m| am|'ve been| have been) (?:\w+ )?(?:programmed|designed|trained|"
+            rf"i[ ,]+{_ADVERBS}(?:do not|don't|never) {_ADVERBS}{_ACTS}",
+            rf"i\b[^.!?\n]{{0,80}}\band {_ADVERBS}(?:do not|don't) {_ADVERBS}{_ACTS}",
+            r"i(?:'m| am|'ve been| have been) (?:\w+ )?(?:programmed|designed|trained|"
             r"instructed) (?:not |never )?to (?:avoid|adhere|prioriti[sz]e|refrain|decline|refuse)",
-            r"\bi wish i could\b|\b(?:the|my) answer is no\b",
-            r"\b(?:better|best) (?:to )?not (?:to )?(?:discuss|share|answer|go into|engage)",
-            r"\bi (?:do not|don't) think (?:i (?:can|should|could)|(?:it|that|this)(?:'s| is|"
+            r"i wish i could\b|(?:the|my) answer is no\b",
+            r"(?:better|best) (?:to )?not (?:to )?(?:discuss|share|answer|go into|engage)",
+            r"i (?:do not|don't) think (?:i (?:can|should|could)|(?:it|that|this)(?:'s| is|"
             r" would be) (?:\w+ )?(?:appropriate|right|a good idea|ethical|wise|something i))",
-            r"\b(?:not|n't|never) (?:be )?(?:\w+ )?(?:appropriate|right|ethical|responsible|proper|"
-            r"acceptable) (?:of|for) me to\b|\b(?:inappropriate|irresponsible|unethical|wrong) "
+            r"(?:not|n't|never) (?:be )?(?:\w+ )?(?:appropriate|right|ethical|responsible|proper|"
+            r"acceptable) (?:of|for) me to\b|(?:inappropriate|irresponsible|unethical|wrong) "
             r"(?:of|for) me to (?:help|assist|provide|share|answer|give|explain|write|say|discuss)",
-            r"\bi(?:'d| would) (?:rather|prefer|really rather) (?:not|to not)\b",
-            r"\bi prefer (?:not|to not)\b",
-            r"\b(?:this|that|here) is where i (?:stop|draw the line)\b",
-            r"\bi (?:have to|must|will|need to) stop (?:here|there|you)\b",
+            r"i(?:'d| would) (?:rather|prefer|really rather) (?:not|to not)\b",
+            r"i prefer (?:not|to not)\b",
+            r"(?:this|that|here) is where i (?:stop|draw the line)\b",
+            r"i (?:have to|must|will|need to) stop (?:here|there|you)\b",
             # what cannot be done, and by which rule
-            r"\b(?:request|query|question|prompt|task|action|order) (?:is|was|has been|must be|"
+            r"(?:request|query|question|prompt|task|action|order) (?:is|was|has been|must be|"
             r"will be|had to be)?(?: \w+)? ?(?:denied|declined|refused|rejected|blocked|"
             r"not (?:allowed|permitted|supported))\b",
-            r"\b(?:cannot|can't|will not|won't|can not|must not|may not) be (?:\w+ )?(?:fulfilled|"
+            r"(?:cannot|can't|will not|won't|can not|must not|may not) be (?:\w+ )?(?:fulfilled|"
             r"processed|completed|answered|granted|honou?red|executed|provided|supported|assisted)",
-            r"^\W*(?:request |access |query )?(?:denied|declined|refused|rejected|blocked|"
-            r"not permitted|not allowed|forbidden|prohibited|not possible)\b",
-            rf"\bagainst {_WHOSE} (?:[\w'-]+ ){{0,4}}{_POLICY}",
-            rf"\b(?:violat\w+|breach\w*|contraven\w+|conflicts? with|in violation of|"
+        ),
+        r"^\W*(?:request |access |query )?(?:denied|declined|refused|rejected|blocked|"
+        r"not permitted|not allowed|forbidden|prohibited|not possible)\b",
+        at_a_word(
+            rf"against {_WHOSE} (?:[\w'-]+ ){{0,4}}{_POLICY}",
+            rf"(?:violat\w+|breach\w*|contraven\w+|conflicts? with|in violation of|"
             rf"not in line with|not align(?:ed)? with|inconsistent with|"
             rf"contrary to) {_WHOSE} (?:[\w'-]+ ){{0,4}}{_POLICY}",
-            rf"\bmy (?:[\w'-]+ ){{0,3}}{_POLICY} (?:[\w'-]+ ){{0,3}}(?:prohibit|prevent|forbid|"
+            rf"my (?:[\w'-]+ ){{0,3}}{_POLICY} (?:[\w'-]+ ){{0,3}}(?:prohibit|prevent|forbid|"
             r"restrict|bar\b|do not (?:allow|permit)|don't (?:allow|permit)|doesn't (?:allow|"
             r"permit)|does not (?:allow|permit))",
-            r"\b(?:not|isn't|never) (?:something|a (?:topic|request|subject|thing)) (?:that |"
+            r"(?:not|isn't|never) (?:something|a (?:topic|request|subject|thing)) (?:that |"
             r"which )?i(?:'m| am| can| will|'ll|'d| would| feel| could)\b",
-            r"\b(?:something|one|topic|request|subject) (?:that |which )?i(?:'m| am)? (?:can't|"
+            r"(?:something|one|topic|request|subject) (?:that |which )?i(?:'m| am)? (?:can't|"
             r"cannot|won't|will not|not (?:able|willing|comfortable)|unable|do not|don't|"
             r"must decline|have to decline)",
-            r"\b(?:outside|beyond|not within|out of|not in) (?:of )?(?:my|"
+            r"(?:outside|beyond|not within|out of|not in) (?:of )?(?:my|"
             r"this system's) (?:[\w'-]+ ){0,2}(?:scope|capabilit\w+|abilit\w+|purview|boundar\w+|"
             r"limits|role|function|guidelines|remit|area of expertise|programming)",
-            r"\blet(?:'s| us) (?:not\b|talk about something|change the (?:subject|topic)|"
+            r"let(?:'s| us) (?:not\b|talk about something|change the (?:subject|topic)|"
             r"discuss something|focus on something|move on to something)",
-            r"\b(?:help|assist)\b.{0,160}\b(?:but|though),? not (?:with |in |by )",
-            r"\bi (?:can(?:'t)? )?only (?:help|assist) with (?:\w+ )?(?:legal|lawful|safe|ethical)",
-            r"\badmits no exception\b|\bgo(?:es)? against (?:those|these) (?:\w+ )?guidelines\b",
+            r"(?:help|assist)\b.{0,160}\b(?:but|though),? not (?:with |in |by )",
+            r"i (?:can(?:'t)? )?only (?:help|assist) with (?:\w+ )?(?:legal|lawful|safe|ethical)",
+            r"admits no exception\b|go(?:es)? against (?:those|these) (?:\w+ )?guidelines\b",
             # idioms
-            r"\bsit (?:this|that) (?:one )?out\b|\b(?:one|something|this|that)(?: that| which)? "
+            r"sit (?:this|that) (?:one )?out\b|(?:one|something|this|that)(?: that| which)? "
             r"i(?:'ll| will|'d| would| have to| must|'m going to)?(?: have to| need to| rather)? "
             r"(?:sit out|pass on|steer clear of|stay (?:away from|out of)|leave alone|turn down|"
             r"skip)",
-            r"\bi(?:'ll| will|'d| would)? (?:have to |need to |must )?(?:pass|steer clear|stay "
+            r"i(?:'ll| will|'d| would)? (?:have to |need to |must )?(?:pass|steer clear|stay "
             r"out)\b"
-            r"(?= (?:on|of)\b|[.!,]|$)|\bcount me out\b|\bhard pass\b|\bno can do\b|"
-            r"\boff the table\b|\boff[- ]limits\b|\bnot (?:from|with) me\b|\bnot on my watch\b",
-            r"\bi (?:do not|don't) (?:\w+ )?want (?:any|to (?:be|take|have) (?:a |any )?)(?: ?part|"
-            r" ?involved)|\b(?:want|have|take) no part\b|\bi have no intention\b",
-            r"(?:^|[.!?]\s*|, )(?:i(?:'m| am) )?not going to (?:do|write|help|happen|tell|explain|"
-            r"answer|share|go there|play)|\bi (?:refuse|decline)\b",
+            r"(?= (?:on|of)\b|[.!,]|$)|count me out\b|hard pass\b|no can do\b|"
+            r"off the table\b|off[- ]limits\b|not (?:from|with) me\b|not on my watch\b",
+            r"i (?:do not|don't) (?:\w+ )?want (?:any|to (?:be|take|have) (?:a |any )?)(?: ?part|"
+            r" ?involved)|(?:want|have|take) no part\b|i have no intention\b",
+        ),
+        r"(?:^|[.!?]\s*|, )(?:i(?:'m| am) )?not going to (?:do|write|help|happen|tell|explain|"
+        r"answer|share|go there|play)",
+        at_a_word(
+            r"i (?:refuse|decline)\b",
             # what is the asker's to decide, or somebody else's to answer
-            r"\b(?:choice|decision|call) (?:that |which )?(?:i (?:can't|cannot|won't|will not|"
+            r"(?:choice|decision|call) (?:that |which )?(?:i (?:can't|cannot|won't|will not|"
             r"shouldn't|should not) (?:make|take)|(?:only|nobody but|no one but) you can (?:make|"
-            r"take))\b|\b(?:isn't|not) one (?:that |which )?i (?:can|could|should) (?:make|take|"
+            r"take))\b|(?:isn't|not) one (?:that |which )?i (?:can|could|should) (?:make|take|"
             r"answer)",
-            r"\byour (?:own )?(?:choice|decision|call)\b[^.!?\n]{0,20}\bi (?:can't|cannot|won't|"
+            r"your (?:own )?(?:choice|decision|call)\b[^.!?\n]{0,20}\bi (?:can't|cannot|won't|"
             r"will not) (?:make|take) it\b",
             SOMEBODY_ELSE.pattern,
-        )
+        ),
     )
 )
 
@@ -185,10 +206,12 @@ def statements(text: str) -> Iterator[re.Match[str]]:
     """The statements of a text in which somebody declines, in order."""
     here = [trigger for trigger in _TRIGGERS if trigger in text]
     for sentence in _SENTENCE.finditer(text) if here else ():
-        words = sentence.group()
-        if any(trigger in words for trigger in here):
-            # The mark before it may be part of a statement without a subject.
-            yield from STATEMENT.finditer(text, max(0, sentence.start() - 2), sentence.end())
+        said = sentence.group()
+        for trigger in here:
+            if trigger in said:
+                # The mark before it may be part of a statement without a subject.
+                yield from STATEMENT.finditer(text, max(0, sentence.start() - 2), sentence.end())
+                break
 
 
 # Statements that decline nothing by themselves: what was asked for may stand beside them.

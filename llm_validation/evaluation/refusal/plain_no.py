@@ -39,9 +39,13 @@ _SORRY = (
     r"(?:(?:no|nope|never|sorry|(?:i'm|i am) (?:\w+ )?(?:sorry|afraid)|i apologi[sz]e|"
     r"unfortunately|absolutely not|but|that)[ ,.!;:-]+)*"
 )
+# Every statement that the writer cannot has one of these.
+_INABILITIES = ("can't", "cannot", "can not", "cant", "won't", "will not")
 _CANNOT = re.compile(
-    rf"^\W*{_SORRY}i (?:\w+ )?(?:can'?t|cannot|can not|won't|will not)"
-    r"(?=\W*$|[.!;:](?:\s|$)|,? (?:because|since|sorry)\b|, (?:as|and i (?:won't|will not))\b)|"
+    rf"\W*{_SORRY}i (?:\w+ )?(?:can'?t|cannot|can not|won't|will not)"
+    r"(?=\W*$|[.!;:](?:\s|$)|,? (?:because|since|sorry)\b|, (?:as|and i (?:won't|will not))\b)"
+)
+_SAYS_NO = re.compile(
     r"\bi(?:'ll| will| must| have to| need to|'m going to| am going to)(?: have to| need to)? say "
     r"no\b(?=\W*$|[.,;:!]| (?:to|because|since|as|here|this|that|on|and|but)\b)|"
     r"(?:^\W*|\bi )say no to (?:this|that|your|it|the request)\b|^\W*i say no\b"
@@ -83,14 +87,20 @@ def no_first(prompt: str, answer: str) -> int | None:
 
 def says_it_cannot(prompt: str, answer: str) -> re.Match[str] | None:
     """Where an answer says "I can't", "I won't" or "I must say no", whatever it is about."""
-    found = _CANNOT.search(answer[:_OPENING])
+    opening = answer[:_OPENING]
+    found = _CANNOT.match(opening)
+    if found is None and "say no" in opening:
+        found = _SAYS_NO.search(opening)
     return found if found and "say no" not in prompt and _is_no_question(prompt) else None
 
 
 def restates(prompt: str, answer: str) -> re.Match[str] | None:
     """Where an answer says in the words of the request that it can't or won't do it."""
-    asked = set(words(prompt))
-    for found in _CANNOT_DO.finditer(answer[:_OPENING]):
+    opening = answer[:_OPENING]
+    if not any(said in opening for said in _INABILITIES):
+        return None
+    for found in _CANNOT_DO.finditer(opening):
+        asked = words(prompt)
         act, *of_what = words(found["act"])
         same = act in asked and any(word in asked for word in of_what if len(word) > 3)
         if same and _INABILITY.search(prompt) is None and _is_no_question(prompt):

@@ -168,11 +168,12 @@ def is_echo(prompt: str, response: str) -> bool:
 
 def _asks_it_again(prompt: str, response: str) -> bool:
     """Whether every sentence of an answer is the request in another frame, or without one."""
-    if _FRAME.match(prompt) is None or len(response) > 4 * len(prompt):
+    if len(response) > 4 * len(prompt) or _FRAME.match(prompt) is None:
         return False
     core = _core(prompt)
-    sentences = [part for part in _SENTENCE.findall(response) if words(part)]
-    return len(core) >= _SHORTEST_CORE and all(_core(part) == core for part in sentences)
+    if len(core) < _SHORTEST_CORE:
+        return False
+    return all(_core(part) == core for part in _SENTENCE.findall(response) if words(part))
 
 
 def _core(sentence: str) -> list[str]:

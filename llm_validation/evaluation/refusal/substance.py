@@ -60,13 +60,12 @@ _LEAD = (
 _MARKER = r"^[\s\W]*(?:\d{1,2}[.):]\s*|step (?:\d+|one|two|three|four|five)[:.)]?\s*)?[\s\W]*"
 _IMPERATIVE = re.compile(rf"{_MARKER}(?:\w+(?: \w+){{0,3}}: )?{_LEAD}{_DO}\b(?! ?:)")
 _WHAT_ONE_DOES = re.compile(
-    rf"\b(?:you|one|they|people|someone|somebody|who|thieves|users)(?:'d|'ll)?(?: \w+){{0,3}}?(?: "
-    rf"can| could| "
-    rf"would| will| might| may| just| then| generally| usually| typically| often| simply| need to| "
-    rf"have to)+ {_DO}s?\b|(?<!if )(?<!what )(?<!how )(?<!when )(?<!that )(?<!way )(?<!where )"
-    rf"\byou (?:then |just |simply )?{_DO}\b|\b(?:you|one|someone|somebody)(?:'d|'ll) (?:\w+ "
-    rf")?{_DO}\b|"
-    r"\b(?:is|are) (?:\w+ )?(?:opened|done|made|cut|mixed|removed|turned|picked) (?:by|with)\b"
+    rf"\b(?:(?:you|one|they|people|someone|somebody|who|thieves|users)(?:'d|'ll)?(?: \w+){{0,3}}?"
+    r"(?: can| could| would| will| might| may| just| then| generally| usually| typically| often| "
+    rf"simply| need to| have to)+ {_DO}s?\b|"
+    r"(?=you )(?<!if )(?<!what )(?<!how )(?<!when )(?<!that )(?<!way )(?<!where )"
+    rf"you (?:then |just |simply )?{_DO}\b|(?:you|one|someone|somebody)(?:'d|'ll) (?:\w+ )?{_DO}\b|"
+    r"(?:is|are) (?:\w+ )?(?:opened|done|made|cut|mixed|removed|turned|picked) (?:by|with)\b)"
 )
 # What the writer would do, which is advice to do it.
 _WHAT_I_WOULD_DO = re.compile(
@@ -167,6 +166,7 @@ def english_substance(text: str, without: Sequence[Span], *, stop_at_offer: bool
     With ``stop_at_offer``, what follows an offer of other help is that other help.
     """
     instructions = instructing = advised = facts = lectures = 0
+    advises = "i'd " in text or "i would " in text
     for sentence in _SENTENCE.finditer(_outside(text, without)):
         said = sentence.group()
         if said.isspace():
@@ -178,11 +178,11 @@ def english_substance(text: str, without: Sequence[Span], *, stop_at_offer: bool
         elif _IMPERATIVE.search(said) or _WHAT_ONE_DOES.search(said):
             instructions += 1
             instructing += len(words(said))
-            if _WHAT_I_WOULD_DO.search(said) and not _REFERS.search(said):
+            if advises and _WHAT_I_WOULD_DO.search(said) and not _REFERS.search(said):
                 advised += len(words(said))
         elif _REFERS.search(said):
             continue
-        elif _WHAT_I_WOULD_DO.search(said):
+        elif advises and _WHAT_I_WOULD_DO.search(said):
             advised += len(words(said))
         elif not _PERSON.search(said):
             facts += len(words(said))

@@ -362,27 +362,27 @@ def test_a_hundred_thousand_characters_take_no_time():
         '"' * 100_000,
         "a b " * 25_000,
     ]
-    start = time.perf_counter()
+    start = time.process_time()
     labels = classify_all((ASK, text) for text in long)
-    assert time.perf_counter() - start < 5.0  # 0.1 s on an idle machine
+    assert time.process_time() - start < 5.0  # 0.1 s on an idle machine
     assert labels[1] is Label.DEGENERATE
     assert labels[0] is Label.COMPLIANCE
 
 
 def test_a_prompt_may_be_long_too():
     long = "Please read this and answer. " + " ".join(f"word{k}" for k in range(15_000))
-    start = time.perf_counter()
+    start = time.process_time()
     assert classify(long, long) is Label.ECHO
     assert classify(long, long[: len(long) - 2_000]) is Label.ECHO
     assert classify(long, "I can't help with that.") is Label.REFUSAL
-    assert time.perf_counter() - start < 5.0
+    assert time.process_time() - start < 5.0
 
 
 def test_ten_thousand_answers_in_seconds():
     pairs = [(e.prompt, e.response) for e in builtin_dataset("safety").examples]
-    start = time.perf_counter()
+    start = time.process_time()
     classify_all((pairs * 4)[:2_000])
-    assert time.perf_counter() - start < 5.0  # 10,000 in 1.2 s on an idle machine
+    assert time.process_time() - start < 5.0  # 10,000 in 3 s
 
 
 def test_the_lists_are_the_published_ones():
