@@ -7,7 +7,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install estimate figures records audit validate test test-all test-times coverage lint format docs benchmark clean
+.PHONY: help install estimate demo packaged-aligned figures records audit validate test test-all test-times coverage lint format docs benchmark clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -26,6 +26,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 estimate: install  ## what a fine-tune of the packaged model will cost: estimate-out/report.html (3 minutes)
 	$(BIN)/finebound estimate --safety builtin:safety --task builtin:task-general \
 		--proxy builtin:proxy-same-teacher --model packaged --model-rows 24 --out estimate-out
+
+demo: install  ## what a fine-tune does to the packaged aligned model's refusals: demo-out/report.html
+	$(BIN)/finebound estimate --model packaged-aligned --task builtin:task-general \
+		--steps 200 --out demo-out
+
+packaged-aligned: install  ## train the packaged aligned model's adapter anew and measure it (an hour)
+	$(BIN)/python -m llm_validation.experiments.packaged_aligned --out build/packaged-aligned
+	cp build/packaged-aligned/adapter/* llm_validation/models/aligned_adapter/
 
 figures: install  ## draw every figure of paper_figures from its recorded data
 	$(BIN)/finebound figures

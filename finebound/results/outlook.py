@@ -81,8 +81,9 @@ class BehaviourForecast(Part):
 
 class Option(Part):
     """A way to train, best first: what it changes in words, and what it is forecast to do.
-    ``strategy`` names its kind ("none", "mix", "scale") and ``value`` its strength. ``kept`` is
-    the share of the planned fine-tune's capability gain that is left, None where there is none.
+    ``strategy`` names its kind ("none", "mix", "scale", in DPO "lambda" for "mix") and ``value``
+    its strength. ``kept`` is the share of the planned fine-tune's capability gain that is left,
+    None where there is none.
     ``refusal`` and ``interval`` are shares after the fine-tune. ``cost_share`` as in the forecast.
     """
 

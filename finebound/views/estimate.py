@@ -22,6 +22,7 @@ from finebound.views.estimate_tables import (
     lacking,
     strategy_table,
 )
+from finebound.views.outlook_plots import options_figure
 from finebound.views.page_text import number_text
 from finebound.views.style import new_figure
 from finebound.views.tables import Table
@@ -79,7 +80,12 @@ def page(result: EstimateResult) -> str:
 
 
 def table(result: EstimateResult) -> Table:
-    """What each strategy must and may cost; a bound's status stands beside the change in safety."""
+    """The options of a forecast of refusals; else what each strategy must and may cost.
+
+    A bound's status stands beside the change in safety.
+    """
+    if result.options:
+        return outlook.table(result)
     columns = (
         *("strategy", "forced safety gap (nats/response)", "forced capability gap (nats/response)"),
         *("safety gap, at most (nats/response)", "capability gap, at most (nats/response)"),
@@ -91,13 +97,18 @@ def table(result: EstimateResult) -> Table:
 
 
 def plot(result: EstimateResult) -> Figure:
-    """The bounds over the radius with a model, else the gaps over lambda."""
+    """The options of a forecast of refusals; else bounds over the radius, or gaps over lambda."""
+    options = options_figure(result)
+    if options is not None:
+        return options.figure
     drawn = radius_plots(result) or lambda_plots(result)
     return drawn[0].figure if drawn else new_figure(height=1.0)
 
 
 def first_screen(result: EstimateResult) -> str:
-    """The advice and the table as HTML."""
+    """The verdict with the forecast, else the advice and the table, as HTML."""
+    if result.verdict is not None:
+        return outlook.first_screen(result)
     said = "".join(f"<li>{html.escape(printable(sentence))}</li>" for sentence in result.advice)
     return f"<ol>{said}</ol>{table(result).html()}"
 

@@ -1,8 +1,9 @@
 """Fine-tunes that are forecast before they are run: what the forecast's intervals rest on.
 
 ``python -m llm_validation.experiments.evidence --out FOLDER`` goes through the registry
-(``evidence.json``), writes each forecast, runs its fine-tune, asks it the same
-probes, and keeps one small record of each. A second call goes on with what is missing.
+(``evidence.json``), writes each forecast, runs its fine-tune, asks it the same probes, and keeps
+one small record of each. A second call goes on with what is missing. A fine-tune is run by
+``forecast.optimiser``, whose trajectory is that of the Trainer (tests), and leaves no weights.
 """
 
 from __future__ import annotations
@@ -16,19 +17,18 @@ from typing import Any
 
 from finebound.base.progress import Progress, bar, silent
 from finebound.base.records import file_sha256, manifest, to_json, write_atomically
-from finebound.base.writing import remove
 from finebound.results.evidence import EvidenceResult, MeasuredBehaviour
 from finebound.results.outlook import BehaviourForecast
 from finebound.results.result import Manifest
 from llm_validation.data.builtin.regimes import mix
 from llm_validation.data.dataset import Dataset
-from llm_validation.data.encoding import encode
 from llm_validation.data.loading import load_dataset
 from llm_validation.estimation.outlook import TASK_ROWS, Asked, ask_model, look_ahead
 from llm_validation.evaluation.hazards.probes import load_probes
 from llm_validation.forecast.outcome import Outcome, gain, outcome
+from llm_validation.forecast.unroll import CoarseUnroll
+from llm_validation.forecast.world import World
 from llm_validation.models.loading import load_model
-from llm_validation.training.finetune import finetune
 from llm_validation.training.plan import TrainingPlan, plan_from_dict
 
 REGISTRY = Path(__file__).with_name("evidence.json")
@@ -101,29 +101,29 @@ def _run(
         write_atomically(file, to_json(ahead.forecast.to_dict()) + "\n")
     forecast_seconds = time.perf_counter() - started
     forecast = BehaviourForecast(**json.loads(file.read_text(encoding="utf-8")))
-    folder = out / "runs" / entry["id"]
-    fresh = load_model(registry["model"])
-    rows = encode(
-        held_out,
-        fresh.tokenizer,
-        max_length=plan.max_length or fresh.context_length,
-        on_long="drop",
+    world = World(
+        asked.loaded,
+        asked.stored.safety_data,
+        task,
+        asked.safety,
+        task_measured=held_out,
+        max_length=plan.max_length,
+        seed=entry["seed"],
     )
-    before = outcome(fresh, fresh.model, asked.stored, rows)
-    run = finetune(
-        fresh, task, asked.safety if plan.uses_proxy else None, plan, out=folder, progress=progress
-    )
-    assert run.model is not None
-    after = outcome(
-        run.model,
-        run.model.model,
-        asked.stored,
-        rows,
-        temperatures=(1.0, 0.0),
-        seed=asked.seed + 3,
-        progress=progress,
-    )
-    losses = run.steps["task_loss"]
+    rows = world.sample("task_measured", TASK_ROWS)
+    before = outcome(asked.loaded, asked.loaded.model, asked.stored, rows)
+    # Every step of the plan, with all of its rows: the fine-tune itself.
+    with CoarseUnroll(steps=plan.steps, seed=entry["seed"]).unrolled(world, plan) as (model, path):
+        after = outcome(
+            asked.loaded,
+            model,
+            asked.stored,
+            rows,
+            temperatures=(1.0, 0.0),
+            seed=asked.seed + 3,
+            progress=progress,
+        )
+    eighth = max(1, plan.steps // 8)
     result = EvidenceResult(
         id=entry["id"],
         entry=dict(entry),
@@ -133,8 +133,8 @@ def _run(
         forecast_sha256=file_sha256(file),
         measured=measured(before, after),
         gates={
-            "trained": bool(losses[-8:].mean() < losses[:8].mean()),
-            "config against log": bool(run.document["result"]["rates_match_plan"]),
+            "trained": bool(path.objective[-eighth:].mean() < path.objective[:eighth].mean()),
+            "all steps": len(path.objective) == plan.steps,
         },
         seconds={
             "forecast": forecast_seconds,
@@ -145,7 +145,6 @@ def _run(
         ),
     )
     write_atomically(out / f"{entry['id']}.json", result.to_json() + "\n")
-    remove(folder)
 
 
 def measured(before: Outcome, after: Outcome) -> MeasuredBehaviour:

@@ -22,7 +22,7 @@ from llm_validation.evaluation.refusal.labels import Label
 from llm_validation.measure.losses import measure_losses
 from llm_validation.models.loading import LoadedModel
 
-PREFIX = 32
+PREFIX = 24
 """Tokens of an answer by which it is judged: a refusal says what it is by then."""
 _BATCH = 6144  # tokens, answers included
 
@@ -73,6 +73,13 @@ def store_answers(
 ) -> StoredAnswers:
     """Ask ``loaded`` every probe once at temperature 1."""
     answers = ask(loaded, probes, temperature=1.0, seed=seed, progress=progress)
+    return kept_answers(loaded, probes, answers)
+
+
+def kept_answers(
+    loaded: LoadedModel, probes: Sequence[Probe], answers: Sequence[str]
+) -> StoredAnswers:
+    """Answers that ``loaded`` gave, with their labels and likelihoods, without the empty ones."""
     answered = [(probe, text) for probe, text in zip(probes, answers, strict=True) if text]
     rows = _first_tokens(loaded, answered)
     losses = measure_losses(loaded.model, rows, pad_id=loaded.pad_id, tokens_per_batch=2048)

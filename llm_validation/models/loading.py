@@ -9,7 +9,7 @@ import os
 import re
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -17,6 +17,11 @@ from finebound.base.errors import InputError
 from finebound.base.progress import Progress, silent
 from llm_validation.models.packaged import NAME as PACKAGED_NAME
 from llm_validation.models.packaged import cache_folder, packaged_model_folder, without_bars
+from llm_validation.models.packaged_aligned import (
+    ALIGNED_NAME,
+    aligned_sha256,
+    packaged_aligned_folder,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -101,7 +106,7 @@ def load_model(
     attention: Literal["sdpa", "eager"] = "sdpa",
     progress: Progress = silent,
 ) -> LoadedModel:
-    """Load ``ref``: None or ``"packaged"``, a local folder, or a hub id ``owner/name``.
+    """Load ``ref``: None or ``"packaged"``, ``"packaged-aligned"``, a folder, or a hub id.
 
     ``attention="eager"`` is slower and can be differentiated twice on a CPU, which curvature
     needs. Only safetensors are read and no code of the model's own is run. Raises InputError for a
@@ -110,6 +115,10 @@ def load_model(
     if ref is None or str(ref) == "packaged":
         packaged = packaged_model_folder(progress=progress)
         return _load_folder(packaged, PACKAGED_NAME, attention, progress)
+    if str(ref) == "packaged-aligned":
+        aligned = packaged_aligned_folder(progress=progress)
+        loaded = _load_folder(aligned, ALIGNED_NAME, attention, progress)
+        return replace(loaded, sha256=aligned_sha256())
     folder = Path(ref).expanduser()
     if folder.is_dir():
         return _load_folder(folder, folder.resolve().name, attention, progress)
@@ -345,7 +354,7 @@ def is_hub_id(ref: str) -> bool:
 
 
 def source_folder(ref: str | Path, *, progress: Progress = silent) -> Path:
-    """Where a model's or an adapter's files are: a folder, ``packaged``, or a hub id.
+    """Where a model's or an adapter's files are: a folder, a packaged model, or a hub id.
 
     What is written as none of these is taken for a folder. Raises InputError for a hub id that is
     neither on this machine nor to be had.
@@ -355,6 +364,8 @@ def source_folder(ref: str | Path, *, progress: Progress = silent) -> Path:
         return place
     if str(ref) == "packaged":
         return packaged_model_folder(progress=progress)
+    if str(ref) == "packaged-aligned":
+        return packaged_aligned_folder(progress=progress)
     if isinstance(ref, Path) or not is_hub_id(ref):
         return place
     try:

@@ -39,7 +39,7 @@ def packaged_model_folder(*, progress: Progress = silent) -> Path:
     installed, when the GGUF is not the expected one, and when the cache cannot be written.
     """
     folder = cache_folder() / "models" / GGUF_SHA256
-    if _is_complete(folder):
+    if is_complete(folder):
         return folder
     gguf = find_gguf()
     if find_spec("gguf") is None:
@@ -111,12 +111,12 @@ def atomic_folder(final: Path) -> Iterator[Path]:
         for file in temporary.iterdir():
             _sync(file)
         _sync(temporary)
-        if final.exists() and not _is_complete(final):
+        if final.exists() and not is_complete(final):
             shutil.rmtree(final, ignore_errors=True)
         try:
             temporary.rename(final)
         except OSError:
-            if not _is_complete(final):
+            if not is_complete(final):
                 raise
         _sync(final.parent)
     finally:
@@ -177,7 +177,8 @@ def _convert(gguf: Path, folder: Path) -> None:
     model.save_pretrained(folder)
 
 
-def _is_complete(folder: Path) -> bool:
+def is_complete(folder: Path) -> bool:
+    """Whether a folder of the cache holds a whole model."""
     return all((folder / name).is_file() for name in _COMPLETE)
 
 

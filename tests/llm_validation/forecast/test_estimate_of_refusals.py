@@ -71,6 +71,9 @@ def test_the_contract_of_the_answer(asked, files, tmp_path, capsys) -> None:
     assert "After this fine-tune the model is forecast to refuse" in page
     assert result.to_json() == (tmp_path / "out" / "estimate.json").read_text().rstrip("\n")
     assert result.summary().startswith("After this fine-tune")
+    assert len(result.table().rows) == len(result.options)
+    assert "forecast to refuse" in result._repr_html_()
+    assert result.plot().axes
 
 
 def test_a_training_file_is_the_plan_and_flags_win(asked, files, capsys) -> None:

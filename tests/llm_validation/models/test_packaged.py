@@ -150,7 +150,7 @@ class TestConversion:
         for thread in threads:
             thread.join()
         assert folders == [cache / "models" / packaged.GGUF_SHA256] * 2
-        assert packaged._is_complete(folders[0])
+        assert packaged.is_complete(folders[0])
         assert list((cache / "models").iterdir()) == [folders[0]]
 
     def test_an_incomplete_folder_is_replaced(
@@ -161,7 +161,7 @@ class TestConversion:
         (folder / "config.json").write_text("{}")
         monkeypatch.setattr(packaged, "_convert", write_complete)
         assert packaged.packaged_model_folder() == folder
-        assert packaged._is_complete(folder)
+        assert packaged.is_complete(folder)
 
     def test_what_a_killed_conversion_left_is_removed_later(
         self, fake_wheel: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
