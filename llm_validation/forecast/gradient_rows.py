@@ -87,8 +87,15 @@ def gradient_rows(world: World, plan: TrainingPlan, role: Role, rows: int) -> Gr
     """Rows of up to ``rows`` examples of a role, measured once for a world and method.
 
     Raises NeedsMemory where the rows of all of the plan's roles, ``SPARE`` vectors beside them, do
-    not fit into memory; rows of other data are given up for them.
+    not fit into memory; rows of other data are given up for them. Raises InputError for a method
+    with virtual tokens, whose start is not theta_s, and for DPO.
     """
+    if plan.objective is not None or plan.method.virtual_tokens:
+        what = "DPO" if plan.objective is not None else plan.method.kind
+        raise InputError(
+            f"there is no forecast of {what} from gradients at the aligned model.",
+            remedy="Forecast by the coarse unroll, or run the fine-tune.",
+        )
     about = ("gradients", world.max_length, plan.method, plan.seed, rows)
 
     def make() -> GradientRows:

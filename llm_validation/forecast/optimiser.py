@@ -19,13 +19,21 @@ from transformers import PreTrainedModel
 from finebound.base.errors import InputError
 from finebound.base.progress import Progress, silent
 from llm_validation.data.encoding import Encoded
-from llm_validation.forecast.world import FORWARD_ONLY
+from llm_validation.forecast.world import FORWARD_ONLY, IN_A_PAIR
 from llm_validation.measure.losses import measure_losses
 from llm_validation.measure.supervised import SupervisedBatch
 from llm_validation.training.displacement import Displacement, displacement_of
+from llm_validation.training.dpo import PairStream, PreferenceLoss
 from llm_validation.training.parameter_constraint import SoftPenalty, fisher_diagonal
 from llm_validation.training.plan import SoftParameterConstraint, TrainingPlan
-from llm_validation.training.streams import PROXY, TASK, StepRow, Streams, micro_batches
+from llm_validation.training.streams import (
+    PROXY,
+    TASK,
+    StepRow,
+    Streams,
+    collate_rows,
+    micro_batches,
+)
 
 # What the Trainer leaves out of weight decay.
 _NO_DECAY = re.compile(r"bias|layernorm|rmsnorm|(^|\.)norm($|\.)|_norm($|\.)", re.IGNORECASE)
@@ -35,8 +43,8 @@ _NO_DECAY = re.compile(r"bias|layernorm|rmsnorm|(^|\.)norm($|\.)|_norm($|\.)", r
 class Trajectory:
     """``displacements`` after and ``objective`` before every step ``[K]``; ``start`` the weights.
 
-    ``rows`` is how many the steps saw; ``tokens`` were read and differentiated, those only read
-    counting a third.
+    ``rows`` is how many the steps saw, a preference pair being one; ``tokens`` were read and
+    differentiated, those only read counting a third, the reference's of pairs among them.
     """
 
     displacements: np.ndarray
@@ -59,10 +67,13 @@ def train(
 ) -> Trajectory:
     """Take ``len(rates)`` steps of the plan's optimiser and strategy on ``model``, in place.
 
-    The model's trainable parameters move. ``speed`` says how many of the plan's steps one of
-    these stands for: dual ascent moves lambda so much faster. ``fisher_rows`` weigh a soft
-    constraint with ``fisher``. Raises InputError when the loss or its gradient is not finite.
+    The model's trainable parameters move. The task of a DPO plan is a ``PairStream``. ``speed``
+    says how many of the plan's steps one of these stands for: dual ascent moves lambda so much
+    faster. ``fisher_rows`` weigh a soft constraint with ``fisher``. Raises InputError when the loss
+    or its gradient is not finite.
     """
+    if isinstance(streams.task, PairStream) is (plan.objective is None):
+        raise ValueError("DPO, and nothing else, trains on pairs")
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     parameters = [p for _, p in trained]
     start = tuple(p.detach().clone() for p in parameters)
@@ -78,7 +89,7 @@ def train(
         optimiser.zero_grad()
         rows = streams.rows(step)
         sums = _backward(model, rows, plan, dual.lam, pad_id)
-        tokens += sum(len(row.encoded) for row in rows)
+        tokens += sum(map(_cost, rows))
         seen += len(rows)
         objective = sums[TASK] + dual.lam * sums.get(PROXY, 0.0)
         if penalty is not None:
@@ -120,21 +131,39 @@ def _optimiser(trained: list[tuple[str, nn.Parameter]], plan: TrainingPlan):
 def _backward(
     model: PreTrainedModel, rows: list[StepRow], plan: TrainingPlan, lam: float, pad_id: int
 ) -> dict[str, float]:
-    """Adds the objective's gradient to the parameters; mean token losses of each stream."""
+    """Adds the objective's gradient to the parameters; the mean loss of each stream."""
     tokens = {stream: Streams.tokens(rows, stream) for stream in (TASK, PROXY)}
+    preference = None if plan.objective is None else PreferenceLoss(plan.objective.beta)
+    units = tokens[TASK]
+    if preference is not None:
+        units = preference.units(sum(row.stream == TASK for row in rows), units)
     sums = {stream: 0.0 for stream, count in tokens.items() if count}
     device = next(model.parameters()).device
     for part in micro_batches(rows, count=min(plan.gradient_accumulation, len(rows))):
-        batch = SupervisedBatch.of([row.encoded for row in part], device, pad_id)
+        inputs = {name: value.to(device) for name, value in collate_rows(part, pad_id).items()}
+        owners = inputs["positions"] // inputs["input_ids"].shape[1]
+        names = ("input_ids", "attention_mask", "positions", "targets")
+        batch = SupervisedBatch(*(inputs[name] for name in names), owners)
         losses = batch.token_losses(batch.logits(model))
-        is_proxy = torch.tensor([row.stream == PROXY for row in part], device=device)[batch.rows]
-        weights = torch.where(is_proxy, lam / max(tokens[PROXY], 1), 1.0 / tokens[TASK])
-        (losses * weights).sum().backward()
+        is_proxy = inputs["is_proxy"]
         exact = losses.detach().double()
-        for stream in sums:
-            mine = is_proxy if stream == PROXY else ~is_proxy
-            sums[stream] += float(exact[mine].sum()) / tokens[stream]
+        of_proxy = lam / max(tokens[PROXY], 1)
+        if preference is None:
+            task = exact[~is_proxy].sum()
+            (losses * torch.where(is_proxy, of_proxy, 1.0 / units)).sum().backward()
+        else:
+            task, _ = preference(losses, inputs)
+            (task / units + of_proxy * (losses * is_proxy).sum()).backward()
+        sums[TASK] += float(task.detach()) / units
+        if PROXY in sums:
+            sums[PROXY] += float(exact[is_proxy].sum()) / tokens[PROXY]
     return sums
+
+
+def _cost(row: StepRow) -> float:
+    if row.rejected is None:
+        return len(row.encoded)
+    return IN_A_PAIR * (len(row.encoded) + len(row.rejected))
 
 
 def _penalty(

@@ -25,6 +25,7 @@ from llm_validation.forecast.world import (
 )
 from llm_validation.measure.losses import Losses, measure_losses
 from llm_validation.models.memory import require_memory
+from llm_validation.training.dpo import PairStream, log_ratio
 from llm_validation.training.plan import FullWeights, SoftParameterConstraint, TrainingPlan
 from llm_validation.training.streams import PROXY, TASK, Stream, Streams
 
@@ -50,11 +51,14 @@ class CoarseUnroll:
     direction that all rows share: the rate is raised by ``sqrt(M / m)`` besides, as far as noise
     alone does not lead half as far as a straight fine-tune would. For a given
     number of rows, small steps of one row each end closer to the fine-tune than few steps of many
-    (``within``): the path follows the loss, and a later row corrects an earlier one.
+    (``within``): the path follows the loss, and a later row corrects an earlier one. In DPO a row
+    is a pair, and theta_s is its reference.
 
     The interval adds, as independent: the measured rows' sampling, the path, the displacement. An
-    estimate of what usual errors are, not a guarantee. Computes in float32 whatever the plan's
-    precision. Source: T20 of docs/theorems.md.
+    estimate of what usual errors are, not a guarantee. Virtual tokens start elsewhere than at
+    theta_s: that change is measured, and the path's error is of what follows it. Computes in
+    float32 whatever the plan's precision, a QLoRA on the base in full precision. Source: T20 of
+    docs/theorems.md.
     """
 
     steps: int = 5
@@ -98,9 +102,14 @@ class CoarseUnroll:
         """Raises InputError when the unroll diverges, ValueError for settings out of range."""
         trained = {row.row for row in self.streams(world, plan).task.encoded}
         watch = _Watch(world, self._part, self.safety_rows, self.task_rows, trained)
+        begun, readings = np.zeros(2), 2
+        if plan.method.virtual_tokens:
+            readings += 1
+            with prepared(world.model, plan) as (model, _):
+                begun, _ = watch.changes(model)
         with self.unrolled(world, plan) as (model, path):
             changes, sampling = watch.changes(model)
-        halves = _QUANTILE * self._errors(plan, path, changes, sampling)
+        halves = _QUANTILE * self._errors(plan, path, changes - begun, sampling)
         bounds = list(zip(changes - halves, changes + halves, strict=True))
         safety, task = ((float(low), float(high)) for low, high in bounds)
         return Prediction(
@@ -108,7 +117,7 @@ class CoarseUnroll:
             safety_change=check_finite(float(changes[0]), "safety change"),
             task_change=check_finite(float(changes[1]), "task change"),
             interval_90=Interval90(safety=safety, task=task),
-            cost_tokens=path.tokens + 2 * watch.cost_of_reading,
+            cost_tokens=path.tokens + readings * watch.cost_of_reading,
             is_score=False,
             details={
                 "displacement": float(path.displacements[-1]),
@@ -176,7 +185,7 @@ class CoarseUnroll:
     def _errors(
         self, plan: TrainingPlan, path: Trajectory, changes: np.ndarray, sampling: np.ndarray
     ) -> np.ndarray:
-        """Standard errors of both changes ``[2]``, nats."""
+        """Standard errors of both changes ``[2]`` since the first step, nats."""
         if self.steps == plan.steps and self.rows_per_step is None:
             return sampling
         scarce = np.sqrt(max(1.0, PATH_ROWS / path.rows))
@@ -261,10 +270,35 @@ def _streams(world: World, plan: TrainingPlan, steps: int, part: str) -> Streams
         encoded = world.sample(role, rows * steps, part=f"{part} {name}")
         return Stream(name, tuple(encoded), rows, spawn_seed(world.seed, part))
 
-    task = stream("task", TASK, plan.batch_size)
+    if plan.objective is None:
+        task = stream("task", TASK, plan.batch_size)
+    else:
+        task = _pairs(world, plan, steps, part)
     if not plan.needs_proxy_rows:
         return Streams(task)
     return Streams(task, stream("proxy", PROXY, plan.proxy_rows_per_step))
+
+
+def _pairs(world: World, plan: TrainingPlan, steps: int, part: str) -> PairStream:
+    """Pairs and their reference, which is theta_s: measured once, before anything is attached."""
+    sides = world.sample_pairs(plan.batch_size * steps, part=f"{part} {TASK}")
+
+    def measured() -> np.ndarray:
+        model = world.model.model
+        return log_ratio(
+            *(
+                measure_losses(model, side, pad_id=world.pad_id, tokens_per_batch=2048)
+                for side in sides
+            )
+        )
+
+    chosen, rejected = map(tuple, sides)
+    about = ("reference", world.max_length, tuple(row.row for row in chosen))
+    return PairStream(
+        *(TASK, chosen, plan.batch_size, spawn_seed(world.seed, part)),
+        rejected=rejected,
+        reference=world.once("task", about, measured),
+    )
 
 
 def _fisher_rows(world: World, plan: TrainingPlan, part: str) -> list[Encoded]:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from llm_validation.measure.coordinates import Coordinates, all_weights
 from llm_validation.measure.supervised import supervised_count
 from llm_validation.models.adapters import require_no_adapter
 from llm_validation.models.loading import LoadedModel
+from llm_validation.training.dpo import rejected_answers, whole_pairs
 from llm_validation.training.methods import FullWeights, attach
 from llm_validation.training.plan import TrainingPlan
 from llm_validation.training.strategies import (
@@ -32,10 +34,20 @@ from llm_validation.training.strategies import (
 )
 
 T = TypeVar("T")
-Role: TypeAlias = Literal["safety", "task", "proxy", "task_measured", "danger"]
+Role: TypeAlias = Literal["safety", "task", "rejected", "proxy", "task_measured", "danger"]
 
 FORWARD_ONLY = 1.0 / 3.0
 """What a token costs that is only read, in tokens that are read and differentiated."""
+IN_A_PAIR = 1.0 + FORWARD_ONLY
+"""What a token of a preference pair costs: the reference model reads it too."""
+
+_COORDINATES = {
+    "lora": "LoRA",
+    "qlora": "LoRA",
+    "ia3": "IA3",
+    "prompt-tuning": "virtual tokens",
+    "p-tuning": "prompt encoder",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +90,16 @@ class World:
             )
         return found
 
+    @cached_property
+    def rejected(self) -> Dataset:
+        """The task's rejected answers. Raises InputError for a row without one."""
+        return rejected_answers(self.task)
+
+    @property
+    def pairs(self) -> tuple[list[Encoded], list[Encoded]]:
+        """Chosen and rejected answers to the task's prompts of which both fit, pair by pair."""
+        return whole_pairs(self.encoded("task"), self.encoded("rejected"), self.task)
+
     def encoded(self, role: Role) -> list[Encoded]:
         """Rows of a role that fit and have a supervised token, encoded once."""
 
@@ -98,7 +120,14 @@ class World:
         The draw depends on how many rows there are and not on the role, so that a proxy that is
         the safety data gives the same rows as these.
         """
-        encoded = self.encoded(role)
+        return self._drawn(self.encoded(role), rows, part)
+
+    def sample_pairs(self, rows: int, *, part: str = "") -> tuple[list[Encoded], list[Encoded]]:
+        """``sample`` of ``pairs``."""
+        chosen, rejected = self.pairs
+        return self._drawn(chosen, rows, part), self._drawn(rejected, rows, part)
+
+    def _drawn(self, encoded: list[Encoded], rows: int, part: str) -> list[Encoded]:
         rng = np.random.default_rng(spawn_seed(self.seed, f"forecast {part}"))
         return [encoded[i] for i in np.sort(rng.permutation(len(encoded))[:rows])]
 
@@ -114,8 +143,15 @@ class World:
         return (self.model.sha256, self.dataset(role).sha256, self.seed, key)
 
     def finetune_tokens(self, plan: TrainingPlan) -> float:
-        """Tokens that the planned fine-tune reads and differentiates, padding left out."""
-        per_step = plan.batch_size * mean_tokens(self.encoded("task"))
+        """Tokens that the planned fine-tune reads and differentiates, padding left out.
+
+        Those that are only read count a third: in DPO the reference model reads every pair of a
+        step.
+        """
+        per_row = mean_tokens(self.encoded("task"))
+        if plan.objective is not None:
+            per_row = IN_A_PAIR * sum(map(mean_tokens, self.pairs))
+        per_step = plan.batch_size * per_row
         if plan.needs_proxy_rows:
             per_step += plan.proxy_rows_per_step * mean_tokens(self.encoded("proxy"))
         return plan.steps * per_step
@@ -150,8 +186,8 @@ def prepared(
 
     They may be changed in place inside: afterwards the weights, their flags and their gradients
     are what they were, bit for bit, and an adapter is gone. A QLoRA is forecast as the LoRA that
-    it is, on the base in full precision. Raises InputError for a method with virtual tokens, whose
-    start is not theta_s, and for DPO, whose loss no forecast differentiates.
+    it is, on the base in full precision; virtual tokens are where they are before the first step,
+    which is not theta_s. Raises InputError for a strategy that no forecast knows.
     """
     _require_forecastable(plan)
     base = loaded.model
@@ -161,11 +197,12 @@ def prepared(
     wrapped: Any = None
     try:
         if not isinstance(plan.method, FullWeights):
-            model = wrapped = attach(base, plan.method, seed=plan.seed, quantise=False)
+            model = wrapped = attach(
+                base, plan.method, seed=plan.seed, tokenizer=loaded.tokenizer, quantise=False
+            )
             named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
             names, parameters = zip(*named, strict=True)
-            kind = {"lora": "LoRA", "qlora": "LoRA", "ia3": "IA3"}[plan.method.kind]
-            coordinates = Coordinates(kind, names, parameters)
+            coordinates = Coordinates(_COORDINATES[plan.method.kind], names, parameters)
         else:
             model = base
             base.requires_grad_(True)
@@ -176,7 +213,7 @@ def prepared(
         model.eval()
         yield model, coordinates
     finally:
-        if wrapped is not None:
+        if wrapped is not None and not plan.method.virtual_tokens:  # which change no module
             wrapped.unload()
         for parameter, data in originals:
             parameter.data = data
@@ -188,18 +225,11 @@ def prepared(
 
 
 def _require_forecastable(plan: TrainingPlan) -> None:
-    reason = ""
-    if plan.objective is not None:
-        reason = "there is no forecast of DPO."
-    elif plan.method.virtual_tokens:
-        reason = (
-            f"there is no forecast of {plan.method.kind}: its virtual tokens make a start far "
-            "from theta_s, around which forecasts are made."
+    if isinstance(plan.strategy, TokenConstraint | BiState | SubspacePenalty):
+        raise InputError(
+            f"there is no forecast of {strategy_as_dict(plan.strategy)['kind']}.",
+            remedy="Measure it: run the fine-tune.",
         )
-    elif isinstance(plan.strategy, TokenConstraint | BiState | SubspacePenalty):
-        reason = f"there is no forecast of {strategy_as_dict(plan.strategy)['kind']}."
-    if reason:
-        raise InputError(reason, remedy="Measure it: run the fine-tune.")
 
 
 def lam_of(plan: TrainingPlan) -> float:

@@ -7,15 +7,15 @@ step: chosen and rejected answer are always in the same micro-batch.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from finebound.base.errors import InputError
+from llm_validation.data.conversations import earlier_answers
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import Encoded
 from llm_validation.measure.losses import Losses
@@ -105,20 +105,33 @@ def encode_pairs(
     Raises InputError for a row without a rejected answer, for data in which no pair differs, and
     as ``encode_checked``. With ``drop_long`` a pair goes as a whole.
     """
-    rejected = _rejected(task)
+    rejected = rejected_answers(task)
     first = encode_checked(task, model, plan, role="task")
     second = encode_checked(rejected, model, plan, role="task")
-    both = {row.row for row in first} & {row.row for row in second}
+    chosen, beside = whole_pairs(first, second, task)
+    return chosen, rejected, beside
+
+
+def whole_pairs(
+    chosen: Sequence[Encoded], rejected: Sequence[Encoded], task: Dataset
+) -> tuple[list[Encoded], list[Encoded]]:
+    """Those of both answers' rows that have each other. Raises InputError where none has."""
+    both = {row.row for row in chosen} & {row.row for row in rejected}
     if not both:
         raise InputError(
             "of every pair one answer is too long.",
             remedy="Raise max_length, or shorten the rows.",
             file=task.source,
         )
-    return _kept(first, both), rejected, _kept(second, both)
+    first, second = ([row for row in side if row.row in both] for side in (chosen, rejected))
+    return first, second
 
 
-def _rejected(task: Dataset) -> Dataset:
+def rejected_answers(task: Dataset) -> Dataset:
+    """The task's prompts with their rejected answers, of which alone the loss is, as of the chosen.
+
+    Raises InputError for a row without one, and for data in which no pair differs.
+    """
     for row, example in enumerate(task.examples, start=1):
         if not example.rejected:
             file, number = example.origin or (
@@ -137,9 +150,15 @@ def _rejected(task: Dataset) -> Dataset:
             remedy="Check which columns are read as chosen and rejected.",
             file=task.source,
         )
-    swapped = (dataclasses.replace(e, response=e.rejected, rejected=None) for e in task.examples)
+    swapped = (
+        replace(
+            e,
+            response=e.rejected,
+            rejected=None,
+            unlearnt=earlier_answers(e),
+            # A thought or calls beside the chosen answer are not the rejected one's.
+            turn_fields=tuple(f for f in e.turn_fields if f[0] < len(e.messages)),
+        )
+        for e in task.examples
+    )
     return Dataset.of(swapped, name=task.name, source=task.source)
-
-
-def _kept(encoded: Sequence[Encoded], rows: set[int]) -> list[Encoded]:
-    return [row for row in encoded if row.row in rows]

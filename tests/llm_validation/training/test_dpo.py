@@ -12,7 +12,7 @@ from finebound.base.errors import InputError
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.data.encoding import encode
 from llm_validation.models.loading import load_model
-from llm_validation.training.dpo import log_ratio, preference_losses
+from llm_validation.training.dpo import encode_pairs, log_ratio, preference_losses
 from llm_validation.training.methods import IA3, FullWeights, Lora, PromptTuning, PTuning, QLora
 from llm_validation.training.plan import Dpo, TrainingPlan, plan_from_dict
 from llm_validation.training.record import TRAIN_PROXY, TRAIN_REJECTED, TRAIN_TASK
@@ -236,6 +236,18 @@ def test_a_pair_with_one_long_answer_goes_as_a_whole(shared_bench):
         pytest.raises(InputError, match="of every pair one answer is too long"),
     ):
         shared_bench.run(replace(plan, drop_long=True), task=Dataset.of(rows[1:], name="pairs"))
+
+
+def test_of_a_dialogue_only_the_last_answers_are_a_pair(tiny_model):
+    turns = (("user", "a"), ("assistant", "the red ant"), ("user", "b"))
+    thought = ((len(turns), '{"reasoning_content": "hm"}'),)
+    row = Example("a\nthe red ant\nb", "in a house", turns, rejected="no", turn_fields=thought)
+    data = Dataset.of([row], name="pairs")
+    (chosen,), beside, (rejected,) = encode_pairs(data, tiny_model, PLAN)
+    said = tiny_model.tokenizer.decode
+    assert said(chosen.input_ids[chosen.supervised]).startswith("in a house")
+    assert said(rejected.input_ids[rejected.supervised]).startswith("no")
+    assert beside.examples[0].turn_fields == ()
 
 
 @pytest.mark.parametrize(

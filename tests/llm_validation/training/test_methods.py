@@ -19,7 +19,8 @@ from finebound.base.records import to_json
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import encode
 from llm_validation.experiments.config import Method as MethodConfig
-from llm_validation.forecast.world import prepared
+from llm_validation.forecast.gradient_rows import gradient_rows
+from llm_validation.forecast.world import World, prepared
 from llm_validation.measure.losses import measure_losses
 from llm_validation.models.adapters import load_adapter
 from llm_validation.models.quantisation import NOTE, FourBit, quantise
@@ -492,15 +493,13 @@ def test_a_forecast_is_made_in_the_methods_coordinates(tiny_model, name, kind):
 @pytest.mark.parametrize(
     ("plan", "names"),
     [
-        (PLANS["prompt"], "no forecast of prompt-tuning"),
-        (PLANS["p-tuning"], "no forecast of p-tuning"),
-        (replace(PLAN, objective=Dpo()), "no forecast of DPO"),
-        (
-            replace(PLAN, strategy=TokenConstraint()),
-            "no forecast of constrained-sft",
-        ),
+        (PLANS["prompt"], "no forecast of prompt-tuning from gradients"),
+        (PLANS["p-tuning"], "no forecast of p-tuning from gradients"),
+        (replace(PLAN, objective=Dpo()), "no forecast of DPO from gradients"),
+        (replace(PLAN, strategy=TokenConstraint()), "no forecast of constrained-sft"),
     ],
 )
-def test_there_is_no_forecast_where_none_would_be_one(tiny_model, plan, names):
-    with pytest.raises(InputError, match=names), prepared(tiny_model, plan):
-        pass
+def test_there_is_no_forecast_where_none_would_be_one(shared_bench, plan, names):
+    world = World(shared_bench.load(), shared_bench.safety, shared_bench.task)
+    with pytest.raises(InputError, match=names):
+        gradient_rows(world, plan, "task", 2)
