@@ -141,9 +141,13 @@ def _backward(
     device = next(model.parameters()).device
     for part in micro_batches(rows, count=min(plan.gradient_accumulation, len(rows))):
         inputs = {name: value.to(device) for name, value in collate_rows(part, pad_id).items()}
-        owners = inputs["positions"] // inputs["input_ids"].shape[1]
-        names = ("input_ids", "attention_mask", "positions", "targets")
-        batch = SupervisedBatch(*(inputs[name] for name in names), owners)
+        batch = SupervisedBatch(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            positions=inputs["positions"],
+            targets=inputs["targets"],
+            rows=inputs["positions"] // inputs["input_ids"].shape[1],
+        )
         losses = batch.token_losses(batch.logits(model))
         is_proxy = inputs["is_proxy"]
         exact = losses.detach().double()
