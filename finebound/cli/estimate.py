@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from finebound.cli.options import given_options, memory_allowed, parse, say
-from finebound.results.outlook import BROKEN, UNDECIDED, BudgetVerdict
 from llm_validation.estimation.request import Request
+
+if TYPE_CHECKING:
+    from finebound.results.outlook import BudgetVerdict
 
 
 @dataclass(frozen=True)
@@ -79,5 +81,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def exit_code(budgets: Sequence[BudgetVerdict]) -> int:
     """0 where every budget is kept, 1 where one is broken, 3 where one is not decided."""
+    from finebound.results.outlook import BROKEN, UNDECIDED
+
     decisions = {budget.decision for budget in budgets if budget.given}
     return 1 if BROKEN in decisions else 3 if UNDECIDED in decisions else 0

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -432,7 +430,8 @@ class EstimateResult(Result):
     all that was asked for, by name, and ``command`` the command line that asks it again. ``plan``
     is the fine-tune that was understood. Without safety data the model's own answers are these:
     ``verdict``, ``forecast``, ``options`` (best first) and ``budgets`` are about its refusals. A
-    record of an earlier version lacks what stands after ``manifest``.
+    record of version 1 lacks what stands after ``manifest``, and its "forecast" are the straight
+    steps.
     """
 
     kind: ClassVar[str] = "estimate"
@@ -452,7 +451,7 @@ class EstimateResult(Result):
     proxy_mismatch: ProxyDifference | None
     model: MeasuredModel | None
     constants: dict[str, ConstantEntry] | None
-    straight_steps: list[StepForecast]
+    forecast_entry: BehaviourForecast | list[StepForecast] | None = Field(None, alias="forecast")
     strategy_forecast: tuple[StrategyForecastEntry, ...] = ()
     bounds: list[StrategyBound]
     manifest: Manifest
@@ -463,18 +462,16 @@ class EstimateResult(Result):
     request: dict[str, Any] | None = None
     command: str = ""
     plan: tuple[PlanSetting, ...] = ()
+    straight_steps: tuple[StepForecast, ...] = ()
     verdict: Verdict | None = None
-    forecast: BehaviourForecast | None = None
     options: tuple[Option, ...] = ()
     budgets: tuple[BudgetVerdict, ...] = ()
 
-    @classmethod
-    def of(cls, content: Mapping[str, Any], *, file: str | Path | None = None) -> Self:
-        """As ``Result.of``; version 1 called the straight steps its forecast."""
-        if isinstance(content.get("forecast"), list):
-            names = {"forecast": "straight_steps"}
-            content = {names.get(name, name): value for name, value in content.items()}
-        return super().of(content, file=file)
+    @property
+    def forecast(self) -> BehaviourForecast | None:
+        """What happens to refusals; None where that was not asked, and in version 1."""
+        entry = self.forecast_entry
+        return entry if isinstance(entry, BehaviourForecast) else None
 
     @property
     def penalised(self) -> str:

@@ -173,7 +173,7 @@ def look_ahead(
         scales = ()  # there is no way from the aligned model to them
         with prepared(loaded, plan) as (model, _):
             begun = outcome(loaded, model, stored, rows, temperatures=(1.0,), **again)
-    with unroll.unrolled(world, plan) as (model, path):
+    with unroll.unrolled(world, plan, progress=progress) as (model, path):
         end = outcome(loaded, model, stored, rows, temperatures=(1.0, 0.0), **again)
         cost = path.tokens + measure + cost_of(stored, rows, 2)
         if begun is not None:
@@ -189,7 +189,8 @@ def look_ahead(
         if plan.objective is not None:
             name, lam = ("lambda", DPO_LAMBDA), DPO_LAMBDA
         mix = replace(plan, strategy=LossConstraint(lam=lam))
-        with _unroll(world, mix, MIX_SHARE).unrolled(world, mix) as (model, path):
+        mixed = _unroll(world, mix, MIX_SHARE)
+        with mixed.unrolled(world, mix, progress=progress) as (model, path):
             some = outcome(loaded, model, stored, rows, temperatures=(1.0,), **again)
         ways[name] = _Path(some, path.rows, path.tokens + cost_of(stored, rows, 1), begun)
     forecast = _forecast(start, planned, sum(way.tokens for way in ways.values()) / whole)

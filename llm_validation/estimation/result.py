@@ -107,7 +107,6 @@ def result_of(measured: Measured, *, given: Mapping[str, Any]) -> EstimateResult
         proxy_mismatch=measured.mismatch,
         model=side,
         constants=_constants(measured),
-        straight_steps=straight_steps(measured),
         **({"strategy_forecast": measured.forecasts} if measured.forecasts else {}),
         bounds=[_bound(estimated) for estimated in measured.bounds],
         manifest=Manifest(**manifest(given=given, inputs=inputs, seed=request.seed)),
@@ -118,6 +117,7 @@ def result_of(measured: Measured, *, given: Mapping[str, Any]) -> EstimateResult
         request=asdict(request) | _planned(measured),
         command=request.command,
         plan=plan_settings(request, measured.rows_of["task"]),
+        straight_steps=tuple(straight_steps(measured)),
         **_outlook(measured),
     )
     # As it is when it is read from its record: plain numbers, paths as texts, a NaN as None.

@@ -28,7 +28,7 @@ from finebound.results.estimate import (
 )
 from finebound.results.spans import Limits
 from llm_validation.data.encoding import encode
-from llm_validation.estimation.model_side import ModelSide
+from llm_validation.estimation.model_side import PER_TOKEN, ModelSide
 from llm_validation.experiments.config import LandscapeSettings as Settings
 from llm_validation.experiments.config import Method
 from llm_validation.experiments.datasets import SAFETY, proxy_set, task_set
@@ -161,6 +161,7 @@ def read_side(prepared: Prepared, task: str, proxy: str | None, method: str) -> 
         sha256=prepared.aligned_sha256,
         parameters=land.dimension,
         vocabulary=prepared.vocabulary,
+        unit=PER_TOKEN,
         losses={
             part: ModelLoss(
                 per_token=found.per_token,

@@ -10,6 +10,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from finebound.base.errors import InputError
+from finebound.base.progress import Progress, silent
 from finebound.base.records import spawn_seed
 from finebound.results.forecasts import Interval90, Prediction
 from llm_validation.data.encoding import Encoded
@@ -131,7 +132,7 @@ class CoarseUnroll:
 
     @contextmanager
     def unrolled(
-        self, world: World, plan: TrainingPlan
+        self, world: World, plan: TrainingPlan, *, progress: Progress = silent
     ) -> Iterator[tuple[PreTrainedModel, Trajectory]]:
         """The model after the coarse steps, and their path; afterwards the weights are as before.
 
@@ -148,6 +149,7 @@ class CoarseUnroll:
                 pad_id=world.pad_id,
                 speed=plan.steps / self.steps,
                 fisher_rows=_fisher_rows(world, plan, self._part),
+                progress=progress,
             )
             yield model, path
 

@@ -220,7 +220,7 @@ def test_curvature_of_the_difference(weights_case, dense_matrix):
     exact = np.linalg.eigvalsh(dense[0] - dense[1])
     assert abs(found.eigenvalues[0]) == pytest.approx(np.abs(exact).max(), rel=1e-4)
     assert (found.rows, found.tokens) == (6, first.tokens + second.tokens)
-    assert (itself.eigenvalues, itself.norm, itself.converged) == ((0.0,), 0.0, True)
+    assert (itself.eigenvalues, itself.norm, itself.converged) == ([0.0], 0.0, True)
     gauss = CurvatureProduct(model, coordinates, rows, kind="gauss_newton", pad_id=0)
     with pytest.raises(ValueError, match="neither"):
         top_curvature(Difference(first, gauss), start)

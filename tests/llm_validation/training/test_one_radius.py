@@ -113,7 +113,7 @@ def test_no_gradients_take_a_lora_out_of_its_budget(tiny_model, steps):
         optimiser.step()
     layers = [m for m in model.modules() if hasattr(m, "get_delta_weight")]
     reached = sum(float(m.get_delta_weight("default").double().square().sum()) for m in layers)
-    budget = plan.radius(np.full(steps, 0.05)).value
+    budget = lora_radius(plan, np.full(steps, 0.05)).value
     assert 0.1 * budget < reached**0.5 <= budget
 
 
