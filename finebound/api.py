@@ -250,6 +250,7 @@ def defend(
     """
     from finebound.base.progress import silent
     from finebound.base.records import manifest
+    from finebound.results.result import Manifest
     from finebound.results.tradeoff import DefendResult
     from llm_validation.defences.repair import inputs_of, repair, require_out, write_repaired
     from llm_validation.models.loading import source_folder
@@ -280,7 +281,7 @@ def defend(
         inputs=inputs_of(*folders[:3]),
         seed=getattr(defence, "seed", 0),
     )
-    found = DefendResult(**report.as_json(), manifest=made)
+    found = DefendResult(**report.as_json(), manifest=Manifest(**made))
     if out is not None:
         write_repaired(Path(out), repaired, found)
     return found

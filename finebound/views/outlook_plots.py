@@ -106,10 +106,8 @@ def options_figure(result: EstimateResult) -> Plot | None:
             look = _MARKS[one.within_budget][1]
             low, high = (100 * end for end in one.interval)
             axes.vlines(one.capability_gain, low, high, color=look["color"], lw=2.4, alpha=0.4)
-            axes.hlines(
-                *(100 * one.refusal, *one.capability_interval),
-                **{"color": look["color"], "lw": 1.2, "alpha": 0.3},
-            )
+            low, high = one.capability_interval
+            axes.hlines(100 * one.refusal, low, high, color=look["color"], lw=1.2, alpha=0.3)
             axes.plot(one.capability_gain, 100 * one.refusal, ms=6.5, mec="white", mew=0.6, **look)
         _set_limits(axes, options, [before, *levels])
         axes.set_xlabel("capability gain: fall of the held-out task loss (nats/token)")
@@ -152,11 +150,11 @@ def _draw_share(axes: Axes, place: int, share: ShareForecast, colour: str) -> No
 
 def _set_limits(axes: Axes, options: Sequence[Option], levels: Sequence[float]) -> None:
     """Limits that hold every interval, the start and the budget, with room for labels."""
-    gains = [0.0, *(option.capability_gain for option in options)]
+    gains = [0.0, *(end for option in options for end in option.capability_interval)]
     heights = [*levels, *(100 * end for option in options for end in option.interval)]
     wide = max(max(gains) - min(gains), 0.01)
     high = max(max(heights) - min(heights), 10.0)
-    axes.set_xlim(min(gains) - 0.14 * wide, max(gains) + 0.2 * wide)
+    axes.set_xlim(min(gains) - 0.05 * wide, max(gains) + 0.05 * wide)
     axes.set_ylim(min(heights) - 0.08 * high, max(heights) + 0.1 * high)
     few_ticks(axes.xaxis, axes.get_xlim())
     few_ticks(axes.yaxis, (axes.get_ylim()[0], min(100.0, axes.get_ylim()[1])))

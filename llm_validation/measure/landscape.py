@@ -149,7 +149,7 @@ def measure_landscape(
         seed=seed,
         losses=losses,
         gradient_norms=norms,
-        cosines=cosines,
+        cosines={**cosines},
         mismatch=mismatch,
         curvatures=curvatures,
         logit_lipschitz=lipschitz,

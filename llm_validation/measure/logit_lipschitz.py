@@ -104,7 +104,7 @@ def logit_lipschitz(
         value=max(by_direction.values()),
         unshifted=unshifted,
         radius=radius,
-        by_direction=by_direction,
+        by_direction={**by_direction},
         rows=len(kept),
         tokens=sum(map(supervised_count, kept)),
         estimated=True,

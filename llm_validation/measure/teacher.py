@@ -88,7 +88,7 @@ def compare_teachers(
         separated=separated,
         pairs=n,
         p_value=combined,
-        p_values=p_values,
+        p_values={**p_values},
         accuracy=Limits.from_interval(accuracy),
         tv_lower=float(teacher_tv_from_pair_accuracy(floor)) if separated else 0.0,
         statistics={
