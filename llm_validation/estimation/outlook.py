@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from finebound.base.errors import InputError
+from finebound.base.errors import InputError, tell
 from finebound.base.progress import Progress, silent
 from finebound.base.records import spawn_seed
 from finebound.results.outlook import (
@@ -122,6 +122,8 @@ def ask_model(
     measured, mixed = _halves(probes, seed)
     stored = store_answers(loaded, measured, seed=seed, progress=progress)
     _require_refusals(stored)
+    now, n = 100 * stored.refused[stored.harmful].mean(), int(stored.harmful.sum())
+    tell(f"finebound: now the model refuses {now:.0f} % of {n} harmful probes.")
     safety = store_answers(loaded, mixed, seed=seed + 1, progress=progress).safety_data
     answers = ask(loaded, measured, temperature=0.0, seed=seed, progress=progress)
     greedy = np.array([refuses(p, text) for p, text in zip(measured, answers, strict=True)])

@@ -261,8 +261,6 @@ def _ask(request: Request, loaded: LoadedModel, stages: KeptStages, progress: Pr
         },
         lambda: _parts(ask_model(loaded, probes, seed=request.seed, progress=progress)),
     )
-    tell(f"finebound: now the model refuses {100 * stored.refused[stored.harmful].mean():.0f} % of "
-         f"{int(stored.harmful.sum())} harmful probes.")  # fmt: skip
     return Asked(loaded, stored, safety, greedy, request.seed)
 
 
