@@ -58,10 +58,8 @@ def test_both_forecasts_rank_tiny_runs(measured):
         world, plan, truth = measured(proxy, strategy)
         for predictor in OURS:
             said = predictor.predict(world, plan)
-            measured = dict(
-                zip(("measured_safety_change", "measured_task_change"), truth, strict=True)
-            )
-            comparisons.append(JudgedForecast(run=name, **measured, **said.to_dict()))
+            did = dict(zip(("measured_safety_change", "measured_task_change"), truth, strict=True))
+            comparisons.append(JudgedForecast(run=name, **did, **said.to_dict()))
     rng = np.random.default_rng(0)
     safety = {row.name: row for row in rank(comparisons, rng=rng)}
     task = {row.name: row for row in rank(comparisons, rng=rng, what="task")}
