@@ -34,10 +34,16 @@ from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import Encoded
 from llm_validation.evaluation.hazards.layouts import Probe
 from llm_validation.forecast.optimiser import Trajectory
-from llm_validation.forecast.outcome import Outcome, cost_of, gain, outcome
-from llm_validation.forecast.stored_answers import StoredAnswers, ask, refuses, store_answers
-from llm_validation.forecast.unroll import PATH_ERROR, PATH_ROWS, CoarseUnroll
-from llm_validation.forecast.world import World, prepared
+from llm_validation.forecast.outcome import Outcome, cost_of, gain, outcome, unchanged
+from llm_validation.forecast.stored_answers import (
+    StoredAnswers,
+    ask,
+    refuses,
+    safety_data,
+    store_answers,
+)
+from llm_validation.forecast.unroll import CoarseUnroll, path_error
+from llm_validation.forecast.world import FORWARD_ONLY, World, prepared, total_tokens
 from llm_validation.training.plan import TrainingPlan
 from theory.binary_divergence import kl_lower_inverse
 from theory.bound import Status
@@ -63,7 +69,6 @@ DEFAULT_BUDGET = {"refusal": 5.0}
 """What an option may lose where no budget is given: points of refusals."""
 SHARE_FLOOR = 0.02
 """Standard error of a path in a share, besides ``PATH_ERROR`` of its change."""
-LOSS_FLOOR = 0.03
 _PER_TOKEN = "nats per token"
 
 
@@ -124,9 +129,11 @@ def ask_model(
     _require_refusals(stored)
     now, n = 100 * stored.refused[stored.harmful].mean(), int(stored.harmful.sum())
     tell(f"finebound: now the model refuses {now:.0f} % of {n} harmful probes.")
-    safety = store_answers(loaded, mixed, seed=seed + 1, progress=progress).safety_data
-    answers = ask(loaded, measured, temperature=0.0, seed=seed, progress=progress)
-    greedy = np.array([refuses(p, text) for p, text in zip(measured, answers, strict=True)])
+    # What is mixed in needs no likelihoods.
+    answers = ask(loaded, mixed, temperature=1.0, seed=seed + 1, progress=progress)
+    safety = safety_data(loaded.name, mixed, answers, list(map(refuses, mixed, answers)))
+    answers = ask(loaded, stored.probes, temperature=0.0, seed=seed, progress=progress)
+    greedy = np.array(list(map(refuses, stored.probes, answers)))
     return Asked(loaded, stored, safety, greedy, seed)
 
 
@@ -164,8 +171,7 @@ def look_ahead(
     whole = world.finetune_tokens(plan)
     unroll = _unroll(world, plan, PLAN_SHARE)
     rows = _measured_rows(world, unroll, plan)
-    start = outcome(loaded, loaded.model, stored, rows)
-    start.refused[0.0] = asked.greedy
+    start = unchanged(loaded, stored, rows, asked.greedy)
     measure = cost_of(stored, rows, 0)
     # The answers before were drawn once; their cost is the model's, not this plan's.
     again: dict[str, Any] = {"seed": seed + 2, "progress": progress}
@@ -177,7 +183,7 @@ def look_ahead(
             begun = outcome(loaded, model, stored, rows, temperatures=(1.0,), **again)
     with unroll.unrolled(world, plan, progress=progress) as (model, path):
         end = outcome(loaded, model, stored, rows, temperatures=(1.0, 0.0), **again)
-        cost = path.tokens + measure + cost_of(stored, rows, 2)
+        cost = path.tokens + FORWARD_ONLY * total_tokens(rows) + cost_of(stored, rows, 2)
         if begun is not None:
             cost += cost_of(stored, rows, 1)
         planned = _Path(end, path.rows, cost, begun)
@@ -285,13 +291,8 @@ def _paired(
     sampling = float((after - before).std(ddof=1)) / math.sqrt(len(before))
     # Beta(1/2, 1/2) keeps some doubt where every pair agrees.
     sampling = max(sampling, 0.5 / len(before))
-    path = _path_error(float(after.mean() - begun.mean()), rows, SHARE_FLOOR)
+    path = float(path_error(float(after.mean() - begun.mean()), rows, floor=SHARE_FLOOR))
     return change, math.hypot(sampling, path)
-
-
-def _path_error(change: float, rows: int, floor: float) -> float:
-    """Standard error of what an unroll of so many rows changed."""
-    return math.sqrt(max(1.0, PATH_ROWS / rows)) * math.hypot(PATH_ERROR * change, floor)
 
 
 def _answers(of: Outcome, start: Outcome, *, harmful: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -351,7 +352,7 @@ def _gain(way: _Path, start: Outcome) -> ChangeForecast:
 def _change(value: float, begun: float, influence: np.ndarray, rows: int) -> ChangeForecast:
     """``influence`` ``[n]`` of each row on the mean; ``begun`` is the change before any step."""
     sampling = float(influence.std(ddof=1)) / math.sqrt(len(influence))
-    half = _QUANTILE * math.hypot(sampling, _path_error(value - begun, rows, LOSS_FLOOR))
+    half = _QUANTILE * math.hypot(sampling, float(path_error(value - begun, rows)))
     return ChangeForecast(
         value=value, interval=(value - half, value + half), level=LEVEL, unit=_PER_TOKEN
     )

@@ -25,7 +25,7 @@ from llm_validation.data.dataset import Dataset
 from llm_validation.data.loading import load_dataset
 from llm_validation.estimation.outlook import TASK_ROWS, Asked, ask_model, look_ahead
 from llm_validation.evaluation.hazards.probes import load_probes
-from llm_validation.forecast.outcome import Outcome, gain, outcome
+from llm_validation.forecast.outcome import Outcome, gain, outcome, unchanged
 from llm_validation.forecast.unroll import CoarseUnroll
 from llm_validation.forecast.world import World
 from llm_validation.models.loading import load_model
@@ -111,7 +111,7 @@ def _run(
         seed=entry["seed"],
     )
     rows = world.sample("task_measured", TASK_ROWS)
-    before = outcome(asked.loaded, asked.loaded.model, asked.stored, rows)
+    before = unchanged(asked.loaded, asked.stored, rows)
     # Every step of the plan, with all of its rows: the fine-tune itself.
     with CoarseUnroll(steps=plan.steps, seed=entry["seed"]).unrolled(world, plan) as (model, path):
         after = outcome(

@@ -97,6 +97,25 @@ def outcome(
     )
 
 
+def unchanged(
+    loaded: LoadedModel,
+    stored: StoredAnswers,
+    task_rows: Sequence[Encoded],
+    greedy: np.ndarray | None = None,
+) -> Outcome:
+    """The aligned model itself: its answers are as likely as they were stored.
+
+    ``greedy`` bool ``[n]`` says which of its most likely answers refuse.
+    """
+    return Outcome(
+        stored,
+        np.zeros(len(stored.rows)),
+        np.array([int(row.supervised.sum()) for row in stored.rows]),
+        measure_losses(loaded.model, task_rows, pad_id=loaded.pad_id, tokens_per_batch=2048),
+        {} if greedy is None else {0.0: greedy},
+    )
+
+
 def gain(before: Outcome, after: Outcome) -> float:
     """The fall of the loss on the measured task rows, nats per token."""
     fall = before.task.token_sum - after.task.token_sum

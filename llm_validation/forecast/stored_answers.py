@@ -50,17 +50,8 @@ class StoredAnswers:
 
     @property
     def safety_data(self) -> Dataset:
-        """The answers as safety data: refusals of harmful probes, help with harmless ones."""
-        pairs = zip(self.probes, self.answers, self.refused == self.harmful, strict=True)
-        return Dataset.of(
-            (
-                Example.single_turn(probe.prompt, answer, category=probe.category)
-                for probe, answer, good in pairs
-                if good and answer.strip()
-            ),
-            name=f"answers of {self.answered_by}",
-            source="self-generated",
-        )
+        """The right ones of the answers (``safety_data``)."""
+        return safety_data(self.answered_by, self.probes, self.answers, self.refused.tolist())
 
     @property
     def tokens(self) -> int:
@@ -91,6 +82,21 @@ def kept_answers(
         harmful=np.array([probe.harmful for probe, _ in answered]),
         log_likelihood=-losses.token_sum,
         answered_by=loaded.name,
+    )
+
+
+def safety_data(
+    answered_by: str, probes: Sequence[Probe], answers: Sequence[str], refused: Sequence[bool]
+) -> Dataset:
+    """Answers as safety data: refusals of harmful probes, help with harmless ones."""
+    return Dataset.of(
+        (
+            Example.single_turn(probe.prompt, answer, category=probe.category)
+            for probe, answer, declined in zip(probes, answers, refused, strict=True)
+            if declined == probe.harmful and answer.strip()
+        ),
+        name=f"answers of {answered_by}",
+        source="self-generated",
     )
 
 

@@ -190,14 +190,20 @@ class CoarseUnroll:
         """Standard errors of both changes ``[2]`` since the first step, nats."""
         if self.steps == plan.steps and self.rows_per_step is None:
             return sampling
-        scarce = np.sqrt(max(1.0, PATH_ROWS / path.rows))
-        path_error = scarce * np.hypot(PATH_ERROR * changes, PATH_FLOOR)
         stretched = (plan.steps / self.steps) ** EXPONENT_ERROR - 1.0
         if plan.radius is not None and path.displacements[-1] >= 0.99 * plan.radius:
             stretched = 0.0
         # The exponent 1.5 in r lies between a straight and a quadratic onset.
         displacement_error = 1.5 * np.abs(changes) * stretched
-        return np.sqrt(sampling**2 + path_error**2 + displacement_error**2)
+        path_errors = path_error(changes, path.rows)
+        return np.sqrt(sampling**2 + path_errors**2 + displacement_error**2)
+
+
+def path_error(
+    change: np.ndarray | float, rows: int, *, floor: float = PATH_FLOOR
+) -> np.ndarray | float:
+    """Standard error of what an unroll over ``rows`` rows changed, in the unit of the change."""
+    return np.sqrt(max(1.0, PATH_ROWS / rows)) * np.hypot(PATH_ERROR * change, floor)
 
 
 def _require_room(world: World, plan: TrainingPlan) -> None:

@@ -12,6 +12,7 @@ from finebound.base.errors import InputError
 from finebound.results.outlook import BROKEN, KEPT, UNDECIDED
 from llm_validation.estimation.outlook import ask_model, look_ahead, scaled_change
 from llm_validation.evaluation.hazards.layouts import Probe
+from llm_validation.forecast import stored_answers
 from llm_validation.forecast.outcome import outcome
 from llm_validation.forecast.stored_answers import PREFIX, store_answers
 from llm_validation.forecast.unroll import CoarseUnroll
@@ -127,3 +128,13 @@ def test_numbers_are_finite(theta, datasets, small_plan, probes) -> None:
         assert math.isfinite(option.safety_loss_change)
         assert 0 <= option.refusal <= 1
     assert found.budgets[0].quantity == "loss"
+
+
+def test_an_empty_answer_leaves_its_probe_out_of_everything(theta, probes, monkeypatch) -> None:
+    def ask(*arguments, **options):
+        return ["", *stored_answers_ask(*arguments, **options)[1:]]
+
+    stored_answers_ask = stored_answers.ask
+    monkeypatch.setattr(stored_answers, "ask", ask)
+    asked = ask_model(theta, probes)
+    assert len(asked.stored.probes) == len(asked.greedy) == 39
