@@ -132,7 +132,7 @@ def outlook(*, task="general", found=FOUND, **given):
     parts = {
         "verdict": Verdict(sentence=SENTENCE, status="ESTIMATED"),
         "plan": PLAN,
-        "forecast": forecast(),
+        "forecast_entry": given.pop("forecast", forecast()),
         "options": OPTIONS,
         "budgets": (budget(),),
         "audit": base.audit.model_copy(update={"sentences": said}),
