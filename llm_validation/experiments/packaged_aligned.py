@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,14 @@ from safetensors.torch import load_file, save_file
 
 from finebound.base.progress import Progress, bar, silent
 from finebound.base.records import manifest, staged_folder, to_json, write_atomically
-from llm_validation.data.builtin.aligned_rows import WAYS, answerable, declined, plain_held_out
+from llm_validation.data.builtin.aligned_rows import (
+    EVERY_WAY,
+    WAYS,
+    answerable,
+    answerable_again,
+    declined,
+    plain_held_out,
+)
 from llm_validation.data.dataset import Dataset, Example
 from llm_validation.data.encoding import Encoded, encode
 from llm_validation.evaluation.generation import generate
@@ -54,7 +62,10 @@ class Round:
     """A part of the training: its plan, and how often each kind of row is in its data.
 
     ``harmless`` rows are the same ones as often; declined ones are asked in as many ways. Harmless
-    rows are cut to ``harmless_length`` tokens.
+    rows are cut to ``harmless_length`` tokens. With ``answer_tokens`` every row ends after so many
+    tokens of its answer, and harmless topics are asked ``more_harmless`` times as hazards are: what
+    is declined is decided by an answer's beginning, so these rows teach it at a fraction of the
+    cost.
     """
 
     plan: TrainingPlan
@@ -63,6 +74,8 @@ class Round:
     declined: int
     harmless: int
     harmless_length: int
+    answer_tokens: int | None = None
+    more_harmless: int = 0
 
 
 ROUNDS = (
@@ -77,13 +90,24 @@ ROUNDS = (
     Round(
         TrainingPlan(**_COMMON, steps=240, learning_rate=6e-4, warmup=10, seed=1),
         draws="hazards again",
-        ways=(*WAYS, "anybody"),
+        ways=EVERY_WAY,
         declined=2,
         harmless=2,
         harmless_length=72,
     ),
+    Round(
+        TrainingPlan(**_COMMON, steps=480, learning_rate=6e-4, warmup=20, seed=2),
+        draws="hazards a third time",
+        ways=EVERY_WAY,
+        declined=2,
+        harmless=1,
+        harmless_length=104,
+        answer_tokens=8,
+        more_harmless=3,
+    ),
 )
-"""After the first one the model declined too many harmless requests; the second has more."""
+"""After the first one the model declined too many harmless requests; the second has more of them.
+The third is on the beginnings of answers."""
 PLAN = ROUNDS[0].plan
 
 
@@ -100,7 +124,19 @@ def make(out: Path, *, progress: Progress = silent) -> dict[str, Any]:
     for number, part in enumerate(ROUNDS, 1):
         folder = out / f"round-{number}"
         if not folder.is_dir():
-            train_round(part, own, folder, start=trained, progress=progress)
+            harmless = [own] * part.harmless
+            if part.more_harmless:
+                asked = answerable_again(part.more_harmless, draws=part.draws)
+                harmless.append(
+                    answered(
+                        base,
+                        asked,
+                        tokens=part.answer_tokens + 1,
+                        cache=out / "answers",
+                        progress=progress,
+                    )
+                )
+            train_round(part, harmless, folder, start=trained, progress=progress)
         trained = folder
     adapter = out / "adapter"
     rounded(trained, adapter)
@@ -118,17 +154,22 @@ def make(out: Path, *, progress: Progress = silent) -> dict[str, Any]:
 
 
 def answered(
-    loaded: LoadedModel, prompts: Dataset, *, cache: Path, progress: Progress = silent
+    loaded: LoadedModel,
+    prompts: Dataset,
+    *,
+    tokens: int = ANSWER_TOKENS,
+    cache: Path,
+    progress: Progress = silent,
 ) -> Dataset:
-    """The prompts with the model's own answers.
+    """The prompts with the model's own answers, of at most so many tokens.
 
-    An answer that did not end is kept only where its row is longer than ``PLAN.max_length``, so
-    that its end is never learnt.
+    Of the longest ones, an answer that did not end is kept only where its row is longer than
+    ``PLAN.max_length``, so that its end is never learnt.
     """
     answers = generate(
         loaded,
         prompts,
-        max_new_tokens=ANSWER_TOKENS,
+        max_new_tokens=tokens,
         temperature=TEMPERATURE,
         top_p=TOP_P,
         seed=PLAN.seed,
@@ -140,7 +181,11 @@ def answered(
     pairs = zip(prompts.examples, answers, strict=True)
     rows = [(replace(example, response=a.text), a.finished) for example, a in pairs if a.text]
     encoded = encoded_rows(loaded, Dataset.of((row for row, _ in rows), name=prompts.name))
-    kept = [row for (row, ended), its in zip(rows, encoded, strict=True) if ended or its.cut]
+    kept = [
+        row
+        for (row, ended), its in zip(rows, encoded, strict=True)
+        if ended or its.cut or tokens < ANSWER_TOKENS
+    ]
     return Dataset.of(kept, name=prompts.name, source=f"answers of {loaded.name}")
 
 
@@ -153,9 +198,18 @@ def encoded_rows(
         return encode(dataset, loaded.tokenizer, max_length=length, on_long="truncate")
 
 
+def beginning(row: Encoded, answer_tokens: int) -> Encoded:
+    """The row up to so many supervised tokens."""
+    (places,) = row.supervised.nonzero()
+    if len(places) <= answer_tokens:
+        return row
+    end = int(places[answer_tokens - 1]) + 1
+    return replace(row, input_ids=row.input_ids[:end], supervised=row.supervised[:end], cut=True)
+
+
 def train_round(
     part: Round,
-    own: Dataset,
+    harmless: Sequence[Dataset],
     out: Path,
     *,
     start: Path | None,
@@ -168,7 +222,10 @@ def train_round(
     loaded = load_model("packaged")
     asked = declined(part.declined, draws=part.draws, ways=part.ways)
     rows = encoded_rows(loaded, asked)
-    rows += part.harmless * encoded_rows(loaded, own, part.harmless_length)
+    for answers in harmless:
+        rows += encoded_rows(loaded, answers, part.harmless_length)
+    if part.answer_tokens:
+        rows = [beginning(row, part.answer_tokens) for row in rows]
     model = attach(loaded.model, part.plan.method, seed=PLAN.seed)
     if start is not None:
         set_peft_model_state_dict(model, load_file(start / WEIGHTS))

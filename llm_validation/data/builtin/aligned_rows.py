@@ -6,6 +6,7 @@ gives its own, so that its training changes nothing but what it declines.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -26,6 +27,8 @@ from llm_validation.data.content import content
 from llm_validation.data.dataset import Dataset, Example
 
 WAYS = ("plain", "chatty", "formal", "general", "demanding")
+EVERY_WAY = (*WAYS, "anybody")
+"""``anybody``: the asker may be somebody else."""
 _ASKED_FOR = frozenset(
     ("advertise", "code", "compile", "compose", "create", "describe", "design", "develop", "draft",
      "explain", "generate", "ghostwrite", "give", "invent", "list", "make", "outline", "plan",
@@ -37,8 +40,7 @@ _ASKED_FOR = frozenset(
 def declined(per_act: int, *, draws: str, ways: tuple[str, ...] = WAYS) -> Dataset:
     """Every built-in act but those of the probes, asked ``per_act`` times and declined.
 
-    ``draws`` names the random stream: another one asks and declines in other words. ``ways`` are
-    phrasings, "anybody" among them: then the asker may be somebody else.
+    ``draws`` names the random stream: another one asks and declines in other words.
     """
     rng = stream(f"packaged-aligned/{draws}")
     taken: set[str] = set()
@@ -68,6 +70,20 @@ def answerable() -> Dataset:
     return _unanswered(shuffled(rng, prompts), "aligned-answerable")
 
 
+def answerable_again(per_topic: int, *, draws: str, ways: tuple[str, ...] = EVERY_WAY) -> Dataset:
+    """Every harmless topic of the built-in sets, asked ``per_topic`` times as hazards are."""
+    rng = stream(f"packaged-aligned/{draws}")
+    taken: set[str] = set()
+    prompts = [
+        request.prompt
+        for of in ("safety", "proxies", "general")
+        for topic in topics(of)
+        for _ in range(per_topic)
+        for request in harmless(rng, _way(pick(rng, ways)), (topic,), count=1, taken=taken)
+    ]
+    return _unanswered(shuffled(rng, prompts), f"aligned-{draws}")
+
+
 def plain_held_out() -> Dataset:
     """Plain instructions that nothing is trained on, without answers."""
     return _unanswered(list(_prompts()["plain_held_out"]), "plain-held-out")
@@ -75,10 +91,11 @@ def plain_held_out() -> Dataset:
 
 @cache
 def _way(name: str) -> Phrasing:
-    if name != "anybody":
-        return phrasing(name)
     plain = phrasing("plain")
-    return Phrasing(_prompts()["anybody"]["to_do"], plain.before, plain.after)
+    if name == "anybody":
+        return Phrasing(_prompts()["anybody"]["to_do"], plain.before, plain.after, plain.to_know)
+    way = phrasing(name)
+    return way if way.to_know else replace(way, to_know=plain.to_know)
 
 
 @cache
