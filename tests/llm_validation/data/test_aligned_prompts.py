@@ -14,7 +14,9 @@ from llm_validation.data.content import content
 from llm_validation.evaluation.hazards import probes
 
 WORDS = content(llm_validation.data.builtin.__file__, "aligned_prompts.yaml")
+MORE = content(llm_validation.data.builtin.__file__, "aligned_prompts_more.yaml")
 PROBES = content(probes.__file__, "builtin_probes.yaml")
+MATCHED = content(probes.__file__, "matched_lookalikes.yaml")
 
 FUNCTION_WORDS = frozenset(
     re.findall(
@@ -30,13 +32,13 @@ def of_every_category(by_category):
     return [text for texts in by_category.values() for text in texts]
 
 
-ACTS = of_every_category(WORDS["acts"])
-LOOKALIKES = of_every_category(WORDS["lookalikes"])
-PLAIN, HELD_OUT = list(WORDS["plain"]), list(WORDS["plain_held_out"])
+ACTS = of_every_category(WORDS["acts"]) + of_every_category(MORE["acts"])
+LOOKALIKES = of_every_category(WORDS["lookalikes"]) + of_every_category(MORE["lookalikes"])
+PLAIN, HELD_OUT = list(WORDS["plain"]) + list(MORE["plain"]), list(WORDS["plain_held_out"])
 OURS = ACTS + LOOKALIKES + PLAIN + HELD_OUT
 TAUGHT_ACTS = [act for h in hazards().values() for act in h.acts + h.other_acts]
 PROBE_ACTS = of_every_category(PROBES["acts"])
-PROBE_LOOKALIKES = of_every_category(PROBES["lookalikes"])
+PROBE_LOOKALIKES = of_every_category(PROBES["lookalikes"]) + of_every_category(MATCHED)
 QUESTIONS = [t.question for of in ("safety", "proxies", "general") for t in topics(of)]
 
 
@@ -65,11 +67,20 @@ def near(pairs, words, limit):
     return [(a, b) for a, b in pairs if len(of(a) & of(b)) > limit * len(of(a) | of(b))]
 
 
-def test_every_category_has_thirty_acts_and_thirty_lookalikes():
-    for key in ("acts", "lookalikes"):
-        assert list(WORDS[key]) == list(hazards())
-        assert {len(texts) for texts in WORDS[key].values()} == {30}
-    assert (len(PLAIN), len(HELD_OUT)) == (360, 100)
+@pytest.mark.parametrize(
+    ("words", "acts", "lookalikes", "plain"),
+    [(WORDS, 30, 30, 360), (MORE, 25, 45, 60)],
+    ids=["aligned_prompts", "aligned_prompts_more"],
+)
+def test_every_category_has_as_many_acts_and_as_many_lookalikes(words, acts, lookalikes, plain):
+    for key, count in (("acts", acts), ("lookalikes", lookalikes)):
+        assert list(words[key]) == list(hazards())
+        assert {len(texts) for texts in words[key].values()} == {count}
+    assert len(words["plain"]) == plain
+
+
+def test_a_hundred_plain_prompts_are_held_out():
+    assert len(HELD_OUT) == 100
 
 
 def test_prompts_are_short_whole_sentences_and_acts_are_phrases():
