@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from finebound.base.errors import InputError, tell
+from finebound.base.records import once_each
 from theory.problem import (
     Constant,
     Constants,
@@ -48,7 +49,7 @@ def read_problem(path: str | Path) -> Problem:
             parse_constant=_no_number,
             parse_float=_decimal,
             parse_int=_whole,
-            object_pairs_hook=_once_each,
+            object_pairs_hook=once_each,
         )
     except json.JSONDecodeError as error:
         raise InputError(
@@ -58,7 +59,7 @@ def read_problem(path: str | Path) -> Problem:
             row=error.lineno,
         ) from None
     except ValueError as error:
-        raise InputError(f"cannot be used: {error}", remedy=_REMEDY, file=path) from None
+        raise InputError(f"cannot be used: {error}.", remedy=_REMEDY, file=path) from None
     except RecursionError:
         raise InputError("is nested too deeply.", remedy=_REMEDY, file=path) from None
     if not isinstance(content, dict):
@@ -92,10 +93,8 @@ def tell_size(problem: Problem, *, times: int = 1) -> None:
 
 def _no_number(name: str) -> float:
     if name == "NaN":
-        raise ValueError("it holds a NaN, which is no number.")
-    raise ValueError(
-        f'it holds {name}, which is no JSON; write "inf" where a constant is infinite.'
-    )
+        raise ValueError("it holds a NaN, which is no number")
+    raise ValueError(f'it holds {name}, which is no JSON; write "inf" where a constant is infinite')
 
 
 def _decimal(written: str) -> float:
@@ -103,25 +102,16 @@ def _decimal(written: str) -> float:
     if number and math.isfinite(number):
         return number
     if number:
-        raise ValueError(f"it holds {written[:40]}, too large a number for double precision.")
+        raise ValueError(f"it holds {written[:40]}, too large a number for double precision")
     if any(digit in written.lower().partition("e")[0] for digit in "123456789"):
-        raise ValueError(f"it holds {written[:40]}, too small a number for double precision.")
+        raise ValueError(f"it holds {written[:40]}, too small a number for double precision")
     return number
 
 
 def _whole(written: str) -> int:
     if len(written) > 400:
-        raise ValueError(f"it holds a whole number of {len(written)} digits, too large a number.")
+        raise ValueError(f"it holds a whole number of {len(written)} digits, too large a number")
     return int(written)
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, entry in pairs:
-        if name in found:
-            raise ValueError(f"the entry {_shown(name)} stands twice in one object: keep one.")
-        found[name] = entry
-    return found
 
 
 def _shown(text: str) -> str:

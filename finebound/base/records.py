@@ -17,9 +17,11 @@ from typing import Any
 from finebound.base.writing import cannot_write, require_folder, staged_folder, write_atomically
 
 __all__ = [
+    "KeyTwice",
     "cannot_write",
     "file_sha256",
     "manifest",
+    "once_each",
     "require_folder",
     "spawn_seed",
     "staged_folder",
@@ -38,6 +40,20 @@ def to_json(value: Any, *, indent: int | None = 2) -> str:
     """
     text = json.dumps(_plain(value), indent=indent, allow_nan=False, ensure_ascii=False)
     return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+class KeyTwice(ValueError):
+    """One JSON object names a key twice, of which parsers keep the last without a word."""
+
+
+def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object's entries, as the parser's ``object_pairs_hook``. Raises KeyTwice."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise KeyTwice(f"the key {twice[:60]!r} is there twice in one object")
+    return found
 
 
 def _plain(value: Any) -> Any:

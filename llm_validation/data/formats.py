@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from finebound.base.errors import InputError
+from finebound.base.records import KeyTwice, once_each
 from llm_validation.data.columns import KNOWN_COLUMNS
 
 if TYPE_CHECKING:
@@ -113,24 +114,12 @@ def _not_utf8(error: UnicodeDecodeError, path: Path, row: int | None) -> InputEr
     )
 
 
-class _KeyTwiceError(ValueError):
-    """One JSON object names a key twice, of which parsers keep the last without a word."""
-
-
-def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise _KeyTwiceError(next(name for name in names if names.count(name) > 1))
-    return found
-
-
-_JSON = json.JSONDecoder(object_pairs_hook=_keys_once)
+_JSON = json.JSONDecoder(object_pairs_hook=once_each)
 
 
 def _malformed(error: Exception, path: Path, row: int | None, text: str) -> InputError:
-    if isinstance(error, _KeyTwiceError):
-        what = f"one JSON object has the key {str(error)[:60]!r} twice"
+    if isinstance(error, KeyTwice):
+        what = str(error)
         remedy = "Give each key once: it cannot be told which value is meant."
     elif "\0" in text:
         what, remedy = "contains a NUL character", "Remove it: the file may be damaged."

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from llm_validation.experiments.planned import (
     find_run,
     plan_of,
 )
+from llm_validation.training.configurations.files import read_settings
 
 __all__ = [
     "NAMED",
@@ -58,12 +57,7 @@ def read_experiment(ref: str | Path) -> Experiment:
     Raises InputError naming the file and the entry for an unknown key or a wrong value.
     """
     file = _find(ref)
-    try:
-        text = file.read_text(encoding="utf-8")
-        content = _parse(text, file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}.", remedy="Check the file.", file=file) from None
-    return experiment_of(content, file=file)
+    return experiment_of(read_settings(file, remedy=_EXAMPLE), file=file)
 
 
 def experiment_of(content: Any, *, file: str | Path = "the configuration") -> Experiment:
@@ -113,37 +107,6 @@ def _find(ref: str | Path) -> Path:
         f"there is neither a file nor an experiment called {str(ref)!r}.",
         remedy=f"Check the path, or use one of {', '.join(named)}." if named else "Check the path.",
     )
-
-
-def _parse(text: str, file: Path) -> Any:
-    if file.suffix not in (".yaml", ".yml"):
-        try:
-            return json.loads(text, object_pairs_hook=_once_each)
-        except json.JSONDecodeError as error:
-            raise InputError(
-                f"is not JSON: {error.msg} in column {error.colno}.",
-                remedy="Mend that line.",
-                file=file,
-                row=error.lineno,
-            ) from None
-        except (ValueError, RecursionError) as error:  # a key twice, lists too deep
-            raise InputError(f"is not read: {error}.", remedy="Mend it.", file=file) from None
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        what = re.sub(r"\s+", " ", str(error))
-        raise InputError(f"is not YAML: {what}.", remedy="Mend it.", file=file) from None
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} is there twice in one object")
-    return found
 
 
 def _as_input_error(error: ValidationError, file: str | Path) -> InputError:

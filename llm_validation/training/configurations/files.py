@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from finebound.base.errors import InputError
+from finebound.base.records import once_each
 
 _LARGEST = 4 * 2**20
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle")
@@ -35,10 +36,10 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_settings(file: Path) -> dict[str, Any]:
+def read_settings(file: Path, *, remedy: str = _REMEDY) -> dict[str, Any]:
     """What the file's keys say. Raises InputError, naming the file, where it holds no settings."""
 
-    def wrong(what: str, remedy: str = _REMEDY, row: int | None = None) -> InputError:
+    def wrong(what: str, remedy: str = remedy, row: int | None = None) -> InputError:
         return InputError(what, remedy=remedy, file=file, row=row)
 
     if file.suffix.lower() in _PICKLES:
@@ -69,14 +70,5 @@ def read_settings(file: Path) -> dict[str, Any]:
 
 def _parse(text: str, suffix: str) -> Any:
     if suffix == ".json" or (suffix not in (".yaml", ".yml") and text.lstrip()[0] in "{["):
-        return json.loads(text, object_pairs_hook=_once_each)
+        return json.loads(text, object_pairs_hook=once_each)
     return yaml.load(text, _Loader)  # a safe loader
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise ValueError(f"the key {name!r} is there twice in one object")
-        found[name] = value
-    return found

@@ -194,7 +194,7 @@ def test_a_key_twice_or_a_text_too_deep_is_refused(content, tmp_path):
     with pytest.raises(InputError, match="the key 'seed' is there twice"):
         read_experiment(file)
     file.write_text("[" * 100_000)
-    with pytest.raises(InputError, match="is not read"):
+    with pytest.raises(InputError, match="cannot be read"):
         read_experiment(file)
 
 
@@ -207,8 +207,11 @@ def test_files_are_json_or_safe_yaml(content, tmp_path):
     (tmp_path / "bad.json").write_text('{"name": "x",\n oops}')
     with pytest.raises(InputError, match="row 2"):
         read_experiment(tmp_path / "bad.json")
+    (tmp_path / "twice.yaml").write_text("seed: 1\nseed: 2\n")
+    with pytest.raises(InputError, match="the key 'seed' is there twice"):
+        read_experiment(tmp_path / "twice.yaml")
     (tmp_path / "bad.yaml").write_text("!!python/object/apply:os.system ['true']")
-    with pytest.raises(InputError, match="not YAML"):
+    with pytest.raises(InputError, match="cannot be read"):
         read_experiment(tmp_path / "bad.yaml")
     with pytest.raises(InputError, match="smoke"):
         read_experiment("smokey")
