@@ -5,9 +5,13 @@ Shares are in [0, 1]. Losses are in nats per token.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from finebound.results.result import Known, Number, Part
 
 KEPT, BROKEN, UNDECIDED = "kept", "broken", "undecided"
+DECISIONS = (KEPT, UNDECIDED, BROKEN)
+"""Of a budget, the best first."""
 
 
 class Verdict(Part):
@@ -81,8 +85,10 @@ class BehaviourForecast(Part):
 
 class Option(Part):
     """A way to train, best first: what it changes in words, and what it is forecast to do.
-    ``strategy`` names its kind ("none", "mix", "scale", in DPO "lambda" for "mix") and ``value``
-    its strength. ``kept`` is the share of the planned fine-tune's capability gain that is left,
+
+    ``strategy`` names its kind and ``value`` its strength: "none", "mix" (share of safety rows), in
+    DPO "lambda" for it, "scale" (of the change after training), "steps" (how many are trained).
+    ``kept`` is the share of the planned fine-tune's capability gain that is left,
     None where there is none.
     ``refusal`` and ``interval`` are shares after the fine-tune. ``cost_share`` as in the forecast.
     """
@@ -124,3 +130,23 @@ class BudgetVerdict(Part):
     interval: tuple[Number, Number]
     decision: str
     given: bool = True
+
+
+def decided(limit: float, interval: tuple[float, float]) -> str:
+    """Whether what is lost keeps its limit; both in one unit."""
+    low, high = interval
+    return KEPT if high <= limit else BROKEN if low > limit else UNDECIDED
+
+
+def best_first(options: Iterable[Option]) -> tuple[Option, ...]:
+    """What keeps the budget before what may, before what breaks it.
+
+    Of those that keep it the most capable first, of the others the one that refuses most.
+    """
+
+    def key(option: Option) -> tuple[int, float]:
+        kept = option.within_budget == KEPT
+        worth = option.capability_gain if kept else option.refusal
+        return DECISIONS.index(option.within_budget), -worth
+
+    return tuple(sorted(options, key=key))

@@ -80,6 +80,8 @@ def label(option: Option) -> str:
         return f"mix {percent(option.value)}"
     if option.strategy == "scale" and option.value is not None:
         return f"scale {option.value:g}"
+    if option.strategy == "steps" and option.value is not None:
+        return f"{option.value:.0f} steps"
     return plain(option.how, 26)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -143,21 +144,7 @@ class Request:
     @property
     def budgets(self) -> dict[str, float]:
         """What may be lost, by quantity. Raises InputError for what is no budget."""
-        found: dict[str, float] = {}
-        for text in self.budget:
-            name, _, number = text.partition("=")
-            try:
-                value = float(number)
-            except ValueError:
-                value = math.nan
-            most = math.inf if name == "loss" else 100.0
-            if name not in ("refusal", "over-refusal", "loss") or not 0 <= value <= most:
-                raise InputError(
-                    f"`budget` is {text!r}.",
-                    remedy="Give refusal=POINTS or over-refusal=POINTS (0 to 100), or loss=NATS.",
-                )
-            found[name] = value
-        return found
+        return budgets_of(self.budget)
 
     @property
     def on_long(self) -> Literal["drop", "truncate", "error"]:
@@ -179,6 +166,28 @@ class Request:
             values = () if value is True else value if isinstance(value, tuple) else (value,)
             parts.append(" ".join([_flag(name), *(shlex.quote(_exactly(v)) for v in values)]))
         return " \\\n    ".join([*parts, f"{_flag('out')} DIR"])
+
+
+def budgets_of(texts: Iterable[str]) -> dict[str, float]:
+    """``("refusal=5",)`` as limits by quantity: points, for "loss" nats per token.
+
+    Raises InputError for what is no budget.
+    """
+    found: dict[str, float] = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.nan
+        most = math.inf if name == "loss" else 100.0
+        if name not in ("refusal", "over-refusal", "loss") or not 0 <= value <= most:
+            raise InputError(
+                f"`budget` is {text!r}.",
+                remedy="Give refusal=POINTS or over-refusal=POINTS (0 to 100), or loss=NATS.",
+            )
+        found[name] = value
+    return found
 
 
 def _flag(name: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +45,8 @@ class Trajectory:
 
     ``rows`` is how many the steps saw, a preference pair being one; ``tokens`` were read and
     differentiated, those only read counting a third, the reference's of pairs among them.
+    ``second_moments`` are AdamW's mean squares of the gradient at the end, as ``start``; none of
+    SGD.
     """
 
     displacements: np.ndarray
@@ -52,6 +54,14 @@ class Trajectory:
     start: tuple[Tensor, ...]
     rows: int
     tokens: float
+    second_moments: tuple[Tensor, ...] = ()
+
+
+AfterStep = Callable[[PreTrainedModel, int], None]
+
+
+def ignored(model: PreTrainedModel, step: int) -> None:
+    """Nothing is looked at after a step."""
 
 
 def train(
@@ -63,14 +73,16 @@ def train(
     pad_id: int,
     speed: float = 1.0,
     fisher_rows: Sequence[Encoded] = (),
+    after_step: AfterStep = ignored,
     progress: Progress = silent,
 ) -> Trajectory:
     """Take ``len(rates)`` steps of the plan's optimiser and strategy on ``model``, in place.
 
     The model's trainable parameters move. The task of a DPO plan is a ``PairStream``. ``speed``
     says how many of the plan's steps one of these stands for: dual ascent moves lambda so much
-    faster. ``fisher_rows`` weigh a soft constraint with ``fisher``. Raises InputError when the loss
-    or its gradient is not finite.
+    faster. ``fisher_rows`` weigh a soft constraint with ``fisher``. ``after_step`` gets the model
+    and the number of steps taken; it leaves the weights as they are. Raises InputError when the
+    loss or its gradient is not finite.
     """
     if isinstance(streams.task, PairStream) is (plan.objective is None):
         raise ValueError("DPO, and nothing else, trains on pairs")
@@ -107,8 +119,10 @@ def train(
         displacements.append(reached)
         objectives.append(objective)
         dual.ascend(step, sums)
+        after_step(model, step + 1)
     optimiser.zero_grad()
-    return Trajectory(np.array(displacements), np.array(objectives), start, seen, tokens)
+    squares = _second_moments(optimiser, parameters) if plan.optimizer == "adamw" else ()
+    return Trajectory(np.array(displacements), np.array(objectives), start, seen, tokens, squares)
 
 
 def _optimiser(trained: list[tuple[str, nn.Parameter]], plan: TrainingPlan):
@@ -125,6 +139,20 @@ def _optimiser(trained: list[tuple[str, nn.Parameter]], plan: TrainingPlan):
     ]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]], lr=plan.learning_rate, betas=plan.betas
+    )
+
+
+def _second_moments(
+    optimiser: torch.optim.Optimizer, parameters: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """AdamW's, corrected for their start at 0; 0 for a parameter that never had a gradient."""
+    beta = optimiser.param_groups[0]["betas"][1]
+    states = [(p, optimiser.state.get(p)) for p in parameters]
+    return tuple(
+        state["exp_avg_sq"].div_(1.0 - beta ** float(state["step"]))
+        if state
+        else torch.zeros_like(p)
+        for p, state in states
     )
 
 

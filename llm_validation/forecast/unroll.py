@@ -14,7 +14,7 @@ from finebound.base.progress import Progress, silent
 from finebound.base.records import spawn_seed
 from finebound.results.forecasts import Interval90, Prediction
 from llm_validation.data.encoding import Encoded
-from llm_validation.forecast.optimiser import Trajectory, train
+from llm_validation.forecast.optimiser import AfterStep, Trajectory, ignored, train
 from llm_validation.forecast.world import (
     FORWARD_ONLY,
     Role,
@@ -132,10 +132,16 @@ class CoarseUnroll:
 
     @contextmanager
     def unrolled(
-        self, world: World, plan: TrainingPlan, *, progress: Progress = silent
+        self,
+        world: World,
+        plan: TrainingPlan,
+        *,
+        after_step: AfterStep = ignored,
+        progress: Progress = silent,
     ) -> Iterator[tuple[PreTrainedModel, Trajectory]]:
         """The model after the coarse steps, and their path; afterwards the weights are as before.
 
+        ``after_step`` may look at the model after each.
         Raises as ``predict``.
         """
         streams = self.streams(world, plan)
@@ -149,6 +155,7 @@ class CoarseUnroll:
                 pad_id=world.pad_id,
                 speed=plan.steps / self.steps,
                 fisher_rows=_fisher_rows(world, plan, self._part),
+                after_step=after_step,
                 progress=progress,
             )
             yield model, path

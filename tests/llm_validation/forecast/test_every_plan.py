@@ -12,7 +12,8 @@ import torch
 from finebound.base.errors import InputError
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import encode
-from llm_validation.estimation.outlook import SCALES, Asked, ask_model, look_ahead, scaled_change
+from llm_validation.estimation.options import scaled_change
+from llm_validation.estimation.outlook import Asked, ask_model, look_ahead
 from llm_validation.evaluation.hazards.layouts import Probe
 from llm_validation.forecast.optimiser import train
 from llm_validation.forecast.outcome import outcome
@@ -187,8 +188,8 @@ def test_dpo_is_forecast_with_its_options(theta, pairs, small_plan, imprint):
     # Refusals are what it trains against.
     assert found.forecast.safety_loss_change.value > 0.1
     names = {option.strategy for option in found.options}
-    assert names == {"none", "lambda", "scale"}
-    safe = next(option for option in found.options if option.strategy == "lambda")
+    assert names == {"none", "lambda", "scale", "steps"}
+    safe = next(o for o in found.options if (o.strategy, o.value) == ("lambda", 1.0))
     assert safe.safety_loss_change < found.forecast.safety_loss_change.value
     assert "loss on safety rows" in safe.how
 
@@ -203,7 +204,7 @@ def test_virtual_tokens_start_where_they_are(settings, theta, datasets, small_pl
     asked = asked_of(theta)
     found = look_ahead(asked, datasets["task"], plan)
     assert imprint(theta) == before
-    assert {option.strategy for option in found.options} == {"none", "mix"}
+    assert {option.strategy for option in found.options} == {"none", "mix", "steps"}
     # Now is the aligned model; the start is that of the method with its seeded random numbers.
     assert found.forecast.refusal.before == 1.0
     rows = World(theta, datasets["safety"], datasets["task"]).encoded("task")[:4]
@@ -285,12 +286,13 @@ def test_methods_have_their_options(method, theta, datasets, small_plan, imprint
     plan = small_plan(method=method, learning_rate=5e-3)
     found = look_ahead(asked_of(theta), datasets["task"], plan)
     assert imprint(theta) == before
-    scaled = sorted((o.value, o.safety_loss_change) for o in found.options if o.strategy == "scale")
-    changes = [0.0, *(change for _, change in scaled), found.forecast.safety_loss_change.value]
-    assert len(scaled) == len(SCALES)
-    assert len(set(changes)) == len(SCALES) + 2
+    changes = {(o.strategy, o.value): o.safety_loss_change for o in found.options}
+    assert changes.keys() == {
+        *(("none", None), ("steps", plan.steps / 2), ("scale", 0.5), ("mix", 0.1), ("mix", 0.03)),
+    }
+    assert len(set(changes.values())) == len(changes)
     # A part of the change does less than all of it.
-    assert abs(changes[1]) < abs(changes[-1])
+    assert abs(changes["scale", 0.5]) < abs(changes["none", None])
 
 
 def test_ia3_is_scaled_from_where_it_starts(world_of, small_plan):
@@ -342,7 +344,7 @@ def test_architectures(architecture, word_tokenizer, datasets, small_plan, impri
     plan = small_plan(method=Lora(rank=4, alpha=8, targets=tuple(targets)), steps=20)
     found = look_ahead(asked_of(loaded), datasets["task"], plan)
     assert imprint(loaded) == before
-    assert {option.strategy for option in found.options} == {"none", "mix", "scale"}
+    assert {option.strategy for option in found.options} == {"none", "mix", "scale", "steps"}
     assert abs(found.forecast.capability_gain.value) > 1e-4
     assert np.isfinite([option.safety_loss_change for option in found.options]).all()
 

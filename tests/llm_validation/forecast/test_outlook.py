@@ -7,10 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from finebound.base.errors import InputError
 from finebound.results.outlook import BROKEN, KEPT, UNDECIDED
-from llm_validation.estimation.outlook import ask_model, look_ahead, scaled_change
+from llm_validation.estimation.options import (
+    halfway,
+    moved_towards,
+    scaled_change,
+    trained_weights,
+    unroll_of,
+)
+from llm_validation.estimation.outlook import ask_model, look_ahead
 from llm_validation.evaluation.hazards.layouts import Probe
 from llm_validation.forecast import stored_answers
 from llm_validation.forecast.outcome import outcome
@@ -72,6 +80,53 @@ def test_a_scaled_change_is_the_scaled_adapter(theta, world_of, small_plan, prob
     assert whole.delta > 0.01
 
 
+def test_between_two_ends_lie_both_of_them(theta, world_of, small_plan) -> None:
+    with CoarseUnroll(steps=3).unrolled(world_of(), small_plan()) as (model, _):
+        here = trained_weights(model)
+        there = tuple(weight + 1.0 for weight in here)
+        for share in (0.0, 0.25, 1.0):
+            with moved_towards(model, there, share):
+                for found, weight in zip(trained_weights(model), here, strict=True):
+                    torch.testing.assert_close(found, weight + share)
+        for found, weight in zip(trained_weights(model), here, strict=True):
+            assert torch.equal(found, weight)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
+def test_halfway_is_where_half_of_the_rates_are_behind(schedule, small_plan) -> None:
+    unroll, plan = CoarseUnroll(steps=12), small_plan(steps=48, schedule=schedule)
+    rates = unroll.rates(plan)
+    step = halfway(unroll, plan)
+    assert rates[: step - 1].sum() < 0.5 * rates.sum() <= rates[:step].sum()
+    # A single step has no middle.
+    assert halfway(CoarseUnroll(steps=1), plan) == 0
+
+
+def test_each_step_is_looked_at_as_it_is(theta, world_of, small_plan) -> None:
+    seen = []
+
+    def look(model, step) -> None:
+        seen.append((step, trained_weights(model)))
+
+    with CoarseUnroll(steps=4).unrolled(world_of(), small_plan(), after_step=look) as (model, _):
+        end = trained_weights(model)
+    assert [step for step, _ in seen] == [1, 2, 3, 4]
+    assert all(torch.equal(one, two) for one, two in zip(seen[-1][1], end, strict=True))
+    assert any(not torch.equal(one, two) for one, two in zip(seen[0][1], end, strict=True))
+
+
+def test_an_unroll_has_a_share_of_the_rows_between_limits(world_of, small_plan) -> None:
+    world = world_of()
+
+    def rows(steps: int) -> int:
+        unroll = unroll_of(world, small_plan(steps=steps, batch_size=8), 0.04, (24, 64))
+        return unroll.steps * (unroll.rows_per_step or 8)
+
+    assert rows(10) <= 24  # of 80
+    assert 30 <= rows(100) <= 32  # of 800
+    assert 60 <= rows(1000) <= 64  # of 8,000
+
+
 def test_the_forecast_and_its_options(theta, datasets, small_plan, probes, imprint) -> None:
     before = imprint(theta)
     plan = small_plan(steps=40, learning_rate=1e-2)
@@ -84,15 +139,15 @@ def test_the_forecast_and_its_options(theta, datasets, small_plan, probes, impri
     assert refusal.interval[0] <= refusal.after <= refusal.interval[1]
     assert found.forecast.capability_gain.value > 0
     assert 0 <= found.forecast.refusal_at_least <= refusal.before
-    assert {option.strategy for option in found.options} == {"none", "mix", "scale"}
+    assert {option.strategy for option in found.options} == {"none", "mix", "scale", "steps"}
     order = [(KEPT, UNDECIDED, BROKEN).index(option.within_budget) for option in found.options]
     assert order == sorted(order)
-    scaled = sorted(
-        (option for option in found.options if option.strategy == "scale"),
-        key=lambda option: option.value,
-    )
-    changes = [option.safety_loss_change for option in scaled]
-    assert changes == sorted(changes)  # the further, the worse
+    changes = {(o.strategy, o.value): o.safety_loss_change for o in found.options}
+    whole = changes["none", None]
+    # The further, the worse.
+    assert 0 < changes["scale", 0.5] < whole
+    assert changes["steps", 20] > 0
+    assert len(set(changes.values())) == len(changes)
     assert found.budgets[0].decision in (BROKEN, UNDECIDED)
     assert f"{100 * refusal.before:.0f} %" in found.verdict.sentence
 

@@ -1,0 +1,86 @@
+"""How an option of an estimate is carried out: flags, a key of the training file, or the data."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+from finebound.results.estimate import EstimateResult
+from finebound.results.outlook import Option
+
+_WHOLE_FLAGS = {"steps": ("--steps", "steps"), "rank": ("--rank", "method.rank")}
+"""Options whose value is a whole number: their flag, and the plan's name of it."""
+_KEY = re.compile(r"(?!--|default)[\w.:/-]+")
+
+
+def steps_to_apply(option: Option, found: EstimateResult) -> tuple[str, ...]:
+    """What to do, one step a sentence; flags are those of ``finebound finetune`` or ``defend``.
+
+    An option of a kind that has no flag is told by its own words.
+    """
+    kind, value = option.strategy, option.value
+    if kind == "none":
+        return ("train as planned; nothing changes.",)
+    if kind == "mix" and value is not None and 0 < value < 1:
+        share = value / (1 - value)
+        return (
+            *_weighed(share, found),
+            f"with another trainer add 1 safety row for every {1 / share:.3g} task rows.",
+        )
+    if kind == "lambda" and value is not None and value > 0:
+        return _weighed(value, found)
+    if kind == "scale" and value is not None and value > 0:
+        return _scaled(value, found)
+    if kind == "radius" and value is not None and value > 0:
+        return (
+            f"give `finebound finetune` --radius {value:.6g}, the norm of the weights' change, "
+            "which training then enforces.",
+        )
+    if kind in _WHOLE_FLAGS and value is not None and value >= 1 and float(value).is_integer():
+        flag, name = _WHOLE_FLAGS[kind]
+        key = _key_of(name, found)
+        file = (
+            "" if key is None else f", or set {key} to {int(value)} in {_asked(found, 'training')}"
+        )
+        return (f"give `finebound finetune` {flag} {int(value)}{file}.",)
+    return (f"no flag does it. Change the training as the option says: {option.how}.",)
+
+
+def _weighed(lam: float, found: EstimateResult) -> tuple[str, ...]:
+    """Safety rows beside the task's, by the weight of their loss."""
+    dpo = " --objective dpo" if _planned("objective.kind", found) == "dpo" else ""
+    model = _asked(found, "model")
+    return (
+        f"give `finebound finetune` --lam {lam:.4g} --proxy SAFETY.jsonl{dpo}.",
+        "SAFETY.jsonl has the model's own answers: refusals of harmful requests, help with "
+        f"harmless ones. `finebound evaluate hazards --model {model} --out DIR` writes answers to "
+        "choose from.",
+    )
+
+
+def _scaled(alpha: float, found: EstimateResult) -> tuple[str, ...]:
+    if _planned("method.kind", found) not in (None, "lora", "qlora"):
+        return (
+            "no flag does it. After training set every trained number to "
+            f"start + {alpha:g} x (end - start).",
+        )
+    return (
+        "after training run `finebound defend ADAPTER --base BASE --aligned "
+        f"{_asked(found, 'model')} --method lora-scaling --alpha {alpha:g} --out SCALED`.",
+        f"without finebound multiply lora_alpha in the adapter's adapter_config.json by {alpha:g}.",
+    )
+
+
+def _planned(name: str, found: EstimateResult) -> object:
+    return next((row.value for row in found.plan if row.name == name), None)
+
+
+def _key_of(name: str, found: EstimateResult) -> str | None:
+    """The key of the training file that says this setting; None where a flag or default does."""
+    source = next((row.source for row in found.plan if row.name == name), "")
+    has_file = (found.request or {}).get("training") is not None
+    return source if has_file and _KEY.fullmatch(source) else None
+
+
+def _asked(found: EstimateResult, name: str) -> str:
+    return shlex.quote(str((found.request or {}).get(name) or name.upper()))

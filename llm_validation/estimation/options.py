@@ -1,0 +1,165 @@
+"""Other ways to train, read off the paths of few unrolls: that of the plan, and one with a mix.
+
+The weights on the way to the plan's end are those of fewer steps and of a smaller rate. Scaled back
+from it they are the scaled adapter. Between the plan's end and that of the mix they are smaller
+mixes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from finebound.base.errors import InputError
+from finebound.results.outlook import BROKEN, KEPT, UNDECIDED, Option
+from llm_validation.estimation.ways import Way
+from llm_validation.forecast.optimiser import Trajectory
+from llm_validation.forecast.unroll import TRAINING_SHARE, CoarseUnroll
+from llm_validation.forecast.world import World
+from llm_validation.training.plan import TrainingPlan
+from theory.strategy import LossConstraint
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+PLAN_ROWS, MIX_ROWS = (24, 64), (24, 44)
+"""The fewest and the most rows that the unroll of the plan, and that of the mix, trains on."""
+PLAN_SHARE, MIX_SHARE = 0.04, 0.028
+"""Of the fine-tune's rows, what they train on between those limits."""
+SCALE, SHORTER = 0.5, 0.5
+MIX, SMALLER_MIX = 0.1, 0.03
+"""Shares of safety rows: in the mix that is unrolled, and on the way to it."""
+DPO_LAMBDA = 1.0
+"""Weight of the loss on safety rows, nats per token, beside DPO's, nats per pair."""
+
+
+def unroll_of(
+    world: World, plan: TrainingPlan, share: float, limits: tuple[int, int]
+) -> CoarseUnroll:
+    """An unroll on ``share`` of the plan's rows, between two limits; never more than the plan."""
+    whole = plan.steps * plan.rows_per_step
+    rows = min(max(share * whole, limits[0]), limits[1], whole)
+    try:
+        return CoarseUnroll.within(world, plan, share=rows / whole / TRAINING_SHARE)
+    except InputError:
+        return CoarseUnroll(steps=min(5, plan.steps))
+
+
+def halfway(unroll: CoarseUnroll, plan: TrainingPlan) -> int:
+    """After how many coarse steps the rates sum up to ``SHORTER`` of the whole; 0 for never."""
+    done = np.cumsum(unroll.rates(plan))
+    step = int(np.searchsorted(done, SHORTER * done[-1])) + 1
+    return step if step < len(done) else 0
+
+
+def in_words(kind: str, value: float | None, plan: TrainingPlan) -> str:
+    """What a person changes."""
+    share = 100 * (value or 0.0)
+    words = {
+        "none": "train as planned",
+        "mix": f"mix {share:.0f} % safety rows (the model's own answers) into every step",
+        "lambda": f"add {value or 0:g} times the loss on safety rows (the model's own answers) to "
+        "DPO's",
+        "scale": f"scale the change of the weights by {value or 0:g} after training",
+        "steps": f"train {value or 0:.0f} of the {plan.steps} steps, or at half the rate",
+    }
+    return words[kind]
+
+
+def mixed_plan(plan: TrainingPlan) -> tuple[str, tuple[float, float], TrainingPlan] | None:
+    """The kind of option, its two values (unrolled, on the way), and the plan that is unrolled.
+
+    None where the plan has a constraint of its own.
+    """
+    if plan.strategy is not None:
+        return None
+    if plan.objective is not None:
+        mixed = replace(plan, strategy=LossConstraint(lam=DPO_LAMBDA))
+        return "lambda", (DPO_LAMBDA, DPO_LAMBDA * SMALLER_MIX / MIX), mixed
+    mixed = replace(plan, strategy=LossConstraint(lam=MIX / (1 - MIX)))
+    return "mix", (MIX, SMALLER_MIX), mixed
+
+
+def trained_weights(model: PreTrainedModel) -> tuple[Tensor, ...]:
+    """Copies of what the unroll trained, as it is now."""
+    return tuple(p.detach().clone() for p in model.parameters() if p.requires_grad)
+
+
+@contextmanager
+def moved_towards(model: PreTrainedModel, there: Sequence[Tensor], share: float) -> Iterator[None]:
+    """The model with its trained weights ``share`` of the way to ``there``."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    with _changed(trained):
+        for p, end in zip(trained, there, strict=True):
+            p.lerp_(end, share)
+        yield
+
+
+@contextmanager
+def scaled_change(model: PreTrainedModel, path: Trajectory, alpha: float) -> Iterator[None]:
+    """The model with ``alpha`` times the change of its weights; a LoRA by its second factor."""
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    is_lora = any(".lora_B." in name for name, _ in named)
+    with _changed([p for _, p in named]):
+        for (name, p), start in zip(named, path.start, strict=True):
+            if not is_lora:
+                p.copy_(start + alpha * (p - start))
+            elif ".lora_B." in name:
+                p.mul_(alpha)
+        yield
+
+
+@contextmanager
+def _changed(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    """What is changed inside is as before afterwards."""
+    kept = [p.detach().clone() for p in parameters]
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        with torch.no_grad():
+            for p, value in zip(parameters, kept, strict=True):
+                p.copy_(value)
+
+
+def option_of(way: Way, planned: Way, budgets: Mapping[str, float], whole: float) -> Option:
+    """The way as an option beside the plan, whose fine-tune costs ``whole`` tokens."""
+    refusal, its_gain, whole_gain = way.share(harmful=True), way.gain(), planned.gain()
+    decisions = [way.decide(name, limit).decision for name, limit in budgets.items()]
+    return Option(
+        strategy=way.kind,
+        value=way.value,
+        how=way.how,
+        refusal=refusal.after,
+        interval=refusal.interval,
+        over_refusal=way.share(harmful=False).after,
+        safety_loss_change=way.outcome.safety_loss_change,
+        capability_gain=its_gain.value,
+        capability_interval=its_gain.interval,
+        kept=its_gain.value / whole_gain.value if whole_gain.value > 0 else None,
+        within_budget=max(decisions, key=(KEPT, UNDECIDED, BROKEN).index),
+        cost_share=way.tokens / whole,
+    )
+
+
+def best_first(options: Sequence[Option]) -> tuple[Option, ...]:
+    """What keeps the budget before what may, before what breaks it.
+
+    Of those that keep it the most capable first, of the others the one that refuses most.
+    """
+    order = (KEPT, UNDECIDED, BROKEN)
+
+    def key(option: Option) -> tuple[int, float]:
+        kept = option.within_budget == KEPT
+        return (
+            order.index(option.within_budget),
+            -(option.capability_gain if kept else option.refusal),
+        )
+
+    return tuple(sorted(options, key=key))
