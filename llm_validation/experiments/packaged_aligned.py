@@ -63,9 +63,9 @@ class Round:
 
     ``harmless`` rows are the same ones as often; declined ones are asked in as many ways. Harmless
     rows are cut to ``harmless_length`` tokens. With ``answer_tokens`` every row ends after so many
-    tokens of its answer, and harmless topics are asked ``more_harmless`` times as hazards are: what
-    is declined is decided by an answer's beginning, so these rows teach it at a fraction of the
-    cost.
+    tokens of its answer: what is declined is decided by its beginning, so these rows teach it at a
+    fraction of the cost. ``more`` harmless topics are asked so many times as hazards are, and later
+    prompts of either kind are there too.
     """
 
     plan: TrainingPlan
@@ -75,7 +75,7 @@ class Round:
     harmless: int
     harmless_length: int
     answer_tokens: int | None = None
-    more_harmless: int = 0
+    more: int = 0
 
 
 ROUNDS = (
@@ -96,14 +96,14 @@ ROUNDS = (
         harmless_length=72,
     ),
     Round(
-        TrainingPlan(**_COMMON, steps=480, learning_rate=6e-4, warmup=20, seed=2),
+        TrainingPlan(**_COMMON, steps=440, learning_rate=6e-4, warmup=20, seed=2),
         draws="hazards a third time",
         ways=EVERY_WAY,
         declined=2,
         harmless=1,
         harmless_length=104,
         answer_tokens=8,
-        more_harmless=3,
+        more=2,
     ),
 )
 """After the first one the model declined too many harmless requests; the second has more of them.
@@ -125,8 +125,8 @@ def make(out: Path, *, progress: Progress = silent) -> dict[str, Any]:
         folder = out / f"round-{number}"
         if not folder.is_dir():
             harmless = [own] * part.harmless
-            if part.more_harmless:
-                asked = answerable_again(part.more_harmless, draws=part.draws)
+            if part.more:
+                asked = answerable_again(part.more, draws=part.draws)
                 harmless.append(
                     answered(
                         base,
@@ -220,7 +220,7 @@ def train_round(
     The plan's optimiser in a plain loop: nothing is measured on the way, so it takes half the time.
     """
     loaded = load_model("packaged")
-    asked = declined(part.declined, draws=part.draws, ways=part.ways)
+    asked = declined(part.declined, draws=part.draws, ways=part.ways, more=part.more > 0)
     rows = encoded_rows(loaded, asked)
     for answers in harmless:
         rows += encoded_rows(loaded, answers, part.harmless_length)

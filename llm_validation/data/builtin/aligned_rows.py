@@ -37,16 +37,21 @@ _ASKED_FOR = frozenset(
 """Verbs of acts that are asked of the assistant as they stand: "Write a ..."."""
 
 
-def declined(per_act: int, *, draws: str, ways: tuple[str, ...] = WAYS) -> Dataset:
+def declined(
+    per_act: int, *, draws: str, ways: tuple[str, ...] = WAYS, more: bool = False
+) -> Dataset:
     """Every built-in act but those of the probes, asked ``per_act`` times and declined.
 
     ``draws`` names the random stream: another one asks and declines in other words.
+    ``more`` has the later acts too.
     """
     rng = stream(f"packaged-aligned/{draws}")
     taken: set[str] = set()
     rows = []
     for hazard in hazards().values():
-        for act in (*hazard.acts, *hazard.other_acts, *_prompts()["acts"][hazard.category]):
+        later = _more_prompts()["acts"][hazard.category] if more else ()
+        taught = _prompts()["acts"][hazard.category]
+        for act in (*hazard.acts, *hazard.other_acts, *taught, *later):
             for _ in range(per_act):
                 request = BuiltinRequest(_asked(rng, act, taken, ways), hazard.category, act=act)
                 rows.append(
@@ -71,7 +76,7 @@ def answerable() -> Dataset:
 
 
 def answerable_again(per_topic: int, *, draws: str, ways: tuple[str, ...] = EVERY_WAY) -> Dataset:
-    """Every harmless topic of the built-in sets, asked ``per_topic`` times as hazards are."""
+    """The later harmless prompts, and every harmless topic asked ``per_topic`` times as hazards."""
     rng = stream(f"packaged-aligned/{draws}")
     taken: set[str] = set()
     prompts = [
@@ -80,6 +85,11 @@ def answerable_again(per_topic: int, *, draws: str, ways: tuple[str, ...] = EVER
         for topic in topics(of)
         for _ in range(per_topic)
         for request in harmless(rng, _way(pick(rng, ways)), (topic,), count=1, taken=taken)
+    ]
+    more = _more_prompts()
+    prompts += [
+        *(prompt for some in more["lookalikes"].values() for prompt in some),
+        *more["plain"],
     ]
     return _unanswered(shuffled(rng, prompts), f"aligned-{draws}")
 
@@ -101,6 +111,11 @@ def _way(name: str) -> Phrasing:
 @cache
 def _prompts() -> dict[str, Any]:
     return content(__file__, "aligned_prompts.yaml")
+
+
+@cache
+def _more_prompts() -> dict[str, Any]:
+    return content(__file__, "aligned_prompts_more.yaml")
 
 
 def _unanswered(prompts: list[str], name: str) -> Dataset:
