@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # the same names once more, for editors and type checkers
     from finebound.api import (
         bounds,
+        calibrate,
         compare,
         defend,
         estimate,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers
     from llm_validation.estimation.request import Request
     from llm_validation.models.loading import load_model
     from theory.bound import Bound, Direction, Quantity, Status
-    from theory.calibrate import calibrate
     from theory.evaluation import best
     from theory.exact import exact, frontier
     from theory.problem import (
@@ -71,6 +71,7 @@ __all__ = [
 _HOMES = {
     "finebound.api": (
         "bounds",
+        "calibrate",
         "compare",
         "defend",
         "estimate",
@@ -90,7 +91,6 @@ _HOMES = {
     "theory.bound": ("Bound", "Direction", "Quantity", "Status"),
     "theory.evaluation": ("best",),
     "theory.exact": ("exact", "frontier"),
-    "theory.calibrate": ("calibrate",),
     "llm_validation.data.loading": ("load_dataset",),
     "llm_validation.models.loading": ("load_model",),
     "llm_validation.estimation.request": ("Request",),

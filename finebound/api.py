@@ -13,6 +13,7 @@ from finebound.base.errors import InputError
 if TYPE_CHECKING:
     from finebound.base.progress import Progress
     from finebound.results.bounds import BoundsResult
+    from finebound.results.choice import ChoiceResult
     from finebound.results.compare import CompareResult
     from finebound.results.estimate import EstimateResult
     from finebound.results.evaluation import EvaluationResult
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from llm_validation.experiments.entries import Experiment
     from llm_validation.experiments.grid import ExecutorName
     from theory.bound import Bound
+    from theory.calibrate import Calibration
     from theory.problem import Problem
     from theory.strategy import Strategy
 
@@ -351,3 +353,79 @@ def estimate(
     references = {name: None if one is None else str(one) for name, one in given.items()}
     request = Request(**references, **settings)
     return result.estimate(request, out=out, page=page, progress=progress or silent)
+
+
+@overload
+def calibrate(
+    problem: Problem, budget: float, strategy_kind: str, **settings: Any
+) -> Calibration: ...
+
+
+@overload
+def calibrate(
+    problem: EstimateResult | str | Path | None = None,
+    budget: str | Sequence[str] = (),
+    *,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> ChoiceResult: ...
+
+
+def calibrate(
+    problem: Problem | EstimateResult | str | Path | None = None,
+    budget: float | str | Sequence[str] = (),
+    strategy_kind: str | None = None,
+    *,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Calibration | ChoiceResult:
+    """The mildest option of an estimate that keeps a budget of what may be lost.
+
+    ``problem`` is what ``estimate`` returned, its estimate.json or the folder of that. Without it
+    ``settings`` are those of ``estimate`` (``model``, ``task``, ``training``, ...), which is then
+    made. ``budget`` is "refusal=5" or several such, by default the estimate's own. ``out`` is a
+    folder for calibrate.json, and for the files of a new estimate. Raises InputError for an
+    estimate or a budget that decides nothing.
+
+    With one of theory's problems, a budget in nats and a ``strategy_kind`` ("loss", "parameter",
+    "hybrid") it finds the least constraining strategy whose bound keeps the budget;
+    ``settings`` are those of ``theory.calibrate.calibrate``.
+    """
+    if strategy_kind is not None:
+        from theory.calibrate import calibrate as strategy_within
+
+        return strategy_within(problem, budget, strategy_kind, **settings)  # pyright: ignore
+    from finebound.results.estimate import EstimateResult
+    from llm_validation.estimation.choice import choose
+    from llm_validation.estimation.request import budgets_of
+
+    texts = (budget,) if isinstance(budget, str | int | float) else tuple(budget)
+    budgets = budgets_of(map(str, texts))
+    file = None
+    if problem is None:
+        if missing := [name for name in ("model", "task") if settings.get(name) is None]:
+            raise InputError(
+                f"`{missing[0]}` is missing.",
+                remedy="Give a model and a task to estimate, or an estimate that was made.",
+            )
+        found = estimate(**settings, budget=texts, out=out, progress=progress)
+    elif settings:
+        raise InputError(
+            f"`{next(iter(settings))}` is for a new estimate, and one is given.",
+            remedy="Leave one of them out.",
+        )
+    elif isinstance(problem, EstimateResult):
+        found = problem
+    elif isinstance(problem, str | Path):
+        found = EstimateResult.load(problem)
+        file = Path(problem) / found.file if Path(problem).is_dir() else Path(problem)
+    else:
+        raise InputError(
+            "a problem needs `strategy_kind`.", remedy='Give "loss", "parameter" or "hybrid".'
+        )
+    chosen = choose(found, budgets, file=file)
+    if out is not None:
+        chosen.save(out)
+    return chosen

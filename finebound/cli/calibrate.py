@@ -1,4 +1,4 @@
-"""``finebound calibrate``: which lambda, which radius keeps a safety budget."""
+"""``finebound calibrate``: the mildest way to train that keeps a safety budget."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
 
 from finebound.base.errors import InputError
 from finebound.cli.options import StrategyKind, given_options, parse, say
 
 if TYPE_CHECKING:
+    from finebound.results.estimate import EstimateResult
     from llm_validation.data.dataset import Dataset
     from theory.calibrate import Calibration
 
@@ -21,11 +24,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """The least constraining strategy whose bound on the safety loss keeps a budget.
+    """The mildest way to train that keeps a safety budget.
 
-    The problem is a PROBLEM.json (see `finebound bound --help`), or the inputs of
-    `finebound estimate`: two datasets and a model. Searches the smallest lambda (or the largest
-    radius), erring on the safe side. Exit code 1 if no strategy of the range keeps the budget.
+    By forecast: of the options of an estimate (--from) the most capable one that keeps the budget,
+    what is sure about it, and how to apply it. With --model and --task, without --safety, that
+    estimate is made first; for its other settings use `finebound estimate`. Exit code 0: kept, 1:
+    every option breaks the budget, 3: not decided.
+
+    By bounds: the smallest lambda (or the largest radius) whose bound on the safety loss keeps the
+    budget, erring on the safe side. The problem is a PROBLEM.json (see `finebound bound --help`),
+    or two datasets and a model. Exit code 1 if no strategy of the range keeps the budget.
+
+    Example: finebound calibrate --from out/estimate.json --budget refusal=5
+
+    Example: finebound calibrate --model packaged-aligned --task builtin:task-general
+             --training axolotl.yaml --budget refusal=5 --out out
 
     Example: finebound calibrate --problem PROBLEM.json --budget 0.1 --strategy loss
 
@@ -33,12 +46,16 @@ class Options:
              --model packaged --budget 0.05 --strategy parameter
     """
 
-    budget: float
-    """Safety budget: a gap in nats (a problem), or a rise of the safety loss in nats per token."""
+    budget: tuple[str, ...] = ()
+    """What may be lost. By forecast: refusal=5 or over-refusal=5 (points), loss=0.05 (nats per
+    token); default: that of the estimate. By bounds, a number: a gap in nats (a problem), or a rise
+    of the safety loss in nats per token."""
+    estimate: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+    """An estimate.json with a forecast of refusals, or its folder."""
     problem: Path | None = None
     """A problem file, instead of datasets and a model."""
     safety: str | None = None
-    """Safety data that the model was aligned on."""
+    """Safety data that the model was aligned on; the bounds then decide."""
     task: str | None = None
     """Task data to fine-tune on."""
     proxy: str | None = None
@@ -49,10 +66,16 @@ class Options:
     """What to search: lambda (loss), radius (parameter), lambda at --radius (hybrid)."""
     radius: float | None = None
     """The hybrid's radius: norm of the weights' change, of a LoRA that of s B A, as in training."""
-    learning_rate: float = 2e-4
-    """Learning rate of the planned fine-tune (AdamW); with --steps it limits the radius (T13)."""
-    steps: int = 100
-    """Optimiser steps of the planned fine-tune."""
+    probes: str = "builtin:pairs"
+    """For a forecast: harmful probes and harmless look-alikes that the model is asked."""
+    training: str | None = None
+    """Training configuration: a file of transformers, TRL, PEFT, axolotl, LLaMA-Factory or
+    finebound. The settings below say the same and win."""
+    learning_rate: float | None = None
+    """Learning rate of the planned fine-tune (default: 2e-4); with --steps it limits the radius
+    (T13)."""
+    steps: int | None = None
+    """Optimiser steps of the planned fine-tune (default: 100)."""
     model_rows: int = 256
     """Rows of each dataset to measure the model on, a seeded sample."""
     drop_unusable: bool = False
@@ -79,6 +102,10 @@ class Options:
     """Also write calibrate.json into this folder."""
 
 
+_OF_BOUNDS = ("strategy", "radius", "allow_estimated")
+_OF_ALL = ("budget", "json", "out")
+
+
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="calibrate")
     from finebound.base.records import manifest, require_folder
@@ -88,15 +115,19 @@ def main(arguments: Sequence[str]) -> int:
 
     if options.out is not None:
         require_folder(options.out)
+    if options.problem is None and options.safety is None:
+        return _by_forecast(options)
     if options.radius is not None and options.strategy != "hybrid":
         raise InputError(
             f"--radius does not belong to --strategy {options.strategy}.",
             remedy="It fixes the radius of --strategy hybrid, whose lambda is searched.",
         )
+    budget = _number(options)
     found, inputs, unit, datasets = (
-        _from_problem(options) if options.problem else _from_data(options)
+        _from_problem(options, budget) if options.problem else _from_data(options, budget)
     )
-    made = manifest(given=given_options(options, Options), inputs=inputs, seed=options.seed)
+    given = given_options(options, Options) | {"budget": budget}
+    made = manifest(given=given, inputs=inputs, seed=options.seed)
     result = CalibrateResult.of_theory(
         found, unit=unit, manifest=Manifest(**made), reading=data_readings(datasets)
     )
@@ -106,17 +137,78 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if result.strategy is not None else 1
 
 
-def _from_problem(options: Options) -> _Found:
+def _by_forecast(options: Options) -> int:
+    from finebound.api import calibrate, estimate
+    from finebound.base.progress import bar
+    from finebound.results.outlook import BROKEN, KEPT, UNDECIDED
+    from llm_validation.data.reading import reading_lines
+    from llm_validation.estimation.request import Request
+
+    given = given_options(options, Options)
+    surplus = [name for name in given if name not in (*_OF_ALL, "estimate")]
+    settings: dict[str, Any] = {}
+    if options.estimate is None:
+        own = {field.name for field in fields(Request)}
+        settings = {name: given[name] for name in surplus if name in own - {"budget", "radius"}}
+        surplus = [name for name in surplus if name not in settings]
+        if not (options.model and options.task):
+            raise InputError(
+                f"--{'model' if options.task else 'task' if options.model else 'from'} is missing.",
+                remedy="Give --from estimate.json, --model and --task for a forecast, --problem "
+                "FILE for a bound, or --safety, --task and --model for a bound on a model.",
+            )
+    if surplus:
+        flag = "--" + surplus[0].replace("_", "-")
+        raise InputError(
+            f"{flag} says nothing to a forecast{' that was made' if options.estimate else ''}.",
+            remedy="It is for bounds: give --problem or --safety with it, or leave it out."
+            if surplus[0] in _OF_BOUNDS
+            else "Leave --from or it out.",
+        )
+    source: Path | EstimateResult | None = options.estimate
+    if source is None:
+        with bar() as progress:
+            source = estimate(**settings, budget=options.budget, out=options.out, progress=progress)
+        say(reading_lines(source.reading))
+    found = calibrate(source, options.budget, out=options.out)
+    if options.json:
+        print(found.to_json())
+    else:
+        from finebound.base.terminal import Console
+        from finebound.views.choice_terminal import print_choice
+
+        print_choice(found, Console())
+    return {KEPT: 0, BROKEN: 1, UNDECIDED: 3}[found.decision]
+
+
+def _number(options: Options) -> float:
+    """The budget of a bound. Raises InputError for none, several, and one of a forecast."""
+    if len(options.budget) != 1:
+        raise InputError(
+            "--budget is missing." if not options.budget else "--budget is several.",
+            remedy="Give one number for a bound.",
+        )
+    try:
+        return float(options.budget[0])
+    except ValueError:
+        raise InputError(
+            f"--budget is {options.budget[0]!r}, and a bound's budget is a number.",
+            remedy="Give nats, or leave --problem and --safety out for a forecast of refusals.",
+        ) from None
+
+
+def _from_problem(options: Options, budget: float) -> _Found:
     import numpy as np
 
     from finebound.base.problem_file import read_problem, tell_size
     from finebound.base.records import file_sha256
     from theory.calibrate import calibrate
 
-    surplus = [n for n in ("safety", "task", "proxy", "model") if getattr(options, n) is not None]
+    others = ("estimate", "safety", "task", "proxy", "model", "training")
+    surplus = [name for name in others if getattr(options, name) is not None]
     if surplus:
         raise InputError(
-            f"--problem and --{surplus[0]} exclude each other.",
+            f"--problem and --{surplus[0].replace('estimate', 'from')} exclude each other.",
             remedy="Give a problem file, or datasets and a model.",
         )
     problem = read_problem(options.problem)
@@ -124,7 +216,7 @@ def _from_problem(options: Options) -> _Found:
     with _as_input_error(), np.errstate(all="ignore"):
         found = calibrate(
             problem,
-            options.budget,
+            budget,
             options.strategy,
             radius=options.radius,
             allow_estimated=options.allow_estimated,
@@ -132,7 +224,11 @@ def _from_problem(options: Options) -> _Found:
     return found, {"problem": file_sha256(options.problem)}, "nats", {}
 
 
-def _from_data(options: Options) -> _Found:
+def _from_data(options: Options, budget: float) -> _Found:
+    if options.estimate is not None:
+        raise InputError(
+            "--safety and --from exclude each other.", remedy="Give an estimate, or its inputs."
+        )
     missing = [n for n in ("safety", "task", "model") if getattr(options, n) is None]
     if missing:
         raise InputError(
@@ -149,7 +245,7 @@ def _from_data(options: Options) -> _Found:
     request = Request(**{name: getattr(options, name) for name in names})
     with bar() as progress, _as_input_error():
         found, inputs, datasets = calibrate_model(
-            request, options.budget, options.strategy, radius=options.radius, progress=progress
+            request, budget, options.strategy, radius=options.radius, progress=progress
         )
     say(reading_lines(datasets))
     return found, inputs, "nats/token", datasets

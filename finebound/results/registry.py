@@ -32,6 +32,7 @@ KINDS = (
     _Kind("run", "RunResult", "record.json", ("configuration_sha256", "aligned_sha256", "plan")),
     _Kind("estimate", "EstimateResult", "estimate.json", ("closest_pairs", "frontier", "audit")),
     _Kind("calibrate", "CalibrateResult", "calibrate.json", ("budget", "unconstrained")),
+    _Kind("choice", "ChoiceResult", "calibrate.json", ("decision", "chosen", "apply")),
     _Kind("bounds", "BoundsResult", "bounds.json", ("exact", "bounds")),
     _Kind("comparison", "ComparisonResult", "comparison.json", ("verdict", "premise", "measured")),
     _Kind("compare", "CompareResult", "compare.json", ("comparisons",)),

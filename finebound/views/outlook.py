@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from finebound.results.choice import ChoiceResult
 from finebound.results.estimate import EstimateResult
 from finebound.results.interval import Interval
 from finebound.views.outlook_plots import before_after_figure, options_figure
@@ -55,7 +56,7 @@ def first_screen(result: EstimateResult) -> str:
     )
 
 
-def table(result: EstimateResult) -> Table:
+def table(result: EstimateResult | ChoiceResult) -> Table:
     """The options, best first: shares in [0, 1], changes of losses in nats per token."""
     columns = (
         *("option", "refusals of harmful probes (share)", "refusals of look-alikes (share)"),

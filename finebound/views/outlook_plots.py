@@ -93,15 +93,26 @@ def options_figure(result: EstimateResult) -> Plot | None:
     options, forecast = result.options, result.forecast
     if not options or forecast is None:
         return None
-    before = 100 * forecast.refusal.before
     limit = next((b.limit for b in result.budgets if b.quantity == "refusal"), None)
+    share = forecast.refusal
+    return figure_of_options(options, before=share.before, level=share.level, limit=limit)
+
+
+def figure_of_options(
+    options: Sequence[Option], *, before: float, level: float, limit: float | None
+) -> Plot:
+    """The options, best first; the aligned model refuses the share ``before``.
+
+    ``limit`` is what may be lost of it, in points; intervals have the ``level``.
+    """
+    now, before = percent(before), 100 * before
     levels = [] if limit is None else [before - limit]
     with paper_style():
         figure = new_figure(height=4.0, width=PAGE_WIDTH)
         axes = figure.subplots()
         axes.plot(0.0, before, "+", ms=11, mew=2, color=INK)
-        for level in levels:
-            axes.axhline(level, zorder=0, **_BUDGET)
+        for height in levels:
+            axes.axhline(height, zorder=0, **_BUDGET)
         for one in options:
             look = _MARKS[one.within_budget][1]
             low, high = (100 * end for end in one.interval)
@@ -128,9 +139,9 @@ def options_figure(result: EstimateResult) -> Plot | None:
     best = options[0]
     caption = (
         "Every option that was tried; up and to the right is better. The cross is the aligned "
-        f"model, which refuses {percent(forecast.refusal.before)}. Best: {plain(best.how, 90)}, "
+        f"model, which refuses {now}. Best: {plain(best.how, 90)}, "
         f"which refuses {percent_within(best.refusal, best.interval)} and gains "
-        f"{signed(best.capability_gain)} nats/token. Bars: {percent(forecast.refusal.level)} "
+        f"{signed(best.capability_gain)} nats/token. Bars: {percent(level)} "
         "intervals." + (" The table names every point." if left_out else "")
     )
     return Plot(figure, typeset(caption))

@@ -37,7 +37,7 @@ def print_outlook(result: EstimateResult, console: Console) -> None:
 
     At most 25 lines of 80 columns. Options that find no room are counted.
     """
-    head = _wrapped(result.verdict.sentence, _VERDICT_LINES) if result.verdict else []
+    head = wrapped(result.verdict.sentence, _VERDICT_LINES) if result.verdict else []
     numbers = [NO_FORECAST] if result.forecast is None else list(_numbers(result.forecast))
     budgets = [
         _cut(f"Budget {DECISIONS[one.decision]}: {budget_words(one)}") for one in result.budgets
@@ -45,12 +45,12 @@ def print_outlook(result: EstimateResult, console: Console) -> None:
     if result.options and not budgets:
         budgets = [f"Budget: {NO_BUDGET}"]
     found = " ".join(one.sentence for one in result.audit.sentences[:_AUDIT_SENTENCES])
-    last = _wrapped(f"Audit: {found}", _AUDIT_LINES) if found else []
+    last = wrapped(f"Audit: {found}", _AUDIT_LINES) if found else []
     if result.forecast is not None:
-        last += _wrapped(what_intervals_are(result.forecast), 3)
+        last += wrapped(what_intervals_are(result.forecast), 3)
     # Three empty lines part the four blocks.
     room = LINES - 3 - len(head) - len(numbers) - len(budgets) - len(last)
-    options = list(_options(result.options, room))
+    options = list(option_lines(result.options, room))
     bold = {*head, *numbers[:1], *options[:2]}
     blocks = [block for block in (head, numbers, [*budgets, *options], last) if block]
     for number, block in enumerate(blocks):
@@ -84,7 +84,7 @@ def _columns(name: str, now: str, after: str, greedy: str) -> str:
     return f"{name:34} {now:>5}  {after:21}  {greedy}".rstrip()
 
 
-def _options(options: tuple[Option, ...], room: int) -> Iterator[str]:
+def option_lines(options: tuple[Option, ...], room: int) -> Iterator[str]:
     """Two lines of titles, then the options that ``room`` has lines for; others are counted."""
     if not options:
         return
@@ -108,7 +108,7 @@ def _cut(text: str, width: int = COLUMNS) -> str:
     return line.plain
 
 
-def _wrapped(text: str, most: int) -> list[str]:
+def wrapped(text: str, most: int) -> list[str]:
     """The text in lines of a terminal, the last of ``most`` cut."""
     plain = " ".join(printable(text).split())
     # A wide character fills two columns.
