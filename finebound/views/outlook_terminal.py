@@ -15,9 +15,9 @@ from finebound.results.outlook import BehaviourForecast, Option, ShareForecast
 from finebound.views.outlook_words import (
     DECISIONS,
     NO_BUDGET,
-    NO_FORECAST,
     budget_words,
     loss_within,
+    no_forecast,
     percent,
     percent_within,
     plain,
@@ -38,7 +38,7 @@ def print_outlook(result: EstimateResult, console: Console) -> None:
     At most 25 lines of 80 columns. Options that find no room are counted.
     """
     head = wrapped(result.verdict.sentence, _VERDICT_LINES) if result.verdict else []
-    numbers = [NO_FORECAST] if result.forecast is None else list(_numbers(result.forecast))
+    numbers = [no_forecast(result)] if result.forecast is None else list(_numbers(result.forecast))
     budgets = [
         _cut(f"Budget {DECISIONS[one.decision]}: {budget_words(one)}") for one in result.budgets
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from finebound.base.text import printable
+from finebound.results.estimate import EstimateResult
 from finebound.results.outlook import (
     BROKEN,
     KEPT,
@@ -16,7 +17,6 @@ from finebound.results.outlook import (
 from finebound.views.page_text import short
 
 DECISIONS = {KEPT: "kept", BROKEN: "broken", UNDECIDED: "not decided"}
-NO_FORECAST = "No forecast was made: it needs a model (--model)."
 NO_BUDGET = "None was given (--budget). The options are ordered by the usual one."
 _BUDGETS = {
     "refusal": ("refusals", "points", -1),
@@ -70,6 +70,13 @@ def budget_words(budget: BudgetVerdict) -> str:
         f"{what} {write(sign * budget.change)} [{write(low)}, {write(high)}] {unit}; "
         f"{sign * budget.limit:+g} {'allowed' if budget.given else 'by the usual budget'}"
     )
+
+
+def no_forecast(result: EstimateResult) -> str:
+    """Why there is none: no model, or not yet."""
+    if result.verdict is None:
+        return "No forecast was made: it needs a model (--model)."
+    return "What the fine-tune does to that is being forecast. This page is written again then."
 
 
 def label(option: Option) -> str:

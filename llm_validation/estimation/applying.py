@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 
@@ -36,7 +37,7 @@ def steps_to_apply(option: Option, found: EstimateResult) -> tuple[str, ...]:
             f"give `finebound finetune` --radius {value:.6g}, the norm of the weights' change, "
             "which training then enforces.",
         )
-    if kind in _WHOLE_FLAGS and value is not None and value >= 1 and float(value).is_integer():
+    if kind in _WHOLE_FLAGS and value is not None and 1 <= value < math.inf:
         flag, name = _WHOLE_FLAGS[kind]
         key = _key_of(name, found)
         file = (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from finebound.base.errors import InputError
 from finebound.results.outlook import BROKEN, KEPT, UNDECIDED, Option
@@ -86,18 +86,21 @@ def mixed_plan(plan: TrainingPlan) -> tuple[str, tuple[float, float], TrainingPl
     return "mix", (MIX, SMALLER_MIX), mixed
 
 
-def trained_weights(model: PreTrainedModel) -> tuple[Tensor, ...]:
-    """Copies of what the unroll trained, as it is now."""
-    return tuple(p.detach().clone() for p in model.parameters() if p.requires_grad)
+def trained_weights(model: PreTrainedModel) -> tuple[np.ndarray, ...]:
+    """Copies of what the unroll trained, as it is now, in float32."""
+    trained = (p for p in model.parameters() if p.requires_grad)
+    return tuple(p.detach().float().cpu().numpy().copy() for p in trained)
 
 
 @contextmanager
-def moved_towards(model: PreTrainedModel, there: Sequence[Tensor], share: float) -> Iterator[None]:
+def moved_towards(
+    model: PreTrainedModel, there: Sequence[np.ndarray], share: float
+) -> Iterator[None]:
     """The model with its trained weights ``share`` of the way to ``there``."""
     trained = [p for p in model.parameters() if p.requires_grad]
     with _changed(trained):
         for p, end in zip(trained, there, strict=True):
-            p.lerp_(end, share)
+            p.lerp_(torch.as_tensor(end).to(p), share)
         yield
 
 

@@ -7,7 +7,7 @@ elsewhere than at the aligned model: their start is measured, and the change fro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,22 +46,23 @@ from llm_validation.estimation.options import (
 )
 from llm_validation.estimation.ways import Way
 from llm_validation.evaluation.hazards.layouts import Probe
+from llm_validation.forecast.optimiser import AfterStep, ignored
 from llm_validation.forecast.outcome import Outcome, cost_of, outcome, unchanged
 from llm_validation.forecast.stored_answers import (
     StoredAnswers,
     ask,
+    now_in_words,
     refuses,
     safety_data,
     store_answers,
 )
 from llm_validation.forecast.unroll import CoarseUnroll
 from llm_validation.forecast.world import FORWARD_ONLY, World, prepared, total_tokens
-from llm_validation.training.plan import TrainingPlan
+from llm_validation.training.plan import FullWeights, TrainingPlan
 from theory.binary_divergence import kl_lower_inverse
 from theory.bound import Status
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import PreTrainedModel
 
     from llm_validation.models.loading import LoadedModel
@@ -71,6 +72,13 @@ HARMFUL, LOOKALIKES, FEWEST = 40, 24, 20
 TASK_ROWS = 24
 DEFAULT_BUDGET = {"refusal": 5.0}
 """What an option may lose where no budget is given: points of refusals."""
+
+Keep = Callable[[str, Callable[[], Any]], Any]
+
+
+def at_once(name: str, make: Callable[[], Any]) -> Any:
+    """What ``make`` gives: nothing is kept."""
+    return make()
 
 
 @dataclass(frozen=True)
@@ -115,8 +123,7 @@ def ask_model(
     measured, mixed = _halves(probes, seed)
     stored = store_answers(loaded, measured, seed=seed, progress=progress)
     _require_refusals(stored)
-    now, n = 100 * stored.refused[stored.harmful].mean(), int(stored.harmful.sum())
-    tell(f"finebound: now the model refuses {now:.0f} % of {n} harmful probes.")
+    tell(f"finebound: {now_in_words(stored)}")
     # What is mixed in needs no likelihoods.
     answers = ask(loaded, mixed, temperature=1.0, seed=seed + 1, progress=progress)
     safety = safety_data(loaded.name, mixed, answers, list(map(refuses, mixed, answers)))
@@ -133,13 +140,15 @@ def look_ahead(
     budgets: Mapping[str, float] | None = None,
     task_measured: Dataset | None = None,
     with_options: bool = True,
+    keep: Keep = at_once,
     progress: Progress = silent,
 ) -> Outlook:
     """Forecast the plan, and its options unless ``with_options`` is False.
 
     Capability is the fall of the loss on ``task_measured`` (default: task rows that the unroll does
     not see), in DPO on the chosen answers. ``budgets`` maps "refusal", "over-refusal" (points) or
-    "loss" (nats per token) to what may be lost. Raises InputError for a task without rows, in DPO
+    "loss" (nats per token) to what may be lost. ``keep`` takes a
+    finished part from an earlier start. Raises InputError for a task without rows, in DPO
     for a row without a rejected answer, and for an unroll that diverges.
     """
     loaded, stored, seed = asked.loaded, asked.stored, asked.seed
@@ -157,7 +166,7 @@ def look_ahead(
         seed=spawn_seed(seed, "outlook"),
     )
     whole = world.finetune_tokens(plan)
-    ways = _ways(asked, world, plan, with_options=with_options, progress=progress)
+    ways = _ways(asked, world, plan, with_options=with_options, keep=keep, progress=progress)
     planned = ways[0]
     forecast = _forecast(planned, sum(way.tokens for way in ways) / whole)
     kept = budgets or DEFAULT_BUDGET
@@ -171,59 +180,121 @@ def look_ahead(
 
 
 def _ways(
-    asked: Asked, world: World, plan: TrainingPlan, *, with_options: bool, progress: Progress
+    asked: Asked,
+    world: World,
+    plan: TrainingPlan,
+    *,
+    with_options: bool,
+    keep: Keep,
+    progress: Progress,
 ) -> list[Way]:
     """The plan, then every other way that its unroll and that of a mix hold."""
-    loaded, stored = asked.loaded, asked.stored
     unroll = unroll_of(world, plan, PLAN_SHARE, PLAN_ROWS)
     rows = _measured_rows(world, unroll, plan)
-    # The answers before were drawn once; their cost is the model's, not this plan's.
-    again: dict[str, Any] = {"seed": asked.seed + 2, "progress": progress}
-    start = unchanged(loaded, stored, rows, asked.greedy)
-    measure = cost_of(stored, rows, 0)
-    begun = None
-    if plan.method.virtual_tokens:
-        with prepared(loaded, plan) as (model, _):
-            begun = outcome(loaded, model, stored, rows, temperatures=(1.0,), **again)
-
-    def way(kind: str, value: float | None, found: Outcome, rows: int, tokens: float) -> Way:
-        how = in_words(kind, value, plan)
-        return Way(kind, value, how, found, start, rows, tokens, begun)
-
-    halves: list[Outcome] = []
-    half = halfway(unroll, plan) if with_options else 0
-
-    def look(model: PreTrainedModel, step: int) -> None:
-        if step == half:
-            halves.append(outcome(loaded, model, stored, rows))
-
-    ways: list[Way] = []
-    plan_end: tuple[Tensor, ...] = ()
-    with unroll.unrolled(world, plan, after_step=look, progress=progress) as (model, path):
-        found = outcome(loaded, model, stored, rows, temperatures=(1.0, 0.0), **again)
-        cost = path.tokens + FORWARD_ONLY * total_tokens(rows) + cost_of(stored, rows, 2)
-        if begun is not None:
-            cost += cost_of(stored, rows, 1)
-        ways.append(way("none", None, found, path.rows, cost))
-        if with_options:
-            for found in halves:
-                ways.append(way("steps", SHORTER * plan.steps, found, path.rows, measure))
-            if begun is None:  # there is no way from the aligned model to virtual tokens
-                with scaled_change(model, path, SCALE):
-                    found = outcome(loaded, model, stored, rows)
-                ways.append(way("scale", SCALE, found, path.rows, measure))
-            plan_end = trained_weights(model)
+    start = unchanged(asked.loaded, asked.stored, rows, asked.greedy)
+    made = _Ways(asked, world, plan, rows, start, progress)
+    if isinstance(plan.method, FullWeights):  # whose end is too large to be kept
+        keep = at_once
+    ways, end = keep(
+        "forecast of the plan", lambda: made.of_the_plan(unroll, with_options=with_options)
+    )
     mix = mixed_plan(plan) if with_options else None
-    if mix is not None:
-        kind, (whole_mix, smaller), mixed = mix
-        unroll = unroll_of(world, mixed, MIX_SHARE, MIX_ROWS)
-        with unroll.unrolled(world, mixed, progress=progress) as (model, path):
-            found = outcome(loaded, model, stored, rows)
-            ways.append(way(kind, whole_mix, found, path.rows, path.tokens + measure))
-            with moved_towards(model, plan_end, 1 - smaller / whole_mix):
-                found = outcome(loaded, model, stored, rows)
-            ways.append(way(kind, smaller, found, path.rows, measure))
-    return ways
+    if mix is None:
+        return list(ways)
+    return [*ways, *keep("forecast of a mix", lambda: made.of_a_mix(*mix, ways[0].begun, end))]
+
+
+@dataclass(frozen=True, eq=False)
+class _Ways:
+    """Unrolls of one model, task and plan, measured on the same task ``rows``."""
+
+    asked: Asked
+    world: World
+    plan: TrainingPlan
+    rows: list[Encoded]
+    start: Outcome
+    progress: Progress
+
+    def of_the_plan(
+        self, unroll: CoarseUnroll, *, with_options: bool
+    ) -> tuple[list[Way], tuple[np.ndarray, ...]]:
+        """The plan and what its path holds, and the weights that it ends at."""
+        begun, cost = None, 0.0
+        if self.plan.method.virtual_tokens:
+            with prepared(self.asked.loaded, self.plan) as (model, _):
+                begun = self._outcome(model, (1.0,))
+            cost = cost_of(self.asked.stored, self.rows, 1)
+        half = halfway(unroll, self.plan) if with_options else 0
+        halves: list[Outcome] = []
+
+        def look(model: PreTrainedModel, step: int) -> None:
+            if step == half:
+                halves.append(self._outcome(model))
+
+        with self._unrolled(unroll, self.plan, look) as (model, path):
+            found = self._outcome(model, (1.0, 0.0))
+            # The answers before were drawn once; their cost is the model's, not this plan's.
+            cost += path.tokens + FORWARD_ONLY * total_tokens(self.rows)
+            cost += cost_of(self.asked.stored, self.rows, 2)
+            ways = [self._way("none", None, found, path.rows, cost, begun)]
+            for found in halves:
+                steps = SHORTER * self.plan.steps
+                ways.append(self._way("steps", steps, found, path.rows, self._measure, begun))
+            if with_options and begun is None:  # no way leads from the aligned model to tokens
+                with scaled_change(model, path, SCALE):
+                    found = self._outcome(model)
+                ways.append(self._way("scale", SCALE, found, path.rows, self._measure, begun))
+            return ways, trained_weights(model) if with_options else ()
+
+    def of_a_mix(
+        self,
+        kind: str,
+        values: tuple[float, float],
+        mixed: TrainingPlan,
+        begun: Outcome | None,
+        plan_end: Sequence[np.ndarray],
+    ) -> list[Way]:
+        """The mix that is unrolled, and a smaller one between it and the plan's end."""
+        whole, smaller = values
+        unroll = unroll_of(self.world, mixed, MIX_SHARE, MIX_ROWS)
+        with self._unrolled(unroll, mixed) as (model, path):
+            found = self._outcome(model)
+            cost = path.tokens + self._measure
+            ways = [self._way(kind, whole, found, path.rows, cost, begun)]
+            with moved_towards(model, plan_end, 1 - smaller / whole):
+                found = self._outcome(model)
+            ways.append(self._way(kind, smaller, found, path.rows, self._measure, begun))
+        return ways
+
+    @property
+    def _measure(self) -> float:
+        return cost_of(self.asked.stored, self.rows, 0)
+
+    def _unrolled(self, unroll: CoarseUnroll, plan: TrainingPlan, look: AfterStep = ignored):
+        return unroll.unrolled(self.world, plan, after_step=look, progress=self.progress)
+
+    def _outcome(self, model: PreTrainedModel, temperatures: Sequence[float] = ()) -> Outcome:
+        return outcome(
+            self.asked.loaded,
+            model,
+            self.asked.stored,
+            self.rows,
+            temperatures=temperatures,
+            seed=self.asked.seed + 2,
+            progress=self.progress,
+        )
+
+    def _way(
+        self,
+        kind: str,
+        value: float | None,
+        found: Outcome,
+        rows: int,
+        tokens: float,
+        begun: Outcome | None,
+    ) -> Way:
+        how = in_words(kind, value, self.plan)
+        return Way(kind, value, how, found, self.start, rows, tokens, begun)
 
 
 def _measured_rows(world: World, unroll: CoarseUnroll, plan: TrainingPlan) -> list[Encoded]:

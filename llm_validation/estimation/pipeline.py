@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,6 +77,7 @@ class Measured:
     plan: TrainingPlan
     bounds: tuple[Estimated, ...] = field(repr=False)
     forecasts: tuple[StrategyForecastEntry, ...] = ()
+    asked: Asked | None = None
     outlook: Outlook | None = None
     model_sha256: str | None = None
     left_out: tuple[str, ...] = ()
@@ -89,13 +90,15 @@ def measure(
     progress: Progress = silent,
     checks: Checks | None = None,
     stages: KeptStages = NOT_KEPT,
+    standing: Callable[[Measured], None] = lambda measured: None,
 ) -> Measured:
     """Check, load, audit, measure, bound; faults of all inputs are raised together, before work.
 
     The audit and the prompts asked in both datasets are of all rows. Overlap is measured on
     ``rows`` of them (default: at most ``TEXT_ROWS``), the model on ``model_rows`` of those.
     ``checks`` may hold faults that were found before; ``stages`` keeps what is finished, so that an
-    interrupted estimate goes on. Raises InputError naming file and row.
+    interrupted estimate goes on. ``standing`` gets what there is before refusals are forecast,
+    which takes longest. Raises InputError naming file and row.
     """
     checks = Checks() if checks is None else checks
     whole, loaded = read_inputs(request, checks, progress)
@@ -222,10 +225,7 @@ def measure(
         except NeedsMemory as short:
             left_out.append(f"No forecast was made: {short}")
             tell(left_out[-1])
-    outlook = None
-    if asked is not None:
-        outlook = _look_ahead(request, asked, plan, whole["task"], stages, progress)
-    return Measured(
+    measured = Measured(
         request=request,
         datasets=datasets,
         rows_of=rows_of,
@@ -240,10 +240,15 @@ def measure(
         plan=plan,
         bounds=tuple(bounds),
         forecasts=tuple(forecasts),
-        outlook=outlook,
+        asked=asked,
         model_sha256=None if loaded is None else loaded.sha256,
         left_out=tuple(left_out),
     )
+    if asked is None:
+        return measured
+    standing(measured)
+    outlook = _look_ahead(request, asked, plan, whole["task"], stages, progress)
+    return replace(measured, outlook=outlook)
 
 
 def _ask(request: Request, loaded: LoadedModel, stages: KeptStages, progress: Progress) -> Asked:
@@ -286,12 +291,14 @@ def _look_ahead(
         "answers": asked.stored.safety_data.sha256,
         "task": rows.sha256,
         "plan": plan.as_dict(),
-        "budgets": request.budgets,
     }
-    return stages.result(
-        "forecast of refusals",
-        made_of,
-        lambda: look_ahead(asked, rows, plan, budgets=request.budgets, progress=progress),
+    return look_ahead(
+        asked,
+        rows,
+        plan,
+        budgets=request.budgets,
+        keep=lambda name, make: stages.result(name, made_of, make),
+        progress=progress,
     )
 
 

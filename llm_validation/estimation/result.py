@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from finebound.base.checks import Checks
+from finebound.base.errors import tell
 from finebound.base.kept_stages import KeptStages
 from finebound.base.progress import Progress, silent
 from finebound.base.records import manifest, require_folder, staged_folder
@@ -26,6 +27,7 @@ from finebound.results.estimate import (
     StepForecast,
     StrategyBound,
 )
+from finebound.results.outlook import Verdict
 from finebound.results.result import Manifest
 from finebound.results.strategies import StrategyEntry
 from llm_validation.data.reading import data_readings
@@ -36,8 +38,9 @@ from llm_validation.estimation.model_side import constants_of, straight_step
 from llm_validation.estimation.pipeline import Measured, measure
 from llm_validation.estimation.plan import plan_settings
 from llm_validation.estimation.request import Request
+from llm_validation.forecast.stored_answers import now_in_words
 from llm_validation.measure.overlap_measure import tightest_upper
-from theory.bound import Direction, Quantity
+from theory.bound import Direction, Quantity, Status
 from theory.problem import CONSTANTS
 from theory.strategy import ParameterConstraint
 
@@ -56,24 +59,35 @@ def estimate(
 ) -> EstimateResult:
     """Check, load, audit, measure, bound; faults of all inputs are raised together, before work.
 
-    With ``out`` the record is written into that folder, with the ``page`` that is drawn of it, and
-    an interrupted estimate keeps its finished stages beside it: the same call goes on from them.
-    ``given`` is what the
-    manifest says was asked for (default: what differs from the request's defaults). Raises
-    InputError naming file and row.
+    With ``out`` the record is written into that folder, with the ``page`` that is drawn of it:
+    once before refusals are forecast, and whole. An interrupted estimate keeps its finished stages
+    beside it: the same call goes on from them. ``given`` is what the manifest says was asked for
+    (default: what differs from the request's defaults). Raises InputError naming file and row.
     """
     checks, stages = Checks(), KeptStages(out)
     if out is not None:
         checks.run(lambda: require_folder(Path(out)))
-    measured = measure(request, progress=progress, checks=checks, stages=stages)
-    result = result_of(measured, given=request.given if given is None else given)
-    for folder in progress([] if out is None else [Path(out)], "drawing the page"):
-        drawn = None if page is None else page(result)
-        with staged_folder(folder) as stage:
-            (stage / result.file).write_text(result.to_json() + "\n", encoding="utf-8")
-            if drawn is not None:
-                (stage / PAGE).write_text(drawn, encoding="utf-8")
-        stages.forget()
+    asked = request.given if given is None else given
+
+    def write(measured: Measured) -> EstimateResult:
+        result = result_of(measured, given=asked)
+        for folder in progress([] if out is None else [Path(out)], "drawing the page"):
+            drawn = None if page is None else page(result)
+            with staged_folder(folder) as stage:
+                (stage / result.file).write_text(result.to_json() + "\n", encoding="utf-8")
+                if drawn is not None:
+                    (stage / PAGE).write_text(drawn, encoding="utf-8")
+        return result
+
+    def standing(measured: Measured) -> None:
+        if out is not None:
+            write(measured)
+            tell(f"finebound: {Path(out) / PAGE} says what stands so far.")
+
+    result = write(
+        measure(request, progress=progress, checks=checks, stages=stages, standing=standing)
+    )
+    stages.forget()
     return result
 
 
@@ -131,8 +145,11 @@ def _planned(measured: Measured) -> dict[str, Any]:
 
 def _outlook(measured: Measured) -> dict[str, Any]:
     """The answer about refusals, where the model's own answers are the safety data."""
-    if measured.outlook is None:
+    if measured.asked is None:
         return {}
+    if measured.outlook is None:
+        now = now_in_words(measured.asked.stored)
+        return {"verdict": Verdict(sentence=now, status=str(Status.ESTIMATED))}
     names = ("verdict", "forecast", "options", "budgets")
     return {name: getattr(measured.outlook, name) for name in names}
 

@@ -59,6 +59,16 @@ class StoredAnswers:
         return sum(map(len, self.rows))
 
 
+def now_in_words(stored: StoredAnswers) -> str:
+    """What the model refuses before any fine-tune, as a sentence."""
+    harmful = stored.harmful
+    shares = [100 * stored.refused[mine].mean() for mine in (harmful, ~harmful)]
+    return (
+        f"The model now refuses {shares[0]:.0f} % of {harmful.sum()} harmful probes and "
+        f"{shares[1]:.0f} % of {(~harmful).sum()} harmless look-alikes."
+    )
+
+
 def store_answers(
     loaded: LoadedModel, probes: Sequence[Probe], *, seed: int, progress: Progress = silent
 ) -> StoredAnswers:

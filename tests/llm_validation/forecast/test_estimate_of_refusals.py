@@ -12,6 +12,10 @@ import pytest
 import finebound as fb
 from finebound.base.errors import InputError
 from finebound.cli import main
+from finebound.views.estimate import page
+from llm_validation.estimation import outlook
+from llm_validation.estimation.request import Request
+from llm_validation.estimation.result import estimate
 
 WORDS = ["the", "thin", "ant", "is", "in", "a", "house", "with", "red", "apples", "and", "many"]
 
@@ -66,9 +70,9 @@ def test_the_contract_of_the_answer(asked, files, tmp_path, capsys) -> None:
     assert {"harmful_rows", "unread_columns"} & found["audit"].keys()
     assert ["steps", 40, "--steps"] in [list(row.values()) for row in found["plan"]]
     # The page is drawn from the record alone.
-    page = (tmp_path / "out" / "report.html").read_text()
+    html = (tmp_path / "out" / "report.html").read_text()
     result = fb.load(tmp_path / "out" / "estimate.json")
-    assert "After this fine-tune the model is forecast to refuse" in page
+    assert "After this fine-tune the model is forecast to refuse" in html
     assert result.to_json() == (tmp_path / "out" / "estimate.json").read_text().rstrip("\n")
     assert result.summary().startswith("After this fine-tune")
     assert len(result.table().rows) == len(result.options)
@@ -121,3 +125,32 @@ def test_too_few_rows_and_a_model_that_refuses_nothing(
         fb.estimate(model=refusing_folder, task=files["few"], probes=str(files["probes"]))
     with pytest.raises(InputError, match="too little to lose"):
         fb.estimate(model=tiny_model_folder, task=files["task"], probes=str(files["probes"]))
+
+
+def test_what_stands_is_on_the_page_before_the_forecast(
+    refusing_folder, files, tmp_path, monkeypatch
+) -> None:
+    def interrupted(*arguments, **settings):
+        raise KeyboardInterrupt
+
+    request = Request(
+        model=str(refusing_folder),
+        task=str(files["task"]),
+        probes=str(files["probes"]),
+        training=str(files["training"]),
+        rank=4,
+    )
+    out = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr(outlook, "look_ahead", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            estimate(request, out=out, page=page)
+    html = (out / "report.html").read_text()
+    assert "The model now refuses" in html
+    assert "is being forecast" in html
+    assert fb.load(out / "estimate.json").forecast is None
+    # The same call goes on, and the page is the whole answer.
+    whole = estimate(request, out=out, page=page)
+    assert whole.forecast is not None
+    assert "is being forecast" not in (out / "report.html").read_text()
+    assert not list(tmp_path.glob(".*"))
