@@ -14,7 +14,7 @@ from finebound.base.interruption import INTERRUPTED, leave, obeyed_interrupts
 VERBS = {
     "bound": "all bounds, and where exact the true gaps, of a PROBLEM.json",
     "estimate": "what a fine-tune will cost: two datasets (and a model) in, bounds and a page out",
-    "calibrate": "which lambda or radius keeps a safety budget",
+    "calibrate": "the mildest way to train that keeps a safety budget",
     "simulate": "audit every statement on random toy problems: violations, tightness, mutants",
     "finetune": "one fine-tune of a model as it is, measured, beside the bounds computed for it",
     "validate": "a grid of real fine-tunes: which bounds held, which findings were confirmed",

@@ -106,6 +106,7 @@ PLAN_OF = {
         ("scale", 0.3, ("method.kind",), ["no flag does it", "start + 0.3 x (end - start)"]),
         ("steps", 50, (), ["`finebound finetune` --steps 50."]),
         ("steps", 50, ("steps",), ["--steps 50, or set max_steps to 50 in own.yaml."]),
+        ("steps", 12.5, (), ["--steps 12."]),  # as its words round it
         ("rank", 2.0, (), ["--rank 2."]),
         ("radius", 0.25, (), ["--radius 0.25, the norm of the weights' change"]),
         ("steps", 0.5, (), ["no flag does it. Change the training as the option says: IN WORDS."]),
