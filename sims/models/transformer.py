@@ -126,11 +126,19 @@ class Transformer(OnTables):
 
     def start(self, key: jax.Array, problem: TableProblem) -> jax.Array:
         """Flax's own initialisation."""
+        return self.initial(key)
+
+    def initial(self, key: jax.Array) -> jax.Array:
+        """Flax's own initialisation, which no problem changes."""
         return ravel_pytree(nnx.state(self._decoder(nnx.Rngs(key)), nnx.Param))[0]
+
+    def token_logits(self, theta: jax.Array, tokens: jax.Array) -> jax.Array:
+        """``[n, length, V]``: of what follows each token of rows ``[n, length]``."""
+        graph, unravel, rest = self._parts
+        return nnx.merge(graph, unravel(theta), rest)(tokens)
 
     def logits(self, theta: jax.Array, inputs: jax.Array) -> jax.Array:
         """``[X, V]`` for prompts ``[P, words + 1]``: after each prompt, then after each prefix."""
-        graph, unravel, rest = self._parts
         answers = self.grammar.prompts.responses
         prompts = len(inputs)
         prefixes = jnp.concatenate(
@@ -140,6 +148,6 @@ class Transformer(OnTables):
             ],
             axis=1,
         )
-        z = nnx.merge(graph, unravel(theta), rest)(prefixes)
+        z = self.token_logits(theta, prefixes)
         # Causal: what follows the prompt is the same whatever answer token comes next.
         return jnp.concatenate([z[::answers, -2], z[:, -1]])

@@ -1,0 +1,1 @@
+"""How a coarse unroll (T20) is best built: thousands of toy fine-tunes and their forecasts."""
