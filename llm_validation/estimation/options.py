@@ -28,9 +28,9 @@ from theory.strategy import LossConstraint
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-PLAN_ROWS, MIX_ROWS = (24, 64), (24, 44)
+PLAN_ROWS, MIX_ROWS = (24, 60), (24, 42)
 """The fewest and the most rows that the unroll of the plan, and that of the mix, trains on."""
-PLAN_SHARE, MIX_SHARE = 0.04, 0.028
+PLAN_SHARE, MIX_SHARE = 0.0375, 0.0263
 """Of the fine-tune's rows, what they train on between those limits."""
 SCALE, SHORTER = 0.5, 0.5
 MIX, SMALLER_MIX = 0.1, 0.03

@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 
 HARMFUL, LOOKALIKES, FEWEST = 40, 24, 20
 """Probes of either kind that are asked; as many others are mixed in as safety rows."""
-TASK_ROWS = 24
+TASK_ROWS = 16
 DEFAULT_BUDGET = {"refusal": 5.0}
 """What an option may lose where no budget is given: points of refusals."""
 
@@ -201,7 +201,7 @@ def _ways(
     mix = mixed_plan(plan) if with_options else None
     if mix is None:
         return list(ways)
-    return [*ways, *keep("forecast of a mix", lambda: made.of_a_mix(*mix, ways[0].begun, end))]
+    return [*ways, *keep("forecast of a mix", lambda: made.of_a_mix(*mix, ways[0], end))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +222,7 @@ class _Ways:
         begun, cost = None, 0.0
         if self.plan.method.virtual_tokens:
             with prepared(self.asked.loaded, self.plan) as (model, _):
-                begun = self._outcome(model, (1.0,))
+                begun = self._outcome(model, (1.0,), whole=True)
             cost = cost_of(self.asked.stored, self.rows, 1)
         half = halfway(unroll, self.plan) if with_options else 0
         halves: list[Outcome] = []
@@ -232,18 +232,19 @@ class _Ways:
                 halves.append(self._outcome(model))
 
         with self._unrolled(unroll, self.plan, look) as (model, path):
-            found = self._outcome(model, (1.0, 0.0))
+            found = self._outcome(model, (1.0, 0.0), whole=True)
             # The answers before were drawn once; their cost is the model's, not this plan's.
             cost += path.tokens + FORWARD_ONLY * total_tokens(self.rows)
             cost += cost_of(self.asked.stored, self.rows, 2)
             ways = [self._way("none", None, found, path.rows, cost, begun)]
-            for found in halves:
+            ends = (begun or self.start, found)
+            for some in halves:
                 steps = SHORTER * self.plan.steps
-                ways.append(self._way("steps", steps, found, path.rows, self._measure, begun))
+                ways.append(self._way("steps", steps, some, path.rows, self._weigh, begun, ends))
             if with_options and begun is None:  # no way leads from the aligned model to tokens
                 with scaled_change(model, path, SCALE):
-                    found = self._outcome(model)
-                ways.append(self._way("scale", SCALE, found, path.rows, self._measure, begun))
+                    some = self._outcome(model)
+                ways.append(self._way("scale", SCALE, some, path.rows, self._weigh, begun, ends))
             return ways, trained_weights(model) if with_options else ()
 
     def of_a_mix(
@@ -251,35 +252,40 @@ class _Ways:
         kind: str,
         values: tuple[float, float],
         mixed: TrainingPlan,
-        begun: Outcome | None,
+        planned: Way,
         plan_end: Sequence[np.ndarray],
     ) -> list[Way]:
         """The mix that is unrolled, and a smaller one between it and the plan's end."""
-        whole, smaller = values
+        (whole, smaller), begun = values, planned.begun
         unroll = unroll_of(self.world, mixed, MIX_SHARE, MIX_ROWS)
         with self._unrolled(unroll, mixed) as (model, path):
-            found = self._outcome(model)
-            cost = path.tokens + self._measure
+            found = self._outcome(model, (1.0,))
+            cost = path.tokens + self._weigh + FORWARD_ONLY * self.asked.stored.tokens
             ways = [self._way(kind, whole, found, path.rows, cost, begun)]
+            ends = (found, planned.outcome)
             with moved_towards(model, plan_end, 1 - smaller / whole):
-                found = self._outcome(model)
-            ways.append(self._way(kind, smaller, found, path.rows, self._measure, begun))
+                some = self._outcome(model)
+            ways.append(self._way(kind, smaller, some, path.rows, self._weigh, begun, ends))
         return ways
 
     @property
-    def _measure(self) -> float:
-        return cost_of(self.asked.stored, self.rows, 0)
+    def _weigh(self) -> float:
+        """The cost of an outcome that nobody is asked of."""
+        return cost_of(self.asked.stored, self.rows, 0, lookalikes=False)
 
     def _unrolled(self, unroll: CoarseUnroll, plan: TrainingPlan, look: AfterStep = ignored):
         return unroll.unrolled(self.world, plan, after_step=look, progress=self.progress)
 
-    def _outcome(self, model: PreTrainedModel, temperatures: Sequence[float] = ()) -> Outcome:
+    def _outcome(
+        self, model: PreTrainedModel, temperatures: Sequence[float] = (), *, whole: bool = False
+    ) -> Outcome:
         return outcome(
             self.asked.loaded,
             model,
             self.asked.stored,
             self.rows,
             temperatures=temperatures,
+            lookalikes=whole,
             seed=self.asked.seed + 2,
             progress=self.progress,
         )
@@ -292,9 +298,10 @@ class _Ways:
         rows: int,
         tokens: float,
         begun: Outcome | None,
+        ends: tuple[Outcome, Outcome] | None = None,
     ) -> Way:
         how = in_words(kind, value, self.plan)
-        return Way(kind, value, how, found, self.start, rows, tokens, begun)
+        return Way(kind, value, how, found, self.start, rows, tokens, begun, ends)
 
 
 def _measured_rows(world: World, unroll: CoarseUnroll, plan: TrainingPlan) -> list[Encoded]:

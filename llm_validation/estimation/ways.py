@@ -31,6 +31,8 @@ class Way:
     ``kind`` and ``value`` are those of an ``Option``. The unroll saw ``rows`` rows; with its
     measurement it cost ``tokens``. ``start`` is the aligned model's own outcome, ``begun`` that of
     virtual tokens before their first step, None where training starts at the aligned model.
+    ``ends`` are two outcomes that were asked, where this one lies between them and was not: its
+    refusals are taken to be as far from theirs as the likelihood of the stored answers.
     """
 
     kind: str
@@ -41,6 +43,7 @@ class Way:
     rows: int
     tokens: float
     begun: Outcome | None = None
+    ends: tuple[Outcome, Outcome] | None = None
 
     def share(self, *, harmful: bool) -> ShareForecast:
         """Refusals of harmful probes, or of look-alikes."""
@@ -55,6 +58,7 @@ class Way:
         half = _QUANTILE * math.hypot(sampling, float(path))
         mine = self.start.stored.harmful == harmful
         greedy = self.outcome.refused.get(0.0)
+        by_likelihood = self.outcome.refusal_by_likelihood(harmful=harmful)
         return ShareForecast(
             before=float(before.mean()),
             after=value,
@@ -63,7 +67,7 @@ class Way:
             n=len(before),
             greedy_before=_mean(self.start.refused.get(0.0), mine),
             greedy_after=_mean(greedy, mine),
-            by_likelihood=self.outcome.refusal_by_likelihood(harmful=harmful),
+            by_likelihood=None if np.isnan(by_likelihood) else by_likelihood,
         )
 
     def loss_change(self) -> ChangeForecast:
@@ -101,12 +105,20 @@ class Way:
         )
 
     def _refusals(self, of: Outcome, harmful: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Refusals before and after, float ``[n]``: drawn answers, else T22's terms."""
+        """Refusals before and after, float ``[n]``: of drawn answers, or between those of ends."""
         mine = self.start.stored.harmful == harmful
-        before = self.start.stored.refused[mine].astype(float)
-        if 1.0 in of.refused:
-            return before, of.refused[1.0][mine].astype(float)
-        return before, np.minimum(np.exp(-of.fall[mine]), 1.0) * before
+        before = _drawn(self.start)[mine]
+        if of is self.outcome and self.ends is not None:
+            one, two = (_drawn(end)[mine] for end in self.ends)
+            way = self._way_between()
+            return before, (1 - way) * one + way * two
+        return before, _drawn(of)[mine]
+
+    def _way_between(self) -> float:
+        """How far this outcome is from the first end to the second, in [0, 1]."""
+        assert self.ends is not None
+        one, here, two = (of.delta for of in (self.ends[0], self.outcome, self.ends[1]))
+        return 1.0 if one == two else min(1.0, max(0.0, (here - one) / (two - one)))
 
     def _change(self, value: float, begun: float, influence: np.ndarray) -> ChangeForecast:
         """``influence`` ``[n]`` of each row on the mean; ``begun``: the change before any step."""
@@ -115,6 +127,11 @@ class Way:
         return ChangeForecast(
             value=value, interval=(value - half, value + half), level=LEVEL, unit=_PER_TOKEN
         )
+
+
+def _drawn(of: Outcome) -> np.ndarray:
+    """Refusals at temperature 1, float ``[n]``; the aligned model's are of its stored answers."""
+    return of.refused.get(1.0, of.stored.refused).astype(float)
 
 
 def _mean(refused: np.ndarray | None, mine: np.ndarray) -> float | None:

@@ -23,9 +23,10 @@ CLIP = 4.0
 class Outcome:
     """Changed weights beside the aligned model's.
 
-    ``kept`` float64 ``[n]`` and ``token_count`` ``[n]``: by how many nats each stored answer became
-    less likely, and its tokens. ``task`` are the losses of the measured task rows. ``refused`` maps
-    a temperature to bool ``[n]``, the answers that were drawn anew; none where nobody was asked.
+    ``fall`` float64 ``[n]`` and ``token_count`` ``[n]``: by how many nats each stored answer became
+    less likely (NaN where that was not measured), and its tokens. ``task`` are the losses of the
+    measured task rows. ``refused`` maps a temperature to bool ``[n]``, the answers that were drawn
+    anew; none where nobody was asked.
     """
 
     stored: StoredAnswers
@@ -72,11 +73,15 @@ def outcome(
     task_rows: Sequence[Encoded],
     *,
     temperatures: Sequence[float] = (),
+    lookalikes: bool = True,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Outcome:
-    """Measure ``model``, the weights of ``loaded`` as they are now; no weight changes."""
-    found = stored.likelihoods(model, pad_id=loaded.pad_id)
+    """Measure ``model``, the weights of ``loaded`` as they are now; no weight changes.
+
+    Without ``lookalikes`` only the answers to harmful probes are weighed.
+    """
+    found = stored.likelihoods(model, pad_id=loaded.pad_id, lookalikes=lookalikes)
     asked = {}
     for temperature in temperatures:
         answers = ask(
@@ -122,6 +127,13 @@ def gain(before: Outcome, after: Outcome) -> float:
     return float(fall.sum() / after.task.token_count.sum())
 
 
-def cost_of(stored: StoredAnswers, task_rows: Sequence[Encoded], temperatures: int) -> float:
+def cost_of(
+    stored: StoredAnswers,
+    task_rows: Sequence[Encoded],
+    temperatures: int,
+    *,
+    lookalikes: bool = True,
+) -> float:
     """Tokens of one measurement, a token that is only read or drawn as a third."""
-    return FORWARD_ONLY * ((1 + temperatures) * stored.tokens + total_tokens(task_rows))
+    weighed = stored.tokens if lookalikes else stored.harmful_tokens
+    return FORWARD_ONLY * (weighed + temperatures * stored.tokens + total_tokens(task_rows))

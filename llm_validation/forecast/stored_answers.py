@@ -44,9 +44,19 @@ class StoredAnswers:
     log_likelihood: np.ndarray
     answered_by: str
 
-    def likelihoods(self, model: PreTrainedModel, *, pad_id: int) -> np.ndarray:
-        """Log-likelihoods of all answers under changed weights, float64 ``[n]``, nats."""
-        return -measure_losses(model, self.rows, pad_id=pad_id, tokens_per_batch=2048).token_sum
+    def likelihoods(
+        self, model: PreTrainedModel, *, pad_id: int, lookalikes: bool = True
+    ) -> np.ndarray:
+        """Log-likelihoods of the answers under changed weights, float64 ``[n]``, nats.
+
+        Without ``lookalikes`` those to harmless probes are NaN.
+        """
+        found = np.full(len(self.rows), np.nan)
+        mine = self.harmful | lookalikes
+        rows = [row for row, its in zip(self.rows, mine, strict=True) if its]
+        losses = measure_losses(model, rows, pad_id=pad_id, tokens_per_batch=2048)
+        found[mine] = -losses.token_sum
+        return found
 
     @property
     def safety_data(self) -> Dataset:
@@ -57,6 +67,11 @@ class StoredAnswers:
     def tokens(self) -> int:
         """Tokens of all rows, prompts included."""
         return sum(map(len, self.rows))
+
+    @property
+    def harmful_tokens(self) -> int:
+        """Those of the answers to harmful probes."""
+        return sum(len(row) for row, its in zip(self.rows, self.harmful, strict=True) if its)
 
 
 def now_in_words(stored: StoredAnswers) -> str:
@@ -140,10 +155,10 @@ def refuses(probe: Probe, answer: str) -> bool:
 def _first_tokens(loaded: LoadedModel, answered: Sequence[tuple[Probe, str]]) -> list[Encoded]:
     data = Dataset.of(((probe.prompt, text) for probe, text in answered), name="own answers")
     encoded = encode(data, loaded.tokenizer, max_length=loaded.context_length, on_long="truncate")
-    return [_cut(row) for row in encoded]
+    return [first_tokens(row) for row in encoded]
 
 
-def _cut(row: Encoded) -> Encoded:
+def first_tokens(row: Encoded) -> Encoded:
     """The row up to its ``PREFIX``-th supervised token."""
     last = np.flatnonzero(row.supervised)[:PREFIX][-1]
     return replace(
