@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -124,7 +124,9 @@ def main(arguments: Sequence[str]) -> int:
         )
     budget = _number(options)
     found, inputs, unit, datasets = (
-        _from_problem(options, budget) if options.problem else _from_data(options, budget)
+        _from_data(options, budget)
+        if options.problem is None
+        else _from_problem(options, options.problem, budget)
     )
     given = given_options(options, Options) | {"budget": budget}
     made = manifest(given=given, inputs=inputs, seed=options.seed)
@@ -142,8 +144,9 @@ def _by_forecast(options: Options) -> int:
     from finebound.base.progress import bar
     from finebound.results.outlook import BROKEN, KEPT, UNDECIDED
     from llm_validation.data.reading import reading_lines
-    from llm_validation.estimation.request import Request
+    from llm_validation.estimation.request import Request, budgets_of
 
+    budgets_of(options.budget)  # rejected here, before any work
     given = given_options(options, Options)
     surplus = [name for name in given if name not in (*_OF_ALL, "estimate")]
     settings: dict[str, Any] = {}
@@ -197,7 +200,7 @@ def _number(options: Options) -> float:
         ) from None
 
 
-def _from_problem(options: Options, budget: float) -> _Found:
+def _from_problem(options: Options, file: Path, budget: float) -> _Found:
     import numpy as np
 
     from finebound.base.problem_file import read_problem, tell_size
@@ -211,7 +214,7 @@ def _from_problem(options: Options, budget: float) -> _Found:
             f"--problem and --{surplus[0].replace('estimate', 'from')} exclude each other.",
             remedy="Give a problem file, or datasets and a model.",
         )
-    problem = read_problem(options.problem)
+    problem = read_problem(file)
     tell_size(problem, times=20)
     with _as_input_error(), np.errstate(all="ignore"):
         found = calibrate(
@@ -221,7 +224,7 @@ def _from_problem(options: Options, budget: float) -> _Found:
             radius=options.radius,
             allow_estimated=options.allow_estimated,
         )
-    return found, {"problem": file_sha256(options.problem)}, "nats", {}
+    return found, {"problem": file_sha256(file)}, "nats", {}
 
 
 def _from_data(options: Options, budget: float) -> _Found:
@@ -252,7 +255,7 @@ def _from_data(options: Options, budget: float) -> _Found:
 
 
 @contextmanager
-def _as_input_error() -> Iterator[None]:
+def _as_input_error() -> Generator[None]:
     try:
         yield
     except ValueError as error:

@@ -14,7 +14,7 @@ from finebound.views.outlook_terminal import COLUMNS, option_lines, wrapped
 if TYPE_CHECKING:
     from rich.console import Console
 
-_MOST_LINES, _MOST_OPTIONS = 6, 14
+_MOST_LINES = 6
 
 
 def print_choice(result: ChoiceResult, console: Console) -> None:
@@ -25,7 +25,7 @@ def print_choice(result: ChoiceResult, console: Console) -> None:
     steps = [line for step in result.apply for line in _step(step)]
     blocks = [
         wrapped(result.sentence, _MOST_LINES),
-        list(option_lines(result.options, _MOST_OPTIONS)),
+        list(option_lines(result.options, len(result.options) + 2)),
         [
             *wrapped(result.guarantee, _MOST_LINES),
             *wrapped(result.certified_in_words, _MOST_LINES),

@@ -66,9 +66,10 @@ def _scaled(alpha: float, found: EstimateResult) -> tuple[str, ...]:
             f"start + {alpha:g} x (end - start).",
         )
     return (
-        "after training run `finebound defend ADAPTER --base BASE --aligned "
-        f"{_asked(found, 'model')} --method lora-scaling --alpha {alpha:g} --out SCALED`.",
-        f"without finebound multiply lora_alpha in the adapter's adapter_config.json by {alpha:g}.",
+        f"after training multiply lora_alpha in the adapter's adapter_config.json by {alpha:g}.",
+        "the same as a new adapter, where BASE is the model before its alignment: `finebound "
+        f"defend ADAPTER --base BASE --aligned {_asked(found, 'model')} --method lora-scaling "
+        f"--alpha {alpha:g} --out SCALED`.",
     )
 
 

@@ -69,8 +69,8 @@ def _why_not(
 ) -> str:
     if "loss" not in budgets:
         return (
-            "The bounds are on losses, and none is on the share of refusals; on the rows they "
-            "force nothing, and shared weights they do not see."
+            "Bounds are on losses, not on shares of refusals. These rows force no cost, and what "
+            "shared weights lose the bounds do not see."
         )
     if on_model:
         statuses = ", ".join(dict.fromkeys(bound.status for bound in on_model))

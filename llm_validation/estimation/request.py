@@ -186,6 +186,8 @@ def budgets_of(texts: Iterable[str]) -> dict[str, float]:
                 f"`budget` is {text!r}.",
                 remedy="Give refusal=POINTS or over-refusal=POINTS (0 to 100), or loss=NATS.",
             )
+        if name in found:
+            raise InputError(f"`budget` names {name} twice.", remedy="Give it once.")
         found[name] = value
     return found
 

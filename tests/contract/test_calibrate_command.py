@@ -41,7 +41,8 @@ def test_the_choice_as_json_and_as_a_record(
         out = tmp_path / "out"
         found, printed, err = run(capsys, "--from", source, *budget, "--json", "--out", out)
         content = json.loads(printed)
-        assert (found, content["decision"], err) == (code, decision, "")
+        assert (found, content["decision"]) == (code, decision)
+        assert "finebound calibrate:" not in err
         assert content["chosen"]["how"] == chosen.how
         assert len(content["options"]) == len(OPTIONS)
         assert (out / "calibrate.json").read_text() == printed
@@ -65,7 +66,7 @@ def test_where_every_option_breaks_the_budget_the_exit_code_is_1(capsys, tmp_pat
 @pytest.mark.parametrize("budget", ["refusal=5", "refusal=15", "refusal=50", "refusal=0"])
 def test_the_answer_fits_80_columns(capsys, record, budget):
     _, out, err = run(capsys, "--from", record, "--budget", budget)
-    assert err == ""
+    assert "finebound calibrate:" not in err
     assert max(map(cell_len, out.splitlines())) <= 80
     assert "To apply it:" in out
     assert all(row[:20] in out for row in (one.how for one in OPTIONS))
@@ -98,12 +99,17 @@ def test_a_budget_that_decides_nothing(capsys, record, tmp_path, budget, says):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_budget_is_given_once(capsys, record):
+    rejected(capsys, "names refusal twice", "--from", record, "--budget", "refusal=5", "refusal=9")
+
+
 def rejected(capsys, says, *arguments):
     code, out, err = run(capsys, *arguments)
     assert (code, out) == (2, "")
-    assert err.startswith("finebound calibrate: ")
-    assert err.count("\n") == 1
-    assert says in err, err
+    # A slow machine may tell of its progress before.
+    told = err[err.index("finebound calibrate: ") :]
+    assert told.count("\n") == 1
+    assert says in told, err
 
 
 def damaged(text: str) -> dict[str, tuple[str, str]]:

@@ -188,7 +188,7 @@ def test_a_proved_bound_that_keeps_a_loss_budget_stands_beside_the_choice():
     assert "0.03125 nats/token at radius 0.3 (T6, CERTIFIED)" in found.certified_in_words
     # The same bounds say nothing of a share of refusals.
     said = choose(outlook(bounds=bounds, budgets=(budget(),)))
-    assert (said.certified, "share of refusals" in said.certified_in_words) == ((), True)
+    assert (said.certified, "shares of refusals" in said.certified_in_words) == ((), True)
 
 
 def test_what_the_rows_force_is_told_from_the_mildest_to_the_strictest():
