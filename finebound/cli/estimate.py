@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     given = given_options(options, Options)
     with memory_allowed(options.memory), bar() as progress:
         found = estimate(request, out=options.out, page=page, given=given, progress=progress)
-    say(reading_lines(found.reading))
+    say([*reading_lines(found.reading), *(f"plan: {note}" for note in found.plan_notes)])
     if options.json:
         print(found.to_json())
         return exit_code(found.budgets)

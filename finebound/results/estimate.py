@@ -423,12 +423,12 @@ class EstimateResult(Result):
     """What ``finebound estimate`` and ``finebound.estimate`` find.
 
     ``advice`` says what to do, the most decisive first. ``strategies``, the record's "table", are
-    what each one must and may cost. Without a model ``model`` and ``constants``
-    are None and ``straight_steps`` is empty. ``strategy_forecast`` is what was asked for by
-    ``forecast``.
+    what each one must and may cost. Without a model ``model`` and ``constants`` are None and
+    ``straight_steps`` is empty. ``strategy_forecast`` is what was asked for by ``forecast``.
     ``contested_prompts`` are the most asked of the prompts with different answers. ``request`` is
     all that was asked for, by name, and ``command`` the command line that asks it again. ``plan``
-    is the fine-tune that was understood. Without safety data the model's own answers are these:
+    is the fine-tune that was understood, and ``plan_notes`` say what the training file leaves open,
+    contradicts, or says that the forecast does not hold. Without safety data the model's own answers are these:
     ``verdict``, ``forecast``, ``options`` (best first) and ``budgets`` are about its refusals. A
     record of version 1 lacks what stands after ``manifest``, and its "forecast" are the straight
     steps.
@@ -462,6 +462,7 @@ class EstimateResult(Result):
     request: dict[str, Any] | None = None
     command: str = ""
     plan: tuple[PlanSetting, ...] = ()
+    plan_notes: tuple[str, ...] = ()
     straight_steps: tuple[StepForecast, ...] = ()
     verdict: Verdict | None = None
     options: tuple[Option, ...] = ()

@@ -18,6 +18,8 @@ from finebound.base.progress import Progress, silent
 from finebound.base.records import spawn_seed
 from finebound.results.outlook import (
     BROKEN,
+    KEPT,
+    UNDECIDED,
     BehaviourForecast,
     BudgetVerdict,
     Evidence,
@@ -372,17 +374,27 @@ def _verdict(
             f" With its virtual tokens, before any step, it refuses {100 * begun.refusal():.0f} %."
         )
     best = options[0]
-    if best.strategy == "none":
-        sentence += " No change to the plan is needed to keep the budget."
-    elif best.within_budget != BROKEN:
+    undecided = " Whether that keeps the budget is not decided."
+    if best.strategy == "none" and best.within_budget == KEPT:
+        sentence += " The plan keeps the budget as it is."
+    elif best.within_budget == BROKEN:
+        sentence += " None of the options that were tried keeps the budget."
+    elif best.strategy == "none":
+        sentence += " No option does better." + undecided
+    else:
         left = "" if best.kept is None else f", with {100 * best.kept:.0f} % of the capability gain"
         low, high = best.interval
         sentence += (
             f" Best option: {best.how}: {100 * best.refusal:.0f} % "
             f"[{100 * low:.0f}, {100 * high:.0f}]{left}."
         )
-    else:
-        sentence += " None of the options that were tried keeps the budget."
+        if best.within_budget == UNDECIDED:
+            sentence += undecided
+    if forecast.over_refusal.before >= 0.5:
+        sentence += (
+            f" It declines {100 * forecast.over_refusal.before:.0f} % of harmless look-alikes now: "
+            "what it loses may be over-refusal."
+        )
     return Verdict(sentence=sentence, status=str(Status.ESTIMATED))
 
 

@@ -67,6 +67,15 @@ def plan_settings(request: Request, rows: int) -> tuple[PlanSetting, ...]:
     )
 
 
+def plan_notes(request: Request) -> tuple[str, ...]:
+    """What the training file leaves open, contradicts or says that the forecast does not hold."""
+    training = training_of(request)
+    outside = (f"{key.name} is {key.value}. {key.what}" for key in training.not_modelled)
+    unread = (f"{key.name} {key.what}." for key in training.unread)
+    assumed = (key.what for key in training.assumed)
+    return (*training.contradictions, *outside, *unread, *assumed)
+
+
 def _plain(value: object) -> str | int | float | bool | None:
     if value is None or isinstance(value, str | int | float | bool):
         return value

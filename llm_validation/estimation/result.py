@@ -36,7 +36,7 @@ from llm_validation.estimation.bounds import Estimated, front_on_rows, model_bou
 from llm_validation.estimation.costs import budget_radius, costs, tightest
 from llm_validation.estimation.model_side import constants_of, straight_step
 from llm_validation.estimation.pipeline import Measured, measure
-from llm_validation.estimation.plan import plan_settings
+from llm_validation.estimation.plan import plan_notes, plan_settings
 from llm_validation.estimation.request import Request
 from llm_validation.forecast.stored_answers import now_in_words
 from llm_validation.measure.overlap_measure import tightest_upper
@@ -131,6 +131,7 @@ def result_of(measured: Measured, *, given: Mapping[str, Any]) -> EstimateResult
         request=asdict(request) | _planned(measured),
         command=request.command,
         plan=plan_settings(request, measured.rows_of["task"]),
+        plan_notes=plan_notes(request),
         straight_steps=tuple(straight_steps(measured)),
         **_outlook(measured),
     )

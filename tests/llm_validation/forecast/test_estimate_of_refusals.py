@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,47 @@ def test_too_few_rows_and_a_model_that_refuses_nothing(
         fb.estimate(model=refusing_folder, task=files["few"], probes=str(files["probes"]))
     with pytest.raises(InputError, match="too little to lose"):
         fb.estimate(model=tiny_model_folder, task=files["task"], probes=str(files["probes"]))
+
+
+def test_what_a_training_file_says_beside_the_plan_is_told(asked, tmp_path, capsys) -> None:
+    file = tmp_path / "training.json"
+    given = {"max_steps": 8, "num_train_epochs": 3, "packing": True, "per_device_batch": 4}
+    file.write_text(json.dumps({"per_device_train_batch_size": 4, **given}))
+    assert main([*asked, "--training", str(file), "--json", "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr()
+    found = json.loads(said.out)["plan_notes"]
+    for words in ("packing is True. Packed rows make fewer", "per_device_batch is no key"):
+        assert sum(words in note for note in found) == 1
+        assert words in said.err
+        assert words in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_model_that_declines_everything_is_told_so(asked, capsys) -> None:
+    main([*asked, "--steps", "8", "--batch-size", "4", "--json"])
+    sentence = json.loads(capsys.readouterr().out)["verdict"]["sentence"]
+    assert "of harmless look-alikes now: what it loses may be over-refusal." in sentence
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["--learning-rate", "1e12"], "diverged"),
+        (["--budget", "refusal=nan"], "0 to 100"),
+        (["--budget", "over-refusal=-1"], "0 to 100"),
+    ],
+)
+def test_what_cannot_be_forecast_is_an_error(asked, settings, said, capsys) -> None:
+    assert main([*asked, "--steps", "8", "--batch-size", "4", *settings]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_model_without_a_chat_template_is_rejected(
+    refusing_folder, files, tmp_path, capsys
+) -> None:
+    base = shutil.copytree(refusing_folder, tmp_path / "base")
+    (base / "chat_template.jinja").unlink()
+    assert main(["estimate", "--model", str(base), "--task", str(files["task"])]) == 2
+    assert "no chat template" in capsys.readouterr().err
 
 
 def test_what_stands_is_on_the_page_before_the_forecast(
