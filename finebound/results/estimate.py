@@ -428,10 +428,10 @@ class EstimateResult(Result):
     ``contested_prompts`` are the most asked of the prompts with different answers. ``request`` is
     all that was asked for, by name, and ``command`` the command line that asks it again. ``plan``
     is the fine-tune that was understood, and ``plan_notes`` say what the training file leaves open,
-    contradicts, or says that the forecast does not hold. Without safety data the model's own answers are these:
-    ``verdict``, ``forecast``, ``options`` (best first) and ``budgets`` are about its refusals. A
-    record of version 1 lacks what stands after ``manifest``, and its "forecast" are the straight
-    steps.
+    contradicts, or says that the forecast does not hold. Without safety data the model's own
+    answers are these: ``verdict``, ``forecast``, ``options`` (best first) and ``budgets`` are about
+    its refusals. A record of version 1 lacks what stands after ``manifest``, and its "forecast" are
+    the straight steps.
     """
 
     kind: ClassVar[str] = "estimate"
