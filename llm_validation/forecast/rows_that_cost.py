@@ -2,8 +2,8 @@
 
 A step on row i moves the trained numbers by ``-rate P grad l_i``, P being the optimiser's
 preconditioner, and the safety loss by ``-rate <P grad f_s, grad l_i>``: what l_i falls by along
-``P grad f_s`` is what the row costs. So no gradient of a row is needed. Its loss is read a little
-to either side, on the way that a coarse unroll (T20) took.
+``P grad f_s`` is what the row costs. So no gradient of a row is needed: its loss is read a little
+to either side. The safety gradient is that of the weights where a coarse unroll (T20) leads.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ from llm_validation.measure.losses import measure_losses
 from llm_validation.measure.supervised import supervised_count
 from llm_validation.training.plan import TrainingPlan
 
-HALFWAY = (0.5,)
-"""Where on the straight line from the path's start (0) to its end (1) the rows' losses are read."""
+START = (0.0,)
+"""Where on the straight line from the path's start (0) to its end (1) the rows' losses are read.
+
+At the start no row has been seen. Halfway was no better than chance where steps were large.
+"""
 STEP = 0.02
 """How far to either side, in lengths of that line."""
 EPSILON = 1e-8  # AdamW's
@@ -70,20 +73,24 @@ def rows_that_cost(
     rates: np.ndarray,
     safety: Sequence[Encoded],
     *,
+    own_answers: bool = True,
     tokens: float = math.inf,
-    points: Sequence[float] = HALFWAY,
+    points: Sequence[float] = START,
     progress: Progress = silent,
 ) -> RowsThatCost:
     """Score the task's rows, or a seeded sample of them that ``tokens`` pay for.
 
     ``model`` and ``path`` are what ``CoarseUnroll.unrolled`` yields, inside of it, and ``rates``
     the learning rates ``[K]`` of its steps. The gradient of the mean token loss on the ``safety``
-    rows is the mean of those at the path's start and end. P is ``1 / (sqrt(v) + eps)`` of AdamW's
-    second moments at the end, 0 for a number that no step moved; for SGD it is 1. Clipping,
-    momentum and a radius change a step's length: they are left out, and so are of the changes only
-    their ratios (``shares``) and signs to be relied on. The weights leave as they came. Raises
-    InputError for DPO, whose rows are pairs, for a budget that pays for no row and for a path that
-    did not move, ValueError for fewer than two safety rows.
+    rows is the mean of those at the path's start and end. Of the model's ``own_answers`` at
+    temperature 1 the one at the start is 0 in expectation: what is measured there is the sample's
+    noise, which is at the end too, and is taken off. P is ``1 / (sqrt(v) + eps)`` of AdamW's second
+    moments at the end, 0 for a number that no step moved; for SGD it is 1. Clipping, momentum and a
+    radius change a step's length and are left out: trust signs and ratios (``shares``), not sizes.
+    Rows are read at ``points`` of the way, whose mean counts. The weights leave as they came.
+
+    Raises InputError for DPO, whose rows are pairs, for a budget that pays for no row and for a
+    path that did not move, ValueError for fewer than two safety rows.
     """
     if plan.objective is not None:
         raise InputError(
@@ -103,7 +110,9 @@ def rows_that_cost(
             "the coarse unroll did not move: no row costs anything.",
             remedy="Unroll with a learning rate above 0.",
         )
-    direction = _preconditioned_gradient(model, coordinates, way, path, safety, world.pad_id)
+    weight = -1.0 if own_answers else 1.0
+    direction = _safety_gradient(model, coordinates, way, safety, world.pad_id, at_start=weight)
+    _precondition(coordinates.split(direction), path.second_moments)
     step = STEP * length / (norm(direction) or 1.0)
     slopes = np.zeros(len(scored))
     for point in points:
@@ -137,23 +146,27 @@ def _paid_for(
     return [rows[i] for i in np.sort(order[:count])], float(costs[count - 1])
 
 
-def _preconditioned_gradient(
+def _safety_gradient(
     model: PreTrainedModel,
     coordinates: Coordinates,
     way: Tensor,
-    path: Trajectory,
     safety: Sequence[Encoded],
     pad_id: int,
+    *,
+    at_start: float,
 ) -> Tensor:
-    """P times the mean of the safety gradients at the path's two ends, ``[d]``."""
+    """Half of the gradient at the path's end and ``at_start`` times that at its start, ``[d]``."""
 
     def gradient() -> Tensor:
         return loss_and_gradient(model, coordinates, safety, pad_id=pad_id).gradient
 
     found = gradient()
     with coordinates.displaced(way, -1.0):
-        found.add_(gradient()).mul_(0.5)
-    if path.second_moments:
-        for piece, squares in zip(coordinates.split(found), path.second_moments, strict=True):
+        return found.add_(gradient(), alpha=at_start).mul_(0.5)
+
+
+def _precondition(pieces: Sequence[Tensor], second_moments: Sequence[Tensor]) -> None:
+    """Times P, in place; SGD has no second moments, and its P is 1."""
+    if second_moments:
+        for piece, squares in zip(pieces, second_moments, strict=True):
             piece.mul_(torch.where(squares > 0.0, 1.0 / (squares.sqrt() + EPSILON), 0.0))
-    return found

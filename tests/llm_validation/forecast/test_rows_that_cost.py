@@ -63,7 +63,10 @@ def by_row(found: RowsThatCost) -> np.ndarray:
     return found.changes[np.argsort(found.rows)]
 
 
-def test_sgd_on_a_bigram_table_is_scored_in_closed_form(theta, datasets, small_plan) -> None:
+@pytest.mark.parametrize("own_answers", [False, True])
+def test_sgd_on_a_bigram_table_is_scored_in_closed_form(
+    own_answers, theta, datasets, small_plan
+) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = Bigram(LlamaConfig(vocab_size=len(theta.tokenizer), initializer_range=1.0))
@@ -72,14 +75,17 @@ def test_sgd_on_a_bigram_table_is_scored_in_closed_form(theta, datasets, small_p
     task, safety = world.encoded("task"), world.encoded("safety")
     with CoarseUnroll(steps=4).unrolled(world, plan) as (moved, path):
         tables = [path.start[0].double().numpy(), moved.table.weight.detach().double().numpy()]
-        found = rows_that_cost(world, plan, moved, path, plan.learning_rates(), safety)
+        options = {"own_answers": own_answers, "points": (0.5,)}
+        found = rows_that_cost(world, plan, moved, path, plan.learning_rates(), safety, **options)
         np.testing.assert_array_equal(moved.table.weight.detach().double().numpy(), tables[1])
 
     def of_safety(table: np.ndarray) -> np.ndarray:
         total = sum(gradient_in_closed_form(table, row) for row in safety)
         return total / sum(row.supervised[1:].sum() for row in safety)
 
-    direction = np.mean([of_safety(table) for table in tables], axis=0)
+    at_start, at_end = map(of_safety, tables)
+    # The gradient at the start is noise of own answers.
+    direction = (at_end - at_start if own_answers else at_end + at_start) / 2
     slopes = [(direction * gradient_in_closed_form(np.mean(tables, 0), row)).sum() for row in task]
     counts = sum(row.supervised[1:].sum() for row in task)
     expected = -plan.learning_rates().sum() * np.array(slopes) / counts
@@ -96,7 +102,8 @@ def test_adamw_is_scored_as_the_gradients_say(method, theta, datasets, small_pla
     counts = [sum(r.supervised[1:].sum() for r in rows) for rows in (safety, world.encoded("task"))]
     slopes = np.zeros(10)
     with unroll.unrolled(world, plan) as (model, path):
-        found = rows_that_cost(world, plan, model, path, rates, safety, points=(0.0, 1.0))
+        options = {"own_answers": False, "points": (0.0, 1.0)}
+        found = rows_that_cost(world, plan, model, path, rates, safety, **options)
         trained = [p for p in model.parameters() if p.requires_grad]
         ends = path.start, [p.detach().clone() for p in trained]
 
@@ -133,7 +140,7 @@ def test_planted_rows_come_first(settings, theta, datasets, small_plan) -> None:
     own = [(row.prompt, row.response) for row in datasets["safety"].examples[4:24]]
     mixed = Dataset.of([*own[:7], *planted[:2], *own[7:], *planted[2:]], name="planted")
     world = World(theta, datasets["safety"], mixed)
-    found = score(world, small_plan(**settings))
+    found = score(world, small_plan(**settings), own_answers=False)
     assert set(found.rows[:4].tolist()) == {8, 9, 23, 24}
     assert found.costliest(4 / 24) == (8, 9, 23, 24)
     # The others are safety rows themselves: training on them protects.
@@ -149,10 +156,9 @@ def test_a_safety_row_among_the_task_protects(theta, datasets, small_plan) -> No
     world = World(theta, datasets["safety"], Dataset.of(rows, name="with a safety row"))
     safety = world.encoded("safety")[:1] * 2
     assert len(safety[0]) == len(world.encoded("task")[0])
-    found = score(world, small_plan(), safety=safety)
+    found = score(world, small_plan(), safety=safety, own_answers=False)
     assert by_row(found)[0] < 0
-    assert found.rows[-1] == 1
-    assert found.shares[-1] < 0
+    assert found.shares[found.rows.tolist().index(1)] < 0
 
 
 def test_a_lora_at_its_start_is_scored_by_its_second_factor(world_of, small_plan) -> None:
@@ -166,7 +172,7 @@ def test_a_lora_at_its_start_is_scored_by_its_second_factor(world_of, small_plan
         )
         with pytest.raises(InputError, match="did not move"):
             rows_that_cost(world, plan, model, still, np.ones(1), world.encoded("safety"))
-    found = score(world, plan, points=(0.0,))
+    found = score(world, plan)
     assert np.isfinite(found.changes).all()
     assert np.ptp(found.changes) > 0
 
