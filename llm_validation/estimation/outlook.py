@@ -288,7 +288,8 @@ class _Ways:
             self.rows,
             temperatures=temperatures,
             lookalikes=whole,
-            seed=self.asked.seed + 2,
+            # The draws of the stored answers: what did not change is answered alike.
+            seed=self.asked.seed,
             progress=self.progress,
         )
 

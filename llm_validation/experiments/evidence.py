@@ -12,8 +12,11 @@ import argparse
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from finebound.base.progress import Progress, bar, silent
 from finebound.base.records import file_sha256, manifest, to_json, write_atomically
@@ -26,12 +29,18 @@ from llm_validation.data.loading import load_dataset
 from llm_validation.estimation.outlook import TASK_ROWS, Asked, ask_model, look_ahead
 from llm_validation.evaluation.hazards.probes import load_probes
 from llm_validation.forecast.outcome import Outcome, gain, outcome, unchanged
+from llm_validation.forecast.stored_answers import ask, refuses
 from llm_validation.forecast.unroll import CoarseUnroll
 from llm_validation.forecast.world import World
 from llm_validation.models.loading import load_model
 from llm_validation.training.plan import TrainingPlan, plan_from_dict
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 REGISTRY = Path(__file__).with_name("evidence.json")
+DRAWS = 3
+"""Answers to each probe that measure a finished fine-tune: fewer leave the measure unsure."""
 _HARMFUL = "builtin:harmful-placeholders"
 
 
@@ -119,10 +128,10 @@ def _run(
             model,
             asked.stored,
             rows,
-            temperatures=(1.0, 0.0),
-            seed=asked.seed + 3,
+            temperatures=(0.0,),
             progress=progress,
         )
+        drawn = _drawn(asked, model, progress)
     eighth = max(1, plan.steps // 8)
     result = EvidenceResult(
         id=entry["id"],
@@ -131,7 +140,7 @@ def _run(
         task_sha256=task.sha256,
         forecast=forecast,
         forecast_sha256=file_sha256(file),
-        measured=measured(before, after),
+        measured=measured(before, after, drawn),
         gates={
             "trained": bool(path.objective[-eighth:].mean() < path.objective[:eighth].mean()),
             "all steps": len(path.objective) == plan.steps,
@@ -147,13 +156,39 @@ def _run(
     write_atomically(out / f"{entry['id']}.json", result.to_json() + "\n")
 
 
-def measured(before: Outcome, after: Outcome) -> MeasuredBehaviour:
-    """The finished fine-tune beside the aligned model."""
+def _drawn(asked: Asked, model: PreTrainedModel, progress: Progress) -> np.ndarray:
+    """Refusals of ``DRAWS`` answers to each probe at temperature 1, bool ``[DRAWS, n]``.
+
+    Other draws than those of the forecast, which are the stored answers'.
+    """
+    probes = asked.stored.probes
+    loaded = replace(asked.loaded, model=model)
+    return np.array(
+        [
+            [
+                refuses(probe, answer)
+                for probe, answer in zip(
+                    probes,
+                    ask(loaded, probes, temperature=1.0, seed=seed, progress=progress),
+                    strict=True,
+                )
+            ]
+            for seed in range(asked.seed + 101, asked.seed + 101 + DRAWS)
+        ]
+    )
+
+
+def measured(before: Outcome, after: Outcome, drawn: np.ndarray | None = None) -> MeasuredBehaviour:
+    """The finished fine-tune beside the aligned model.
+
+    ``drawn`` are its refusals at temperature 1 (default: those of ``after``).
+    """
     harmful = after.stored.harmful
+    drawn = after.refused[1.0][None] if drawn is None else drawn
     greedy = after.refused[0.0]
     return MeasuredBehaviour(
-        refusal=after.refusal(),
-        over_refusal=after.refusal(harmful=False),
+        refusal=float(drawn[:, harmful].mean()),
+        over_refusal=float(drawn[:, ~harmful].mean()),
         greedy_refusal=float(greedy[harmful].mean()),
         greedy_over_refusal=float(greedy[~harmful].mean()),
         refusal_by_likelihood=after.refusal_by_likelihood(),

@@ -152,6 +152,17 @@ def test_the_forecast_and_its_options(theta, datasets, small_plan, probes, impri
     assert f"{100 * refusal.before:.0f} %" in found.verdict.sentence
 
 
+def test_a_fine_tune_that_changes_nothing_is_answered_alike(
+    theta, datasets, small_plan, probes
+) -> None:
+    asked = ask_model(theta, probes)
+    found = look_ahead(asked, datasets["task"], small_plan(learning_rate=1e-12)).forecast
+    assert 0.0 < asked.stored.refused.mean() < 1.0
+    assert found.refusal.after == found.refusal.before
+    assert found.over_refusal.after == found.over_refusal.before
+    assert found.refusal.greedy_after == found.refusal.greedy_before
+
+
 def test_the_same_seed_gives_the_same_forecast(theta, datasets, small_plan, probes) -> None:
     one, two = (
         look_ahead(ask_model(theta, probes, seed=3), datasets["task"], small_plan())
