@@ -202,13 +202,12 @@ def _plane(axes: Axes, data: dict[str, Any]) -> None:
             zorder=3 if plain else 2,
         )
         corners += [*zip(x[1], y[1], strict=True), *zip(x[2], y[2], strict=True)]
-    low, high = np.min(corners, axis=0), np.max(corners, axis=0)
-    room = 0.06 * np.maximum(high - low, 1e-3)
+    low, high = style.with_room(corners)
     for place in data["places"]:
         if not place["counts"]:
-            at = np.clip((place["gain"][0], place["rise"][0]), low - room, high + room)
+            at = np.clip((place["gain"][0], place["rise"][0]), low, high)
             axes.plot(*at, "x", color=style.MUTED, ms=5, mew=1.0, clip_on=False)
-    axes.set(xlim=(low[0] - room[0], high[0] + room[0]), ylim=(low[1] - room[1], high[1] + room[1]))
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     fixed_ticks(axes)
     for curve in data["frontiers"]:
         axes.plot(curve["gain"], curve["rise"], zorder=1, **_CURVES[curve["form"]])

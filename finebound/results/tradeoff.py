@@ -90,13 +90,10 @@ class DefendResult(Result):
         return content | last
 
     @property
-    def changed(self) -> int:
-        return sum(module.changed for module in self.modules)
-
-    @property
     def title(self) -> str:
         settings = ", ".join(f"{k} {v}" for k, v in self.settings.items() if v is not None)
-        return f"{self.method} ({settings}): {self.changed} of {len(self.modules)} modules changed"
+        changed = sum(module.changed for module in self.modules)
+        return f"{self.method} ({settings}): {changed} of {len(self.modules)} modules changed"
 
     def summary(self) -> str:
         lines = [self.title]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from matplotlib.figure import Figure
 
 from finebound.results.tradeoff import DefendResult, LayerEntry
+from finebound.views.page_text import elements
 from finebound.views.tables import Table
 from finebound.views.tradeoff_plots import depth_plot
 
@@ -29,5 +28,4 @@ def plot(result: DefendResult) -> Figure:
 
 def first_screen(result: DefendResult) -> str:
     """The summary and the modules as HTML."""
-    said = "".join(f"<p>{escape(line)}</p>" for line in result.summary().splitlines())
-    return said + table(result).html()
+    return elements(result.summary().splitlines()) + table(result).html()

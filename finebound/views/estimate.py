@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from finebound.base.text import printable
 from finebound.results.estimate import CostBound, EstimateResult, OverlapEntry, StrategyCosts
 from finebound.views import outlook
 from finebound.views.estimate_plots import forecast_plot, front_plot, hybrid_map, lambda_plots
@@ -23,7 +21,7 @@ from finebound.views.estimate_tables import (
     strategy_table,
 )
 from finebound.views.outlook_plots import options_figure
-from finebound.views.page_text import number_text
+from finebound.views.page_text import elements, number_text
 from finebound.views.style import new_figure
 from finebound.views.tables import Table
 from finebound.views.template import page_template
@@ -109,8 +107,7 @@ def first_screen(result: EstimateResult) -> str:
     """The verdict with the forecast, else the advice and the table, as HTML."""
     if result.verdict is not None:
         return outlook.first_screen(result)
-    said = "".join(f"<li>{html.escape(printable(sentence))}</li>" for sentence in result.advice)
-    return f"<ol>{said}</ol>{table(result).html()}"
+    return f"<ol>{elements(result.advice, 'li')}</ol>{table(result).html()}"
 
 
 def _row(costs: StrategyCosts) -> tuple[Any, ...]:

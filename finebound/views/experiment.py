@@ -16,6 +16,7 @@ from finebound.results.forecasts import Forecasts, Ranked
 from finebound.results.interval import Interval
 from finebound.results.spans import Limits, Span
 from finebound.views.page_plots import Plot
+from finebound.views.page_text import elements
 from finebound.views.style import MUTED, bars, new_figure, paper_style
 from finebound.views.tables import DAGGER, Table, Value
 from finebound.views.template import page_template
@@ -292,9 +293,7 @@ def plot(result: ExperimentResult) -> Figure:
 
 def first_screen(result: ExperimentResult) -> str:
     """The runs and what they support, as HTML."""
-    from html import escape
-
-    said = "".join(f"<li>{escape(one.sentence)}</li>" for one in result.advice)
+    said = elements((one.sentence for one in result.advice), "li")
     return f"{table(result).html()}<ul>{said}</ul>"
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from html import escape
 from typing import Any
 
 from finebound.base.output import number
+from finebound.base.text import printable
 
 SIGNS = {"upper": "≤", "lower": "≥", "equality": "="}
 """Of a bound, by its direction."""
@@ -18,6 +20,11 @@ def number_text(value: float | None) -> str:
     if value is None or math.isnan(value):
         return "not defined"
     return number(value).replace("-inf", "−∞").replace("inf", "∞").replace("-", "−")
+
+
+def elements(lines: Iterable[str], tag: str = "p") -> str:
+    """Each line as an HTML element, escaped."""
+    return "".join(f"<{tag}>{escape(printable(line))}</{tag}>" for line in lines)
 
 
 def short(text: str, limit: int = _LONGEST_TEXT) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,7 +17,7 @@ from finebound.results.experiment import DoneRun
 from finebound.results.result import Known
 from finebound.results.run import Measured, RunResult
 from finebound.views.page_plots import Plot
-from finebound.views.page_text import SIGNS
+from finebound.views.page_text import SIGNS, elements
 from finebound.views.style import MUTED, new_figure, paper_style
 from finebound.views.tables import Table
 from finebound.views.template import page_template
@@ -139,7 +138,7 @@ def _plots(found: Measured) -> list[Plot]:
 
 def first_screen(result: RunResult) -> str:
     """The summary and the bounds, as HTML."""
-    said = "".join(f"<p>{escape(line)}</p>" for line in result.summary().splitlines())
+    said = elements(result.summary().splitlines())
     return said if result.measured is None else said + table(result).html()
 
 

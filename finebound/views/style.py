@@ -106,9 +106,13 @@ def mark(label: str, marker: str, *, ms: float = 5, **look: Any) -> Line2D:
 
 
 def bars(values: ArrayLike) -> NDArray[np.float64]:
-    """Lengths of error bars, ``[2, n]``, of estimates with lower and upper ends, ``[3, n]``."""
-    column = np.asarray(values, dtype=float).reshape(3, -1)
-    return np.abs(column[1:] - column[0])
+    """Lengths of error bars, ``[2, n]``, of estimates with lower and upper ends, ``[3, n]``.
+
+    An end that is unknown, without limit or on the other side of the estimate has no bar.
+    """
+    middle, low, high = np.asarray(values, dtype=float).reshape(3, -1)
+    lengths = np.stack([middle - low, high - middle])
+    return np.where(np.isfinite(lengths), np.maximum(lengths, 0.0), 0.0)
 
 
 def zero_lines(axes: Axes, *, cross: bool = False) -> None:
@@ -117,6 +121,13 @@ def zero_lines(axes: Axes, *, cross: bool = False) -> None:
     axes.axvline(0.0, color=MUTED, lw=0.5, zorder=0)
     if cross:
         axes.plot(0.0, 0.0, "+", ms=9, mew=1.6, color=INK)
+
+
+def with_room(corners: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The lower left and the upper right corner of a box around ``corners [n, 2]``, with room."""
+    low, high = np.min(corners, axis=0), np.max(corners, axis=0)
+    room = 0.06 * np.maximum(high - low, 1e-3)
+    return low - room, high + room
 
 
 def fixed_ticks(axes: Axes) -> None:

@@ -18,7 +18,7 @@ from finebound.results.tradeoff import (
     TradeoffResult,
 )
 from finebound.views.page_plots import Plot
-from finebound.views.style import INK, MUTED, new_figure
+from finebound.views.style import INK, MUTED, bars, new_figure, with_room, zero_lines
 
 _COLOURS = (
     *("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"),
@@ -38,8 +38,7 @@ def plane_plot(result: TradeoffResult) -> Plot:
     """Every place with its intervals; failed ones crossed out; the frontiers with their status."""
     figure = new_figure(width=8.0, height=5.4)
     axes = figure.add_subplot()
-    axes.axhline(0.0, color=MUTED, lw=0.5, zorder=0)
-    axes.axvline(0.0, color=MUTED, lw=0.5, zorder=0)
+    zero_lines(axes)
     axes.plot(0.0, 0.0, "+", ms=10, mew=1.8, color=INK, label="the aligned model")
     for number, family in enumerate(result.families):
         _draw_family(axes, result, family, number)
@@ -76,8 +75,8 @@ def _draw_family(axes: Axes, result: TradeoffResult, family: str, number: int) -
     axes.errorbar(
         x[0],
         y[0],
-        xerr=_bars(x),
-        yerr=_bars(y),
+        xerr=bars(x),
+        yerr=bars(y),
         fmt=("--" if plain else "-") + ("D" if plain else _MARKS[number % len(_MARKS)]),
         color=colour,
         ms=5,
@@ -109,7 +108,7 @@ def scores_plot(result: TradeoffResult) -> Plot | None:
     axes = figure.add_subplot()
     x = _three(volume for _, volume in scored)
     height = np.arange(len(scored))[::-1]
-    axes.errorbar(x[0], height, xerr=_bars(x), fmt="o", color=INK, ms=4.5, elinewidth=0.8)
+    axes.errorbar(x[0], height, xerr=bars(x), fmt="o", color=INK, ms=4.5, elinewidth=0.8)
     axes.set_yticks(height, [f"{s.family} ({s.strengths})" for s, _ in scored])
     axes.set_xlabel("hypervolume, (nats/token)²")
     axes.set_ylim(-0.6, len(scored) - 0.4)
@@ -165,13 +164,6 @@ def _three(intervals: Iterable[PairedInterval]) -> np.ndarray:
     return np.array([(i.estimate, i.lower, i.upper) for i in intervals], dtype=float).T
 
 
-def _bars(column: np.ndarray) -> np.ndarray:
-    """Lengths of the bars; none where the interval is the whole line."""
-    middle, low, high = column
-    bars = np.stack([middle - low, high - middle])
-    return np.where(np.isfinite(bars), np.maximum(bars, 0.0), 0.0)
-
-
 def _limits(result: TradeoffResult) -> tuple[np.ndarray, np.ndarray]:
     """Corners of the axes: the counted places with their intervals and theta_s, and some room."""
     rows: list[Sequence[float]] = [(0.0, 0.0)]
@@ -179,7 +171,4 @@ def _limits(result: TradeoffResult) -> tuple[np.ndarray, np.ndarray]:
         if place.counts:
             ends = _three((place.gain, place.rise)).T
             rows += [tuple(corner) for corner in ends.T if np.isfinite(corner).all()]
-    corners = np.array(rows)
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    room = 0.06 * np.maximum(high - low, 1e-3)
-    return low - room, high + room
+    return with_room(rows)
