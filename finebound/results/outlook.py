@@ -91,6 +91,7 @@ class Option(Part):
     ``kept`` is the share of the planned fine-tune's capability gain that is left,
     None where there is none.
     ``refusal`` and ``interval`` are shares after the fine-tune. ``cost_share`` as in the forecast.
+    Records of before have no interval of over-refusal and of the safety loss.
     """
 
     strategy: str
@@ -105,6 +106,8 @@ class Option(Part):
     kept: Known
     within_budget: str
     cost_share: Number
+    over_refusal_interval: tuple[Number, Number] | None = None
+    safety_loss_interval: tuple[Number, Number] | None = None
 
 
 class PlanSetting(Part):

@@ -57,7 +57,7 @@ def choose(
     is_given = bool(budgets) or any(budget.given for budget in found.budgets)
     options = found.options
     if asked != own:
-        options = tuple(_decided_anew(one, asked, forecast.refusal.before) for one in options)
+        options = tuple(_decided_anew(one, asked, forecast) for one in options)
     options = best_first(options)
     best = options[0]
     is_kept = best.within_budget != BROKEN
@@ -127,17 +127,33 @@ def _fault(option: Option) -> str:
     return ""
 
 
-def _decided_anew(option: Option, asked: Mapping[str, float], before: float) -> Option:
-    """The option beside another budget. Raises InputError for one that is not of refusals."""
+def _decided_anew(
+    option: Option, asked: Mapping[str, float], forecast: BehaviourForecast
+) -> Option:
+    """The option beside another budget. Raises InputError for one it has no interval of."""
+    decisions = []
     for name, limit in asked.items():
-        if name != "refusal":
+        lost = _lost(option, name, forecast)
+        if lost is None:
             raise InputError(
                 f"`budget` is {name}={limit:g}, and the estimate's options have no interval of it.",
                 remedy="Give refusal=POINTS alone, the estimate's own budget, or estimate again.",
             )
-    low, high = (100 * (before - share) for share in reversed(option.interval))
-    within = decided(asked["refusal"], (low, high))
+        decisions.append(decided(limit, lost))
+    within = max(decisions, key=DECISIONS.index)
     return option.model_copy(update={"within_budget": within})
+
+
+def _lost(option: Option, quantity: str, forecast: BehaviourForecast) -> tuple[float, float] | None:
+    """The interval of what an option loses, in points or nats per token, where it is known."""
+    if quantity == "refusal":
+        low, high = (100 * (forecast.refusal.before - x) for x in reversed(option.interval))
+        return low, high
+    if quantity == "over-refusal" and option.over_refusal_interval is not None:
+        before = forecast.over_refusal.before
+        low, high = (100 * (x - before) for x in option.over_refusal_interval)
+        return low, high
+    return option.safety_loss_interval if quantity == "loss" else None
 
 
 def _sentence(

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from finebound.base.errors import InputError
-from finebound.results.outlook import BROKEN, KEPT, UNDECIDED, Option
+from finebound.results.outlook import DECISIONS, Option
 from llm_validation.estimation.ways import Way
 from llm_validation.forecast.optimiser import Trajectory
 from llm_validation.forecast.unroll import TRAINING_SHARE, CoarseUnroll
@@ -133,7 +133,8 @@ def _changed(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
 
 def option_of(way: Way, planned: Way, budgets: Mapping[str, float], whole: float) -> Option:
     """The way as an option beside the plan, whose fine-tune costs ``whole`` tokens."""
-    refusal, its_gain, whole_gain = way.share(harmful=True), way.gain(), planned.gain()
+    refusal, over_refusal = way.share(harmful=True), way.share(harmful=False)
+    loss, its_gain, whole_gain = way.loss_change(), way.gain(), planned.gain()
     decisions = [way.decide(name, limit).decision for name, limit in budgets.items()]
     return Option(
         strategy=way.kind,
@@ -141,28 +142,13 @@ def option_of(way: Way, planned: Way, budgets: Mapping[str, float], whole: float
         how=way.how,
         refusal=refusal.after,
         interval=refusal.interval,
-        over_refusal=way.share(harmful=False).after,
-        safety_loss_change=way.outcome.safety_loss_change,
+        over_refusal=over_refusal.after,
+        safety_loss_change=loss.value,
         capability_gain=its_gain.value,
         capability_interval=its_gain.interval,
         kept=its_gain.value / whole_gain.value if whole_gain.value > 0 else None,
-        within_budget=max(decisions, key=(KEPT, UNDECIDED, BROKEN).index),
+        within_budget=max(decisions, key=DECISIONS.index),
         cost_share=way.tokens / whole,
+        over_refusal_interval=over_refusal.interval,
+        safety_loss_interval=loss.interval,
     )
-
-
-def best_first(options: Sequence[Option]) -> tuple[Option, ...]:
-    """What keeps the budget before what may, before what breaks it.
-
-    Of those that keep it the most capable first, of the others the one that refuses most.
-    """
-    order = (KEPT, UNDECIDED, BROKEN)
-
-    def key(option: Option) -> tuple[int, float]:
-        kept = option.within_budget == KEPT
-        return (
-            order.index(option.within_budget),
-            -(option.capability_gain if kept else option.refusal),
-        )
-
-    return tuple(sorted(options, key=key))

@@ -22,13 +22,14 @@ from finebound.results.outlook import (
     UNDECIDED,
     BehaviourForecast,
     BudgetVerdict,
-    Evidence,
     Option,
     ShareForecast,
     Verdict,
+    best_first,
 )
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import Encoded
+from llm_validation.estimation.evidence import known
 from llm_validation.estimation.options import (
     MIX_ROWS,
     MIX_SHARE,
@@ -36,7 +37,6 @@ from llm_validation.estimation.options import (
     PLAN_SHARE,
     SCALE,
     SHORTER,
-    best_first,
     halfway,
     in_words,
     mixed_plan,
@@ -241,7 +241,7 @@ class _Ways:
             ways = [self._way("none", None, found, path.rows, cost, begun)]
             ends = (begun or self.start, found)
             for some in halves:
-                steps = SHORTER * self.plan.steps
+                steps = round(SHORTER * self.plan.steps)
                 ways.append(self._way("steps", steps, some, path.rows, self._weigh, begun, ends))
             if with_options and begun is None:  # no way leads from the aligned model to tokens
                 with scaled_change(model, path, SCALE):
@@ -358,7 +358,7 @@ def _forecast(planned: Way, cost_share: float) -> BehaviourForecast:
         refusal_at_least=kl_lower_inverse(refusal.before, max(0.0, delta)),
         effective_answers=planned.outcome.effective_answers,
         cost_share=cost_share,
-        evidence=Evidence(fine_tunes=0, coverage=None, mean_width=None),
+        evidence=known(),
     )
 
 

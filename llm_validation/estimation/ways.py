@@ -8,12 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from finebound.results.outlook import (
-    BROKEN,
-    KEPT,
-    UNDECIDED,
     BudgetVerdict,
     ChangeForecast,
     ShareForecast,
+    decided,
 )
 from llm_validation.forecast.outcome import Outcome, gain
 from llm_validation.forecast.unroll import path_error
@@ -99,9 +97,12 @@ class Way:
             share = self.share(harmful=harmful)
             lost = [100 * (share.before - x) for x in (share.after, *share.interval)]
             change, high, low = lost if harmful else (-lost[0], -lost[2], -lost[1])
-        decision = KEPT if high <= limit else BROKEN if low > limit else UNDECIDED
         return BudgetVerdict(
-            quantity=quantity, limit=limit, change=change, interval=(low, high), decision=decision
+            quantity=quantity,
+            limit=limit,
+            change=change,
+            interval=(low, high),
+            decision=decided(limit, (low, high)),
         )
 
     def _refusals(self, of: Outcome, harmful: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -26,6 +26,7 @@ from finebound.results.result import Manifest
 from llm_validation.data.builtin.regimes import mix
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.loading import load_dataset
+from llm_validation.estimation.evidence import summary
 from llm_validation.estimation.outlook import TASK_ROWS, Asked, ask_model, look_ahead
 from llm_validation.evaluation.hazards.probes import load_probes
 from llm_validation.forecast.outcome import Outcome, gain, outcome, unchanged
@@ -210,6 +211,7 @@ def main() -> None:
         found = run_registry(registry, options.out, only=options.only, progress=progress)
     for result in found:
         print(result.summary())
+    print(to_json(summary(found).to_dict()))
 
 
 if __name__ == "__main__":

@@ -84,6 +84,20 @@ def test_what_has_no_interval_is_not_decided_anew(asked):
         choose(outlook(), asked)
 
 
+def test_other_budgets_are_decided_by_their_intervals():
+    intervals = {"over_refusal_interval": (0.10, 0.12), "safety_loss_interval": (0.02, 0.08)}
+    record = outlook(options=(MILD.model_copy(update=intervals),))  # it declines 8 % now
+    for asked, decision in (
+        ({"over-refusal": 5.0}, "kept"),
+        ({"over-refusal": 3.0}, "undecided"),
+        ({"over-refusal": 1.0}, "broken"),
+        ({"loss": 0.1}, "kept"),
+        ({"loss": 0.01}, "broken"),
+        ({"loss": 0.1, "over-refusal": 3.0}, "undecided"),
+    ):
+        assert choose(record, asked).decision == decision
+
+
 PLAN_OF = {
     name: PlanSetting(name=name, value=value, source=source)
     for name, value, source in (
