@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 REGISTRY = Path(__file__).with_name("evidence.json")
-DRAWS = 3
+DRAWS = 2
 """Answers to each probe that measure a finished fine-tune: fewer leave the measure unsure."""
 _HARMFUL = "builtin:harmful-placeholders"
 
