@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from llm_validation.estimation.outlook import TASK_ROWS
 from llm_validation.experiments.evidence import REGISTRY, plan_of, task_of
 
 REGISTERED = json.loads(REGISTRY.read_text(encoding="utf-8"))
@@ -16,7 +17,7 @@ def test_an_entry_is_a_plan_and_two_sets_that_share_no_prompt(entry) -> None:
     plan = plan_of(entry, REGISTERED["plan"])
     assert plan.seed == entry["seed"]
     task, held_out = task_of(entry)
-    assert len(held_out) >= 20
+    assert len(held_out) == TASK_ROWS
     assert not set(task.prompts) & set(held_out.prompts)
 
 
