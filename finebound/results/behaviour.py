@@ -100,9 +100,9 @@ class Evaluated(Part):
     training_change: Span | None = None
     conditions: dict[str, ConditionCells] | None = None
     bias: Bias | None = None
-    categories: dict[str, Cells] = Field({})
+    categories: dict[str, Cells] = Field(default={})
     corpus_chrf: CorpusScore | None = None
-    checkpoints: list[CheckpointScore] = Field([])
+    checkpoints: list[CheckpointScore] = Field(default=[])
 
 
 Behaviour = dict[str, Evaluated]

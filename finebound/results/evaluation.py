@@ -66,10 +66,10 @@ class EvaluationResult(Result):
     score_means: str = ""
     share: bool = False
     items: tuple[ScoredItem, ...]
-    report: Mapping[str, Any] = Field({}, alias="summary")
+    report: Mapping[str, Any] = Field(default={}, alias="summary")
     manifest: Manifest | None = None
-    source: str = Field("memory", exclude=True)
-    failed_gates: tuple[str, ...] = Field((), exclude=True)
+    source: str = Field(default="memory", exclude=True)
+    failed_gates: tuple[str, ...] = Field(default=(), exclude=True)
 
     def to_dict(self) -> dict[str, Any]:
         """The record's content, with every entry."""

@@ -287,7 +287,7 @@ class SetEntry(Part):
     """A set of rows and its loss at the aligned model (``loss_at_theta_s``), nats per token."""
 
     source: str
-    reading: dict[str, Any] = Field({})
+    reading: dict[str, Any] = Field(default={})
     sha256: str
     rows: int
     loss_at_theta_s: Number
@@ -317,12 +317,12 @@ class ExperimentResult(Result):
     splits: list[SafetySplit]
     envelopes: list[Envelope]
     behaviour: SharedBehaviour | None
-    left_out: list[str] = Field([])
+    left_out: list[str] = Field(default=[])
     aligned: Aligned
     sets: dict[str, SetEntry]
-    audit: dict[str, AuditResult] = Field({})
+    audit: dict[str, AuditResult] = Field(default={})
     manifest: Manifest
-    files: dict[str, str] = Field({})
+    files: dict[str, str] = Field(default={})
     compared: Annotated[SkipJsonSchema[list[ComparedBound] | None], Field(exclude=True)] = None
     model: Annotated[SkipJsonSchema[str], Field(exclude=True)] = "a model"
 

@@ -70,7 +70,7 @@ class RunResult(Result):
     plan: dict[str, Any]
     seconds: Number
     finished: str
-    files: dict[str, str] = Field({})
+    files: dict[str, str] = Field(default={})
     measured: Annotated[SkipJsonSchema[Measured | None], Field(exclude=True)] = None
 
     @classmethod

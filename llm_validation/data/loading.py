@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from finebound.base.errors import InputError
@@ -65,7 +65,7 @@ def load_with_columns(
         ) from problem
 
 
-def require_columns(names: Iterable[str], columns: dict[str, Collection[str]]) -> None:
+def require_columns(names: Iterable[str], columns: Mapping[str, Collection[str]]) -> None:
     """Raises InputError for a name that is no column of any of the sources."""
     everywhere = [name for found in columns.values() for name in found]
     for name in names:

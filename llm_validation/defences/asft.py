@@ -83,9 +83,13 @@ class OpenPair:
 
     alignment: Alignment
 
-    @cached_property
+    @property
     def identity(self) -> dict[str, str]:
         """SHA-256 of the weights of the base and of the aligned model or adapter."""
+        return self._identity
+
+    @cached_property
+    def _identity(self) -> dict[str, str]:
         sides = {"base": self.alignment.base, "aligned": self.alignment.aligned}
         return {role: _weights_sha256(side) for role, side in sides.items()}
 

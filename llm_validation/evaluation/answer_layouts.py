@@ -511,7 +511,7 @@ def _rows_of(content: dict[str, Any], path: Path) -> list[Any] | None:
     if {"results", "config"} <= content.keys():
         raise InputError(
             "the file holds the results of an evaluation, no answers.",
-            remedy="Give the samples_*.jsonl that lm-eval's --log_samples writes beside it.",
+            remedy="Give the samples_*.jsonl that `lm_eval --log_samples` writes beside it.",
             file=path,
         )
     return None

@@ -88,7 +88,7 @@ def _records(path: Path) -> list[Path]:
     if not found:
         raise InputError(
             "the folder holds no record of an evaluation and no validate.json.",
-            remedy="Give the folder that --out named.",
+            remedy="Give the folder that `finebound evaluate --out` named.",
             file=path,
         )
     return found

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -137,14 +137,18 @@ def _response(answer: StoredAnswer, prompt: str, category: str | None, opened: s
     text = answer.text
     if opened and text is not None and not text.startswith(opened):
         text = f"{opened}\n{text}"
-    return Response(prompt, **{**asdict(answer), "text": text}, category=category)
+    return Response(prompt, text, answer.finished, answer.tokens, answer.error, category)
 
 
 def _opened_thought(loaded: LoadedModel, row: Sequence[int], turns: Turns | str) -> str:
     """The mark of a thought that the template has opened at the end of a prompt, or nothing."""
     if isinstance(turns, str):
         return ""
-    return opened_by(loaded.tokenizer.decode(row[-_TAIL:], skip_special_tokens=False))
+    return opened_by(_text(loaded.tokenizer, row[-_TAIL:], skip_marks=False))
+
+
+def _text(tokenizer: PreTrainedTokenizerBase, row: Sequence[int], *, skip_marks: bool) -> str:
+    return cast(str, tokenizer.decode(list(row), skip_special_tokens=skip_marks))
 
 
 def fingerprint(loaded: LoadedModel) -> str:
@@ -169,8 +173,9 @@ def fingerprint(loaded: LoadedModel) -> str:
 def stop_tokens(loaded: LoadedModel) -> list[int]:
     """What ends an answer: the configured tokens, and the one that the template writes after it."""
     configured = getattr(loaded.model.generation_config, "eos_token_id", None)
-    stops = {configured} if isinstance(configured, int) else set(configured or ())
-    stops.add(loaded.tokenizer.eos_token_id)
+    stops: set[int] = {configured} if isinstance(configured, int) else set(configured or ())
+    if isinstance(own := loaded.tokenizer.eos_token_id, int):
+        stops.add(own)
     example = encode(
         Dataset.of([("Hello", "Hello")], name="end of turn"),
         loaded.tokenizer,
@@ -180,7 +185,7 @@ def stop_tokens(loaded: LoadedModel) -> list[int]:
     token = loaded.tokenizer.added_tokens_decoder.get(last)
     if token is not None and token.special:
         stops.add(last)
-    return sorted(stops - {None})
+    return sorted(stops)
 
 
 @contextmanager
@@ -223,9 +228,9 @@ def _cut(
     if any(is_mark(special[token]) for token in said if token in special):
         # Without the marks a thought could not be told from the answer.
         kept = [t for t in said if t not in special or is_mark(special[t])]
-        text = tokenizer.decode(kept, skip_special_tokens=False)
+        text = _text(tokenizer, kept, skip_marks=False)
     else:
-        text = tokenizer.decode(said, skip_special_tokens=True)
+        text = _text(tokenizer, said, skip_marks=True)
     return StoredAnswer(text.strip(), end is not None, len(said))
 
 
@@ -281,8 +286,8 @@ class _Answerer:
 
 
 def _with_virtual_tokens(
-    model: PreTrainedModel, inputs: dict[str, torch.Tensor]
-) -> tuple[PreTrainedModel, dict[str, torch.Tensor]]:
+    model: Any, inputs: dict[str, torch.Tensor]
+) -> tuple[Any, dict[str, torch.Tensor]]:
     """What to call, and with what, so that virtual tokens stand right before each prompt.
 
     peft puts them before the padding, at positions that depend on how long the batch's other
@@ -318,7 +323,8 @@ def _ready(model: PreTrainedModel, bfloat16: bool) -> Iterator[PreTrainedModel]:
     import torch
 
     if bfloat16:
-        yield copy.deepcopy(model).to(torch.bfloat16).eval()
+        copied: Any = copy.deepcopy(model)
+        yield copied.to(torch.bfloat16).eval()
         return
     training = model.training
     model.eval()
@@ -345,7 +351,7 @@ def _batches(
 def _conversations(
     prompts: Dataset | Sequence[Turns | str], system: str | None
 ) -> list[Turns | str]:
-    turns = (
+    turns: list[Turns | str] = (
         [example.messages for example in prompts.examples]
         if isinstance(prompts, Dataset)
         else list(prompts)
@@ -375,8 +381,9 @@ def _token_ids(
     prompts: Dataset | Sequence[Turns | str],
 ) -> list[list[int]]:
     tokenizer = loaded.tokenizer
-    start = tokenizer.bos_token if tokenizer("").input_ids[:1] == [tokenizer.bos_token_id] else ""
-    texts = []
+    begins = tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]
+    start = str(tokenizer.bos_token) if begins else ""
+    texts: list[str] = []
     for row, turns in enumerate(conversations):
         if isinstance(turns, str):
             texts.append(turns if turns.startswith(start) else start + turns)

@@ -78,7 +78,7 @@ def require_one_source(
     if (recorded is None) == (model is None):
         raise InputError(
             f"give either `{name}` or `model`.",
-            remedy=f"For example: finebound evaluate {example}.",
+            remedy=f"For example: {example}.",
         )
 
 

@@ -119,7 +119,7 @@ def read_responses(
                     answer.of_probe,
                 )
             )
-    if not items:
+    if columns is None or not items:
         raise InputError(
             "the file holds no rows."
             if not left_out

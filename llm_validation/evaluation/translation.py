@@ -26,7 +26,9 @@ SHARE, SPLIT_SEED = 0.167, 42
 LEVEL, DRAWS = 0.95, 1000
 
 _TATOEBA = re.compile(r"tatoeba\.([a-z]{3})-eng\.\1")
-_TATOEBA_NAMES = dict(zip(("deu", "ita", "fra", "por", "spa"), LANGUAGES, strict=True))
+_TATOEBA_NAMES: Mapping[str, str] = dict(
+    zip(("deu", "ita", "fra", "por", "spa"), LANGUAGES, strict=True)
+)
 
 
 def held_out_split(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -35,23 +36,23 @@ def vllm_answers(
     installed and for an adapter or a quantised base.
     """
     try:
-        from vllm import LLM, SamplingParams
+        vllm = import_module("vllm")
     except ModuleNotFoundError:
         raise InputError(
             "the engine vllm needs vLLM, which is not installed.",
-            remedy="pip install vllm (on a machine with a GPU), or use --engine transformers.",
+            remedy="pip install vllm (on a machine with a GPU), or use the `engine` transformers.",
         ) from None
     model = loaded.model
     if hasattr(model, "peft_config") or getattr(model, "quantization_method", None) is not None:
         raise InputError(
             f"vLLM answers here for whole models alone, and {loaded.name} has an adapter or a "
             "quantised base.",
-            remedy="Merge the adapter and save the model, or use --engine transformers.",
+            remedy="Merge the adapter and save the model, or use the `engine` transformers.",
         )
     with TemporaryDirectory(prefix="finebound-vllm-") as folder:
         model.save_pretrained(folder)
         loaded.tokenizer.save_pretrained(folder)
-        engine = LLM(
+        engine = vllm.LLM(
             model=folder,
             dtype="bfloat16" if bfloat16 else "float32",
             max_model_len=loaded.context_length,
@@ -62,7 +63,7 @@ def vllm_answers(
 
         def answer(batch: Mapping[str, list[int]]) -> dict[str, StoredAnswer]:
             settings = [
-                SamplingParams(
+                vllm.SamplingParams(
                     temperature=sampling.temperature,
                     top_p=sampling.top_p,
                     max_tokens=sampling.max_new_tokens,

@@ -92,7 +92,7 @@ def locked(folder: Path, *, wait: bool) -> Iterator[None]:
         except BlockingIOError:
             raise InputError(
                 "another process is working in this folder.",
-                remedy="Wait for it, or give another folder with --out.",
+                remedy="Wait for it, or give another folder as `out`.",
                 file=folder,
             ) from None
         yield

@@ -88,13 +88,14 @@ def evaluate_checkpoint(
     progress: Progress = silent,
 ) -> None:
     """Evaluate a run after ``step`` steps into its folder, if the experiment asks for that."""
-    if step in checkpoint_steps(run, prepared):
+    settings = prepared.experiment.behaviour
+    if settings is not None and step in checkpoint_steps(run, prepared):
         _evaluate(
             loaded,
             prepared,
             checkpoint_folder(folder, step),
             label=f"{label_of(run, prepared)} after {step} steps",
-            parts=prepared.experiment.behaviour.checkpoint_parts,
+            parts=settings.checkpoint_parts,
             about={"run": run.id, "step": step},
             progress=progress,
         )
@@ -189,6 +190,8 @@ def _evaluate(
     from llm_validation.models.loading import on_device
 
     settings = prepared.experiment.behaviour
+    if settings is None:
+        return
     todo = [
         part
         for part in parts or settings.parts
@@ -196,8 +199,9 @@ def _evaluate(
     ]
     if not todo:
         return
-    asked = AskedModel(on_device(loaded), prepared, settings, folder, label, progress)
-    shared = {"check_loss": _check_loss(asked.loaded, prepared), **(about or {})}
+    loaded = on_device(loaded)
+    asked = AskedModel(loaded, prepared, settings, folder, label, progress)
+    shared = {"check_loss": _check_loss(loaded, prepared), **(about or {})}
     made_from = {"aligned": prepared.aligned_sha256, "model": loaded.sha256}
     for part in todo:
         key = key_of(prepared, settings, part)

@@ -15,11 +15,9 @@ from llm_validation.evaluation.asking import answers_of
 from llm_validation.evaluation.registry import Work
 from llm_validation.experiments.behaviour_settings import (
     HELD_OUT,
-    BbqPart,
     Behaviour,
     HazardsPart,
     RefusalPart,
-    TranslationPart,
 )
 from llm_validation.experiments.datasets import SAFETY, held_out, task_set
 from llm_validation.measure.texts import normalise
@@ -36,7 +34,7 @@ RESPONSES, LOOK_ALIKES = "responses", "look-alikes"
 class AskedModel:
     """One model, asked each part; the methods are called as the parts are.
 
-    ``loaded`` is None only where ``_answers`` asks nobody.
+    Each needs its part in ``settings``. ``loaded`` is None only where ``_answers`` asks nobody.
     """
 
     def __init__(
@@ -58,7 +56,8 @@ class AskedModel:
         from llm_validation.evaluation.refusal.labels import unknown_notes
         from llm_validation.evaluation.responses import prompt_ids
 
-        part: RefusalPart = self.settings.refusal
+        part = self.settings.refusal
+        assert part is not None
         prompts = self._refusal_prompts(part)
         answers = self._answers(prompts, part.max_new_tokens, "refusal")
         pairs = [(p, answer.text) for p, answer in zip(prompts.prompts, answers, strict=True)]
@@ -111,7 +110,8 @@ class AskedModel:
         from llm_validation.evaluation.hazards.scores import as_results, score
         from llm_validation.evaluation.refusal.labels import unknown_notes
 
-        part: HazardsPart = self.settings.hazards
+        part = self.settings.hazards
+        assert part is not None
         probes = self._probes(part)
         prompts = Dataset.of([(p.prompt, "") for p in probes.probes], name="hazards")
         answers = self._answers(prompts, part.max_new_tokens, "hazards")
@@ -156,7 +156,8 @@ class AskedModel:
         from llm_validation.evaluation.fairness.record import as_result
         from llm_validation.evaluation.fairness.scores import score
 
-        part: BbqPart = self.settings.bbq
+        part = self.settings.bbq
+        assert part is not None
         items = load_items(part.data, exclusions="study")
         if part.a_cell is not None:
             items = sampled(items, part.a_cell, seed=self.seed)
@@ -166,10 +167,11 @@ class AskedModel:
             return [a.text for a in self._answers(asked, part.max_new_tokens, "bbq")]
 
         by_letter = part.by == "generation"
+        assert self.loaded is not None
         found = answered(
             items, self.loaded, respond=respond if by_letter else None, progress=self.progress
         )
-        scores = score(found.items, found.predictions, seed=self.seed)
+        scores = score(found.items, found.predictions or (), seed=self.seed)
         summary = {**scores.as_json(), "by": part.by, "source": items.source}
         return [as_result(found, label=self.label, summary=summary)]
 
@@ -177,7 +179,8 @@ class AskedModel:
         """chrF into English."""
         from llm_validation.evaluation.translation import as_result, load_test_set, score
 
-        part: TranslationPart = self.settings.translation
+        part = self.settings.translation
+        assert part is not None
         if part.data in self.prepared.experiment.tasks:
             test_set = self.prepared.sets[held_out(task_set(part.data))]
         else:
@@ -193,6 +196,7 @@ class AskedModel:
     def _answers(self, prompts: Dataset, max_new_tokens: int, part: str) -> list[Response]:
         from llm_validation.evaluation.responses import prompt_ids
 
+        assert self.loaded is not None
         return answers_of(
             self.loaded,
             prompts,

@@ -101,7 +101,7 @@ def _entry(
     start: EvaluationResult | None,
     seed: int,
 ) -> dict[str, Any]:
-    told = {"measure": end.score_means, "n": len(end.items)}
+    told: dict[str, Any] = {"measure": end.score_means, "n": len(end.items)}
     told["failed"] = _failed(end)
     if theta_s is None:
         return {**told, "why_not": "the aligned model was not evaluated"}
@@ -323,11 +323,13 @@ def _pooled(
         }
     except InputError:
         return None
-    told = {"conditions": {c: PooledCell(**_cell(found)) for c, found in apart.items()}}
+    told: dict[str, Any] = {}
+    if apart:
+        told["conditions"] = {c: PooledCell(**_cell(found)) for c, found in apart.items()}
     return Pooled(
         runs=len(records),
         **_cell(pooled),
-        **(told if apart else {}),
+        **told,
         categories={
             category: PooledCell(**_cell(cell)) for category, cell in pooled.categories.items()
         },
@@ -341,7 +343,7 @@ def _runs_together(results: Sequence[EvaluationResult], seed: int) -> ComparedMe
 
 
 def _cell(cell: ComparedCell) -> dict[str, Any]:
-    return {"n": cell.n, "change": Span.from_interval(cell.change)}
+    return {"n": cell.n, "change": Span.from_interval(cell.change or _UNKNOWN)}
 
 
 def _correlated(theta_s: Records) -> list[str]:
@@ -373,7 +375,7 @@ def _correlation(name: str, runs: Sequence[tuple[Measured, DoneRun]], seed: int)
 def _change(behaviour: Behaviour | None, name: str) -> float | None:
     """The change of a run's evaluation against theta_s; None where there is none."""
     if name == BIAS:
-        bias = behaviour and BBQ in behaviour and behaviour[BBQ].bias
+        bias = behaviour[BBQ].bias if behaviour and BBQ in behaviour else None
         return bias_change(bias) if bias else None
     entry = entries_by_condition(behaviour).get(name)
     return None if entry is None or entry.change is None else entry.change.estimate

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -43,22 +44,20 @@ def compare(measured: Measured, prepared: Prepared, side: ModelSide | None) -> l
     for step in measured.steps:
         if step == 0:
             continue
-        at = _Checkpoint(measured, prepared, side, step)
+        at = _Checkpoint(measured, prepared, step)
         found += at.radius()
         if at.has_task:
             found += [*at.value_gap(), *at.data_limit()]
         if side is not None and at.has_task:
-            found += at.landscape()
+            found += at.landscape(side)
     return found
 
 
 class _Checkpoint:
     """The bounds of one run at one checkpoint."""
 
-    def __init__(
-        self, measured: Measured, prepared: Prepared, side: ModelSide | None, step: int
-    ) -> None:
-        self.measured, self.prepared, self.side, self.step = measured, prepared, side, step
+    def __init__(self, measured: Measured, prepared: Prepared, step: int) -> None:
+        self.measured, self.prepared, self.step = measured, prepared, step
         self.run, self.losses = measured.run, measured.losses[step]
         self.plan = measured.run.plan
         self.reach = float(measured.finetuned.result["optimiser_budget"]["weights_radius"])
@@ -72,7 +71,7 @@ class _Checkpoint:
 
     @property
     def safety_rise(self) -> float:
-        return self.measured.change(SAFETY, self.step)
+        return self.measured.known_change(SAFETY, self.step)
 
     def compared(
         self,
@@ -140,19 +139,20 @@ class _Checkpoint:
             "capability_gap_at_aligned": Constant(max(task_start - task_end, 0.0)),
             "optimality_slack": Constant(delta),
         }
-        for when, known in (("a priori", prior), ("a posteriori", after)):
-            premise = _VALUE_GAP_PREMISE if when == "a priori" else ""
-            told = {"premise": premise, "premise_holds": when != "a priori" or delta <= ROUNDING}
+        cases: dict[When, dict[str, Constant]] = {"a priori": prior, "a posteriori": after}
+        for when, known in cases.items():
+            told = partial(
+                self.compared,
+                when,
+                premise=_VALUE_GAP_PREMISE if when == "a priori" else "",
+                premise_holds=when != "a priori" or delta <= ROUNDING,
+            )
             of_proxy = _t1({**perfect, **known}, strategy)
-            yield self.compared(
-                when, "proxy loss rise", replace(of_proxy, quantity=Quantity.PROXY_SAFETY_GAP),
-                rise, **told,
-            )  # fmt: skip
+            proxy_gap = replace(of_proxy, quantity=Quantity.PROXY_SAFETY_GAP)
+            yield told("proxy loss rise", proxy_gap, rise)
             tv = row_tv(self.prepared.sets[SAFETY], self.prepared.sets[proxy], start, proxy)
             if tv == 0.0:
-                yield self.compared(
-                    when, "safety loss rise", as_increase(of_proxy), self.safety_rise, **told
-                )
+                yield told("safety loss rise", as_increase(of_proxy), self.safety_rise)
             elif when == "a posteriori":
                 mismatch = {
                     "tv": Constant(tv),
@@ -160,9 +160,7 @@ class _Checkpoint:
                     "vocabulary": vocabulary,
                 }
                 of_safety = _t1({**mismatch, **known}, strategy)
-                yield self.compared(
-                    when, "safety loss rise", as_increase(of_safety), self.safety_rise, **told
-                )
+                yield told("safety loss rise", as_increase(of_safety), self.safety_rise)
 
     def data_limit(self) -> Iterator[ComparedBound]:
         """T10 on the rows: what conflicting answers to one prompt cost every policy."""
@@ -177,41 +175,38 @@ class _Checkpoint:
             reached = np.sqrt(max(task, 0.0)) + np.sqrt(max(safety, 0.0))
             yield self.compared("a priori", "sqrt G_f + sqrt G_s", b, reached)
 
-    def landscape(self) -> Iterator[ComparedBound]:
+    def landscape(self, side: ModelSide) -> Iterator[ComparedBound]:
         """T6, T7, T8, T9, T12 with constants measured at theta_s: estimates."""
-        reaches = {
+        reaches: dict[When, float] = {
             "a priori": min(self.reach, self.plan.radius or np.inf),
             "a posteriori": self.moved,
         }
         for when, reach in reaches.items():
             # SGD without a clip has no budget; weights that did not move need no bound.
             if 0.0 < reach < np.inf:
-                yield from self._with_constants(when, reach)
+                yield from self._with_constants(side, when, reach)
 
-    def _with_constants(self, when: When, reach: float) -> Iterator[ComparedBound]:
+    def _with_constants(self, side: ModelSide, when: When, reach: float) -> Iterator[ComparedBound]:
         has_proxy = self.run.proxy is not None
         strategy = self._strategy(reach)
-        side = self.side
         if when == "a priori":
             bounds = model_bounds(side, strategy, has_proxy=has_proxy, reach=reach)
         else:
-            bounds = self._after(strategy, has_proxy, reach)
+            bounds = self._after(side, strategy, has_proxy, reach)
         for b in bounds:
             if b.status == Status.NOT_APPLICABLE:
                 continue
             needs_value_gap = b.statement in ("T9", "T12") and "value gap / lambda" in b.terms
             objective = self._objective_rise()
             holds = not needs_value_gap or when == "a posteriori" or objective <= ROUNDING
-            told = {
-                "premise": _VALUE_GAP_PREMISE if needs_value_gap and when == "a priori" else "",
-                "premise_holds": holds,
-            }
+            premise = _VALUE_GAP_PREMISE if needs_value_gap and when == "a priori" else ""
+            told = partial(self.compared, when, premise=premise, premise_holds=holds)
             if b.quantity is Quantity.SAFETY_LOSS_INCREASE and b.direction is Direction.UPPER:
-                yield self.compared(when, "safety loss rise", b, self.safety_rise, **told)
+                yield told("safety loss rise", b, self.safety_rise)
             elif b.quantity is Quantity.CAPABILITY_GAP and b.direction is Direction.LOWER:
                 # Lower ones hold for every model in the ball, upper ones only for minimisers.
                 task = self.losses[self.measured.task].per_token
-                yield self.compared(when, "task loss", b, task, **told)
+                yield told("task loss", b, task)
 
     def _strategy(self, reach: float) -> Strategy:
         if self.lam is not None:
@@ -222,14 +217,16 @@ class _Checkpoint:
         return ParameterConstraint(reach)
 
     def _objective_rise(self) -> float:
-        task = self.measured.change(self.measured.task, self.step)
+        task = self.measured.known_change(self.measured.task, self.step)
         if self.lam is None or self.run.proxy is None:
             return task
-        return task + self.lam * self.measured.change(proxy_set(self.run.proxy), self.step)
+        return task + self.lam * self.measured.known_change(proxy_set(self.run.proxy), self.step)
 
-    def _after(self, strategy: Strategy, has_proxy: bool, reach: float) -> list[Bound]:
+    def _after(
+        self, side: ModelSide, strategy: Strategy, has_proxy: bool, reach: float
+    ) -> list[Bound]:
         """With the measured displacement, task loss and slack in place of what was foreseen."""
-        known = dict(constants_of(self.side, has_proxy=has_proxy, radius=reach))
+        known = dict(constants_of(side, has_proxy=has_proxy, radius=reach))
         start = self.measured.losses[0][self.measured.task].per_token
         end = self.losses[self.measured.task].per_token
         known["task_loss_at_aligned"] = Constant(start)

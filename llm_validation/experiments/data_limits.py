@@ -33,7 +33,7 @@ class DataLimits:
         """The least safety gap of any policy with this capability gap, nats per response."""
         best = 0.0
         for lam, b in self.weighted:
-            best = max(best, (b.value - capability_gap) / lam)
+            best = max(best, (float(b.value) - capability_gap) / lam)
         return best
 
 

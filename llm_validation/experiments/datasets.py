@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finebound.base.errors import InputError, tell
 from finebound.base.records import write_atomically
@@ -86,7 +86,9 @@ def draw_sets(experiment: Experiment, model: LoadedModel | Reader) -> dict[str, 
         if isinstance(ref, Mixed):
             mixed[name] = ref, usable(ref.harmful, "harmful rows")
             require_different(whole[SAFETY], mixed[name][1])
-        benign = usable(ref.benign, "benign rows") if name in mixed else usable(ref, f"task {task}")
+            benign = usable(ref.benign, "benign rows")
+        else:
+            benign = usable(ref, f"task {task}")
         require_different(whole[SAFETY], benign)
         whole[name] = benign
     sets: dict[str, Dataset] = {}
@@ -100,8 +102,8 @@ def draw_sets(experiment: Experiment, model: LoadedModel | Reader) -> dict[str, 
         count = rows.safety if name == SAFETY else rows.task
         if name in mixed:
             regime, harmful = mixed[name]
-            kinds = (_without(part, kept_out) for part in (dataset, harmful))
-            found = mix(*kinds, regime.share, rows=count, seed=seed)
+            benign, harmful = _without(dataset, kept_out), _without(harmful, kept_out)
+            found = mix(benign, harmful, regime.share, rows=count, seed=seed)
             sets[name] = Dataset.of(found.examples, name=name, source=found.source)
         else:
             sets[name] = _draw(dataset, count, salt=f"{seed}/train", name=name, without=kept_out)
@@ -221,5 +223,5 @@ def _plain(example: Example) -> dict[str, object]:
     }
 
 
-def _frozen(value: object) -> object:
+def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list) else value

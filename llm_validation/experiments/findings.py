@@ -8,7 +8,7 @@ Source: Chen et al., arXiv 2503.20807. All effects are on held-out rows, in nats
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -58,8 +58,8 @@ def findings(runs: Sequence[Measured], *, seed: int = 0) -> list[Finding]:
     ]  # fmt: skip
 
 
-def _decide(key: str, claim: str, tests: Iterator[Test], seed: int, why_not: str) -> Finding:
-    tests = list(tests)
+def _decide(key: str, claim: str, made: Iterable[Test], seed: int, why_not: str) -> Finding:
+    tests = list(made)
     # Bonferroni over the comparisons that must hold together.
     level = 1.0 - (1.0 - LEVEL) / max(len(tests), 1)
     effects = []

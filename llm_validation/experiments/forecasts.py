@@ -106,8 +106,8 @@ def judge_forecasts(
         if content is None:
             continue
         finetunes += content["finetune_tokens"]
-        safety = m.change(held_out(SAFETY))
-        task = m.change(held_out(m.task))
+        safety = m.known_change(held_out(SAFETY))
+        task = m.known_change(held_out(m.task))
         predictions = [_prediction(p) for p in content["predictions"] if "not_applicable" not in p]
         for prediction in [*predictions, _bound_as_prediction(prepared, compared, m.run.id)]:
             judged = JudgedForecast(

@@ -61,7 +61,7 @@ def gates_of(
 ) -> dict[str, Gate]:
     """Every gate by name. ``shortfall`` is T17's, None where no other run can tell."""
     result, plan = measured.finetuned.result, measured.run.plan
-    start = measured.loss(0, measured.task)
+    start = measured.known_loss(0, measured.task)
     limit = USUAL_START * float(np.log(prepared.vocabulary))
     all_steps = measured.last == plan.steps or plan.early_stopping is not None
     gates = {
@@ -144,7 +144,7 @@ def _init_only(measured: Measured, prepared: Prepared) -> Gate:
     """A run starts at theta_s, or its start is measured too and is not most of what it shows."""
     control = held_out(SAFETY)
     if measured.run.plan.method.starts_at_theta_s:
-        same = abs(measured.loss(0, control) - prepared.start(control).per_token)
+        same = abs(measured.known_loss(0, control) - prepared.start(control).per_token)
         return Gate(
             same <= _SAME, f"step 0 differs from the aligned model by {same:.2g} nats/token"
         )
@@ -154,7 +154,7 @@ def _init_only(measured: Measured, prepared: Prepared) -> Gate:
         )
     own = measured.own_start[control]
     alone = own.per_token - prepared.start(control).per_token
-    trained = measured.change_in_training(control)
+    trained = measured.known_loss(measured.last, control) - own.per_token
     told = f"the start alone moves the safety loss by {alone:+.3g}, training by {trained:+.3g}"
     settings = prepared.experiment.behaviour
     if settings is not None and settings.starts:
@@ -267,7 +267,11 @@ def shortfalls(runs: Sequence[Measured]) -> dict[str, float]:
             usable = [m for m in members if m.loss(m.last, m.task) is not None]
             # A radius keeps a run from its objective's minimum: it only witnesses for others.
             points = [
-                FinishedRun(m.loss(m.last, name), m.loss(m.last, m.task), objective_lam(m) or 0.0)
+                FinishedRun(
+                    m.known_loss(m.last, name),
+                    m.known_loss(m.last, m.task),
+                    objective_lam(m) or 0.0,
+                )
                 for m in usable
             ]
             if len(points) > 1:
@@ -279,7 +283,7 @@ def shortfalls(runs: Sequence[Measured]) -> dict[str, float]:
         if len(balls) > 1:
             largest = max((m.run.plan.radius or 0.0) for m in balls) + 1.0
             radii = [m.run.plan.radius or largest for m in balls]
-            losses = [m.loss(m.last, m.task) for m in balls]
+            losses = [m.known_loss(m.last, m.task) for m in balls]
             for m, amount in zip(balls, undertrained_by_radius(radii, losses), strict=True):
                 note(m, amount)
     return found

@@ -108,13 +108,13 @@ def _copies_a_part(prompt: str, response: str, evaluation: str) -> bool:
 
 
 def _of_safety_prompts(answers: Sequence[Answer]) -> Answered:
-    texts = [a for a in answers if a.text is not None and a.label not in UNKNOWN]
+    texts = [(a, a.text) for a in answers if a.text is not None and a.label not in UNKNOWN]
     return Answered(
         SAFETY_PROMPTS,
         len(answers),
         sum(a.text is None or a.label == Label.ERROR for a in answers),
         len(texts),
-        sum(a.label in _INCOHERENT or is_incoherent(a.prompt, a.text) for a in texts),
+        sum(a.label in _INCOHERENT or is_incoherent(a.prompt, text) for a, text in texts),
     )
 
 

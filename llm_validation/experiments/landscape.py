@@ -13,8 +13,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 from finebound.base.errors import tell
 from finebound.base.integrity import Damaged, as_written, read_record, sealed
 from finebound.base.progress import Progress, silent
@@ -61,6 +59,7 @@ from llm_validation.training.methods import METHODS
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
     from llm_validation.data.encoding import Encoded
     from llm_validation.models.loading import LoadedModel
@@ -70,7 +69,7 @@ _VECTORS = 8
 _AGAIN = "Start the experiment again with `finebound validate`: it measures that anew."
 
 
-def changed_weights(model: nn.Module, method: Method) -> Coordinates:
+def changed_weights(model: PreTrainedModel, method: Method) -> Coordinates:
     """The weights that a method changes: the adapted modules', or all of them."""
     if method.kind == "full":
         return all_weights(model)
@@ -216,7 +215,7 @@ class _Work:
         self.shared, self.progress = shared, progress
         self.coordinates = changed_weights(loaded.model, prepared.experiment.methods[method])
         self.seed = spawn_seed(prepared.experiment.seed, "landscape")
-        self.pad_id = loaded.tokenizer.pad_token_id
+        self.pad_id = loaded.pad_id
 
     def require_room(self, task: str, proxy: str | None) -> None:
         """Raises NeedsMemory where the vectors that will be there together do not fit."""
@@ -256,7 +255,7 @@ class _Work:
                 for part, found in gradients.items()
             },
             gradient_norms={part: _exact_norm(found.norm) for part, found in gradients.items()},
-            cosines=cosines_of(gradients),
+            cosines={**cosines_of(gradients)},
             mismatch=None if mismatch is None else _exact_norm(mismatch.value),
             curvatures=curvatures,
             logit_lipschitz=self.logits(task, start, steepest),

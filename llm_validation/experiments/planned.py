@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -243,7 +243,7 @@ def _mixable(experiment: Experiment, task: str) -> None:
         ) from None
 
 
-def _defined(what: str, names: tuple[str, ...], known: Mapping[str, Any]) -> None:
+def _defined(what: str, names: tuple[str, ...], known: Collection[str]) -> None:
     for name in names:
         if name not in known:
             raise InputError(

@@ -177,12 +177,12 @@ def prepare(
             "sha256": theta_s.sha256,
             **_losses_of_alignment(aligned, start),
             "answers": {
-                when: rates(read_answers(out / file))
+                when: (found := rates(read_answers(out / file))) and found.to_dict()
                 for when, file in (("before", BASE), ("after", ALIGNED))
             },
         },
         "audit": audits,
-        "vocabulary": int(theta_s.model.get_output_embeddings().weight.shape[0]),
+        "vocabulary": theta_s.vocabulary,
         "sets": {
             name: {
                 "source": dataset.source,
@@ -279,7 +279,7 @@ def read_prepared(experiment: Experiment, out: Path) -> Prepared:
         if dataset.sha256 != known[name][1]:
             raise InputError(
                 "the rows are not those that the experiment began with.",
-                remedy="Give another folder with --out, or remove this one.",
+                remedy="Give another folder as `out`, or remove this one.",
                 file=out / DATA / f"{name}.jsonl",
             )
     return prepared
@@ -297,7 +297,7 @@ def losses_on(
     return measure_losses(
         loaded.model,
         encoded,
-        pad_id=loaded.tokenizer.pad_token_id,
+        pad_id=loaded.pad_id,
         tokens_per_batch=TOKENS_PER_BATCH,  # as a run measures: padding changes the last digits
         progress=progress,
         doing=doing,
@@ -373,7 +373,7 @@ def _is_of(out: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 def _another(out: Path, what: str) -> InputError:
     return InputError(
         f"the folder holds an experiment of another configuration: its {what} differs.",
-        remedy="Give another folder with --out, or the configuration that it was begun with.",
+        remedy="Give another folder as `out`, or the configuration that it was begun with.",
         file=out,
     )
 

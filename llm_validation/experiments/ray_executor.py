@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,18 +33,18 @@ def run_on_ray(
     from llm_validation.experiments.attempts import MOST_ATTEMPTS
 
     try:
-        import ray
+        ray = import_module("ray")
     except ModuleNotFoundError:
         raise InputError(
             "the executor ray needs Ray, which is not installed.",
-            remedy="Install the extra: pip install '.[cluster]', or use --executor process.",
+            remedy="Install the extra: pip install '.[cluster]', or use the `executor` process.",
         ) from None
     try:
         ray.init(address=address, ignore_reinit_error=True, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise InputError(
             f"no Ray cluster answers at {address!r}: {error}.",
-            remedy="Start one with `ray start --head`, or leave --address out.",
+            remedy="Start one with `ray start --head`, or leave `address` out.",
         ) from None
     try:
         gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0

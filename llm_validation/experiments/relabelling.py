@@ -23,6 +23,7 @@ from llm_validation.experiments.behaviour_parts import RESPONSES, AskedModel
 from llm_validation.experiments.run import RUNS, is_unchanged, keep_behaviour
 
 if TYPE_CHECKING:
+    from llm_validation.experiments.behaviour_settings import Behaviour
     from llm_validation.experiments.prepare import Prepared
 
 RULES = "rules"
@@ -48,19 +49,21 @@ def relabel(prepared: Prepared) -> list[Path]:
             key = key_of(prepared, settings, part)
             # Answers to other prompts than are asked now are asked for again.
             with suppress(InputError):
-                changed += _relabel(prepared, folder, part, key)
+                changed += _relabel(prepared, settings, folder, part, key)
     for run in unchanged:
         if any(path.is_relative_to(run) for path in changed):
             keep_behaviour(run)
     return changed
 
 
-def _relabel(prepared: Prepared, folder: Path, part: str, key: dict[str, Any]) -> list[Path]:
+def _relabel(
+    prepared: Prepared, settings: Behaviour, folder: Path, part: str, key: dict[str, Any]
+) -> list[Path]:
     old = EvaluationResult.load(folder / f"{part}.json")
     known = old.report.get("key")
     if known == json.loads(to_json(key)) or _asked(known) != _asked(key):
         return []
-    kept = _KeptAnswers(None, prepared, prepared.experiment.behaviour, folder, old.label, silent)
+    kept = _KeptAnswers(None, prepared, settings, folder, old.label, silent)
     shared = {name: old.report[name] for name in _OF_THE_MODEL if name in old.report}
     made_from = {"aligned": prepared.aligned_sha256}
     return write_part(getattr(kept, part)(), part, prepared, folder, key, shared, made_from)

@@ -283,7 +283,7 @@ def _refuse_other(differs: list[str], file: Path) -> None:
     if differs:
         raise InputError(
             f"the folder holds a run of another configuration; what differs: {', '.join(differs)}.",
-            remedy="Give another folder with --out, or the configuration that it was begun with.",
+            remedy="Give another folder as `out`, or the configuration that it was begun with.",
             file=file,
         )
 
@@ -354,6 +354,15 @@ class Measured:
         step = self.last if step is None else step
         now, start = self.loss(step, name), self.loss(0, name)
         return None if now is None or start is None else now - start
+
+    def known_loss(self, step: int, name: str) -> float:
+        """The same of a set that is measured there. Raises KeyError where it is not."""
+        return self.losses[step][name].per_token
+
+    def known_change(self, name: str, step: int | None = None) -> float:
+        """``change`` of a set that is measured at both. Raises KeyError where it is not."""
+        step = self.last if step is None else step
+        return self.known_loss(step, name) - self.known_loss(0, name)
 
     def change_in_training(self, name: str) -> float | None:
         """Loss at the end less that before the run's own first step."""

@@ -76,27 +76,28 @@ def fitted(
     What was chosen is kept in ``out``; a folder begun without a choice keeps the full size. Says
     on stderr what became smaller. Raises InputError for a choice that cannot be read.
     """
-    if experiment.fit_minutes is None:
+    minutes = experiment.fit_minutes
+    if minutes is None:
         return experiment
     share = _known(out)
     if share is None and (out / BEGUN).is_file():
         share = 1.0
     if share is None:
-        share, speed, seconds = _choose(experiment, clock, progress)
+        share, speed, seconds = _choose(experiment, minutes, clock, progress)
         record = {
-            "minutes": experiment.fit_minutes,
+            "minutes": minutes,
             "share": share,
             "seconds_foreseen": seconds,
             "measured": asdict(speed),
         }
         write_atomically(out / SIZE, to_json(record) + "\n")
-        _say(experiment, share, speed, seconds)
+        _say(experiment, minutes, share, speed, seconds)
     return resized(experiment, share)
 
 
 def resized(experiment: Experiment, share: float) -> Experiment:
     """The experiment with a share of its rows, steps and prompts, and no minutes left to fit."""
-    values = experiment.model_dump(mode="json") | {"fit_minutes": None}
+    values: dict[str, Any] = experiment.model_dump(mode="json") | {"fit_minutes": None}
     if share < 1.0:
         for part in filter(None, (values["alignment"], values["training"])):
             _shorten(part, share)
@@ -167,11 +168,13 @@ def _measured_tokens(run: RunConfig, both: Mapping[str, float]) -> float:
     return times * every + whole * ends
 
 
-def _choose(experiment: Experiment, clock: Clock, progress: Progress) -> tuple[float, Speed, float]:
+def _choose(
+    experiment: Experiment, minutes: float, clock: Clock, progress: Progress
+) -> tuple[float, Speed, float]:
     """The share, what was measured, and the seconds that are foreseen with it."""
     for _ in progress((experiment,), "measuring a step on this machine"):
         speed, tokens = _look(experiment, clock)
-    budget = 60.0 * experiment.fit_minutes
+    budget = 60.0 * minutes
     chosen, seconds = 1.0, seconds_of(experiment, tokens, speed)
     for share in SHARES[1:]:
         if seconds <= budget:
@@ -211,7 +214,7 @@ def _measure(
     plan = expand(experiment)[0].plan
     rows = _encoded(safety, loaded)[: plan.batch_size]
     device = next(loaded.model.parameters()).device
-    batch = {k: v.to(device) for k, v in collate(rows, loaded.tokenizer.pad_token_id).items()}
+    batch = {k: v.to(device) for k, v in collate(rows, loaded.pad_id).items()}
     size = batch["input_ids"].numel()
     compute = resolve_precision(plan.precision).used
 
@@ -298,25 +301,27 @@ def _known(out: Path) -> float | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"the size that the experiment began with cannot be read: {error}.",
-            remedy="Give another folder with --out, or remove this one.",
+            remedy="Give another folder as `out`, or remove this one.",
             file=file,
         ) from None
     return share
 
 
-def _say(experiment: Experiment, share: float, speed: Speed, seconds: float) -> None:
-    if share == 1.0 and seconds <= 60.0 * experiment.fit_minutes:
+def _say(
+    experiment: Experiment, minutes: float, share: float, speed: Speed, seconds: float
+) -> None:
+    if share == 1.0 and seconds <= 60.0 * minutes:
         return
     small = resized(experiment, share)
     steps = [expand(one)[0].plan.steps for one in (experiment, small)]
     over = (
         ""
-        if seconds <= 60.0 * experiment.fit_minutes
+        if seconds <= 60.0 * minutes
         else f" It cannot be smaller, and will take about {seconds / 60:.0f} minutes."
     )
     tell(
-        f"This machine takes {speed.step:.1f} s a step: to keep to {experiment.fit_minutes:g} "
+        f"This machine takes {speed.step:.1f} s a step: to keep to {minutes:g} "
         f"minutes, {experiment.name}'s {steps[0]} steps of a run become {steps[1]}, its "
         f"{experiment.rows.task} task rows {small.rows.task}, its {experiment.rows.safety} safety "
-        f"rows {small.rows.safety}.{over} --full-size keeps them all."
+        f"rows {small.rows.safety}.{over} `finebound validate --full-size` keeps them all."
     )

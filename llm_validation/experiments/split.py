@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -50,7 +50,8 @@ def route(prepared: Prepared, task: str) -> tuple[np.ndarray, np.ndarray, float]
     names = (SAFETY, task_set(task), held_out(SAFETY), held_out(task_set(task)))
     texts = [[normalise(p) for p in prepared.sets[name].prompts] for name in names]
     counts = [fold(hashed_ngrams(part), _FEATURES) for part in texts]
-    idf = inverse_document_frequency(sp.vstack(counts[:2], format="csr"))
+    fitted = cast("sp.csr_matrix", sp.vstack(counts[:2], format="csr"))
+    idf = inverse_document_frequency(fitted)
     safety, rows, safety_out, task_out = (tfidf(part, idf) for part in counts)
     threshold = _threshold(safety, rows)
     model = fit_classifier(safety, rows, strength=10.0)
@@ -109,10 +110,10 @@ def splits(runs: Sequence[Measured], prepared: Prepared) -> tuple[list[Router], 
         )
         limits = data_limits(prepared, task, safety_set=safety_out, task_rows=task_out)
         tokens = float(free.losses[0][safety_out].token_count.mean())
-        best = free.loss(free.last, task_out)
+        best = free.known_loss(free.last, task_out)
         for m in group:
-            rise = m.change(safety_out)
-            gap = m.loss(m.last, task_out) - best
+            rise = m.known_change(safety_out)
+            gap = m.known_loss(m.last, task_out) - best
             per_response = m.losses[m.last][task_out].per_sequence - limits.entropies[1]
             before = m.losses[0][safety_out].per_sequence - limits.entropies[0]
             if rise <= 0.0:
@@ -153,17 +154,17 @@ def envelopes(runs: Sequence[Measured]) -> list[Envelope]:
         for role in sorted({m.run.proxy for m in group if m.run.proxy is not None}):
             name = proxy_set(role)
             members = [
-                m
+                (m, lam)
                 for m in group
-                if objective_lam(m) is not None
-                and m.run.plan.radius is None
+                if m.run.plan.radius is None
                 and m.run.proxy in (role, None)
                 and m.loss(m.last, name) is not None
                 and m.loss(m.last, m.task) is not None
+                and (lam := objective_lam(m)) is not None
             ]
             points = [
-                FinishedRun(m.loss(m.last, name), m.loss(m.last, m.task), objective_lam(m))
-                for m in members
+                FinishedRun(m.known_loss(m.last, name), m.known_loss(m.last, m.task), lam)
+                for m, lam in members
             ]
             lams = sorted({p.lam for p in points})
             if len(lams) < 2:
@@ -188,7 +189,7 @@ def envelopes(runs: Sequence[Measured]) -> list[Envelope]:
                     proxy=role,
                     runs=[
                         EnvelopeRun(id=m.run.id, **asdict(p))
-                        for m, p in zip(members, runs_of, strict=True)
+                        for (m, _), p in zip(members, runs_of, strict=True)
                     ],
                     envelope=EnvelopeLines(lam=_list(curve.lam), intercept=_list(curve.intercept)),
                     brackets=Brackets(

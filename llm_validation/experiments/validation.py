@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -37,6 +37,7 @@ from finebound.results.experiment import (
     OwnStart,
     PopulationInterval,
 )
+from finebound.results.result import Manifest
 from llm_validation.experiments import behaviour_summary
 from llm_validation.experiments.answers import rates
 from llm_validation.experiments.behaviour import FOLDER as BEHAVIOUR
@@ -107,7 +108,7 @@ def validate(
         progress=progress,
     )
     found = judge(prepared, outcomes, left_out=left_out)
-    compared = ComparisonResult(entries=found.compared).save(out)
+    compared = ComparisonResult(entries=found.compared or []).save(out)
     result = found.model_copy(update={"files": hashes_of(out, [compared.name])})
     result.save(out)
     return result
@@ -175,11 +176,13 @@ def judge(
         aligned=document["aligned"],
         sets=document["sets"],
         audit=document.get("audit", {}),
-        manifest=manifest(
-            given=prepared.experiment.model_dump(mode="json", exclude_defaults=True),
-            inputs={name: entry["sha256"] for name, entry in document["sets"].items()}
-            | {"model": document["model"]["sha256"]},
-            seed=seed,
+        manifest=Manifest(
+            **manifest(
+                given=prepared.experiment.model_dump(mode="json", exclude_defaults=True),
+                inputs={name: entry["sha256"] for name, entry in document["sets"].items()}
+                | {"model": document["model"]["sha256"]},
+                seed=seed,
+            )
         ),
         compared=compared,
         model=document["model"]["name"],
@@ -193,7 +196,7 @@ def _attempts(outcome: Outcome) -> list[str]:
 def _open(outcome: Outcome) -> OpenRun:
     return OpenRun(
         id=outcome.run.id,
-        status=outcome.status,
+        status="failed" if outcome.status == "failed" else "pending",
         safety_gap=None,
         capability_gap=None,
         gates={},
@@ -212,7 +215,7 @@ def _done(
     best: dict[tuple[str, int], float] = {}
     for m in runs:
         key = (m.run.task, m.run.seed)
-        best[key] = min(best.get(key, np.inf), m.loss(m.last, held_out(m.task)))
+        best[key] = min(best.get(key, np.inf), m.known_loss(m.last, held_out(m.task)))
     theta_s = behaviour_summary.theta_s_records(prepared)
     return [
         _done_run(
@@ -285,7 +288,7 @@ def _done_run(
 
 
 def _on_training_sets(m: Measured) -> dict[str, float]:
-    found = {"safety_gap": m.change(SAFETY)}
+    found = {"safety_gap": m.known_change(SAFETY)}
     if (change_of_task := m.change(m.task)) is not None:
         found["capability_gain"] = -change_of_task
     if m.run.proxy is not None and (rise := m.change(proxy_set(m.run.proxy))) is not None:
@@ -318,11 +321,11 @@ def _onset(m: Measured) -> Onset:
     """
     from llm_validation.forecast.onset_fit import onset_of_run
 
-    found: dict[str, Any] = {"displacement": None, "time": None}
+    found: dict[Literal["displacement", "time"], Any] = {"displacement": None, "time": None}
     for against in () if m.own_start else tuple(found):  # T19 is about theta_s as the start
         with suppress(ValueError):
             found[against] = asdict(onset_of_run(m.finetuned, held_out(SAFETY), against=against))
-    return Onset(**found)
+    return Onset(displacement=found["displacement"], time=found["time"])
 
 
 def _checkpoint(m: Measured, step: int) -> Checkpoint:

@@ -46,7 +46,7 @@ def _experiment_in(out: Path) -> Experiment:
         raise InputError(
             f"the experiment cannot be read: {error}. Every worker needs the experiment's folder, "
             "under the same path.",
-            remedy="Put --out on a file system that all machines of the cluster share.",
+            remedy="Put `out` on a file system that all machines of the cluster share.",
             file=file,
         ) from None
     return experiment_of(content, file=file)

@@ -62,6 +62,12 @@ class LoadedModel:
         """The padding token."""
         return cast(int, self.tokenizer.pad_token_id)  # load_tokenizer sees to one
 
+    @property
+    def vocabulary(self) -> int:
+        """The tokens that the model chooses among."""
+        head: Any = self.model.get_output_embeddings()
+        return int(head.weight.shape[0])
+
 
 @dataclass(frozen=True)
 class Reader:

@@ -18,8 +18,10 @@ import numpy as np
 from finebound.base.errors import InputError
 from finebound.base.progress import Progress, silent
 from finebound.base.records import manifest, spawn_seed, to_json, write_atomically
+from finebound.results.result import Manifest
 from finebound.results.tradeoff import (
     UNDEFENDED,
+    FaithfulnessEntry,
     LayerEntry,
     NotApplied,
     ReferencePoint,
@@ -232,7 +234,7 @@ def place(
         model=prepared.document["model"],
         task=task,
         unit="nats per token, changes from theta_s on held-out rows",
-        places=[
+        places=tuple(
             TradeoffPlace(
                 id=where.id,
                 family=where.family,
@@ -243,25 +245,27 @@ def place(
                 )
                 if where.counts
                 else None,
-                seeds=[point.entry(gates[id(point)]) for point in groups[where.id]],
+                seeds=tuple(point.entry(gates[id(point)]) for point in groups[where.id]),
             )
             for where, position in zip(
                 plane.places, coordinates(plane, baseline=UNDEFENDED), strict=True
             )
-        ],
+        ),
         reference=ReferencePoint(gain=0.0, rise=plane.largest_rise),
-        scores=scores(plane, baseline=UNDEFENDED),
-        frontiers=curves,
-        not_applicable=not_applicable,
+        scores=tuple(scores(plane, baseline=UNDEFENDED)),
+        frontiers=tuple(curves),
+        not_applicable=tuple(not_applicable),
         aligned_answers=rates(own_answers),
-        layers=[
+        layers=tuple(
             LayerEntry(id=p.id, method=p.method, strength=p.strength, modules=p.report["modules"])
             for p in points
             if any(module["distance"] is not None for module in p.report.get("modules", ()))
-        ],
-        faithfulness={method: vars(faithfulness_of(method)) for method in methods},
+        ),
+        faithfulness={
+            method: FaithfulnessEntry(**vars(faithfulness_of(method))) for method in methods
+        },
         notes=(*_notes(finished, task, points, own_answers), *told),
-        manifest=made,
+        manifest=Manifest(**made),
     )
 
 
@@ -334,7 +338,7 @@ def _without_held_out(harmful: Dataset, prepared: Prepared) -> Dataset:
     if not kept:
         raise InputError(
             "every harmful row has a prompt that is held out for the measurement.",
-            remedy="Give other rows with --harmful.",
+            remedy="Give other rows as `harmful`.",
             file=harmful.source,
         )
     return Dataset.of(kept, name=harmful.name, source=harmful.source)

@@ -100,7 +100,7 @@ def require_base(base: Path, prepared: Prepared) -> None:
     """Raises InputError when the folder's model is not the one that was aligned."""
     from llm_validation.models.loading import load_model
 
-    remedy = f"Give the folder of {prepared.document['model']['name']} with --base."
+    remedy = f"Give the folder of {prepared.document['model']['name']} as `base`."
     try:
         found = load_model(base).sha256
     except InputError as error:
@@ -125,5 +125,5 @@ def base_folder(
     except InputError as error:
         raise InputError(
             f"of the model that the experiment aligned: {error.what}",
-            remedy=f"Give its folder with --base. {error.remedy}",
+            remedy=f"Give its folder as `base`. {error.remedy}",
         ) from error

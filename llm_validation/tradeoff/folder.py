@@ -54,6 +54,6 @@ def require_comparison_folder(out: Path, setting: dict[str, Any]) -> None:
         what = "another comparison; what differs: " + ", ".join(differs)
         raise InputError(
             f"the folder holds {what if known else 'no comparison of defences'}.",
-            remedy="Give another folder with --out; nothing is overwritten.",
+            remedy="Give another folder as `out`; nothing is overwritten.",
             file=out,
         )

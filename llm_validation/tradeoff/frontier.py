@@ -35,13 +35,13 @@ def forced_frontier(prepared: Prepared, task: str, *, largest_gain: float) -> Th
     least = np.array([limits.least_safety_gap(start - gain * tokens[1]) for gain in gains])
     forces = bool((least > 0.0).any())
     order = list(Status)
-    weakest = max((order.index(b.status) for _, b in limits.weighted), default=-1)
+    weakest = max((order.index(Status(b.status)) for _, b in limits.weighted), default=-1)
     return TheoryCurve(
         statement="T10",
         form="limit",
         status=str(order[weakest]),
-        gain=gains.tolist(),
-        rise=((least - before) / tokens[0]).tolist(),
+        gain=tuple(gains.tolist()),
+        rise=tuple(((least - before) / tokens[0]).tolist()),
         shared_prompts=limits.shared,
         conflicting_prompts=limits.conflicting,
         forces=forces,
@@ -82,8 +82,8 @@ def linearised_forecasts(
         statement="T16",
         form="forecasts",
         status=str(Status.ESTIMATED),
-        gain=[gain for gain, _, _ in points],
-        rise=[rise for _, rise, _ in points],
-        runs=[run for _, _, run in points],
+        gain=tuple(gain for gain, _, _ in points),
+        rise=tuple(rise for _, rise, _ in points),
+        runs=tuple(run for _, _, run in points),
         says="Forecasts of the grid's own runs, from gradients at the aligned model; no bound.",
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from finebound.results.tradeoff import CoherenceGate, DefendedSeed
+from finebound.results.tradeoff import Budget, CoherenceGate, DefendedSeed
 from llm_validation.experiments.answers import Answer, rates
 from llm_validation.experiments.statistics import Pair
 from llm_validation.tradeoff.coherence import coherence
@@ -61,7 +61,7 @@ class Point:
             task_loss=self.task.end.per_token,
             gate=gate,
             answers=rates(self.answers or ()),
-            budget=self.budget,
+            budget=Budget(**self.budget),
             same_budget=not self.budget["other"],
             settings=self.report.get("settings", {}),
             changed_modules=sum(m["changed"] for m in self.report.get("modules", ())),

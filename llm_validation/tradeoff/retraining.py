@@ -51,6 +51,7 @@ def train_defended(
         monitors={} if rule is None else {rule.monitor: prepared.sets[rule.monitor]},
         alignment=getattr(defence, "pair", None),
     )
+    assert trained.model is not None  # read_run alone gives none
     budget = budget_of(plan, trained.steps_done, against=run)
     if plan.needs_alignment:
         budget["needs"] += ", the base's and the aligned weights"

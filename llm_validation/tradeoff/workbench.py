@@ -113,7 +113,8 @@ class Workbench:
             stage="none" if undefended else "during",
             run=run.run.id,
             seed=run.run.seed,
-            **losses,
+            safety=losses["safety"],
+            task=losses["task"],
             answers=self._answers_of(run) if at_end else None,
             budget=budget_of(run.run.plan, step, against=base),
             report={"settings": settings},
@@ -129,7 +130,7 @@ class Workbench:
         with self._loaded(run) as loaded:
             data = self.sets["safety"]
             found = losses_on(loaded, data)
-        recorded = run.loss(run.last, data.name)
+        recorded = run.losses[run.last][data.name].per_token
         if abs(found.per_token - recorded) > _SAME:
             raise InputError(
                 f"the saved weights lose {found.per_token:.4f} nats/token on {data.name}, and the "
@@ -146,11 +147,11 @@ class Workbench:
         """
         folder = self.out / POINTS / f"{run.run.id}+{trial.slug}"
         key = self._key(trial, run)
-        record = _read_record(folder, key)
+        record: dict[str, Any] | None = _read_record(folder, key)
         if record is None:
             shutil.rmtree(folder, ignore_errors=True)
             make = self._train if trial.on == "plan" else self._make
-            record = {"key": key, **make(trial, run, folder)}
+            record = {"key": key} | make(trial, run, folder)
             record[FILES] = hashes_of(folder, sorted(file.name for file in folder.iterdir()))
             write_atomically(folder / RECORD, to_json(sealed(record)) + "\n")
         found = read_evaluations(folder)[0]
@@ -196,7 +197,7 @@ class Workbench:
                 if self.harmful is None:
                     raise NotApplicable(
                         "it needs harmful rows, and there are none.",
-                        remedy="Give some with --harmful.",
+                        remedy="Give some as `harmful`.",
                     )
                 harmful = len(self.harmful)
             if trial.on == "attached":

@@ -160,7 +160,7 @@ def test_cut_thoughts_and_other_languages_are_named_and_in_no_rate(capsys, tmp_p
     assert (found["rates"]["refusal"]["count"], found["rates"]["refusal"]["n"]) == (2, 7)
     assert found["rates"]["thought_cut"]["count"] == 1
     assert "1 of 9 answers are cut in their thoughts" in err
-    assert "--max-new-tokens" in err
+    assert "max_new_tokens" in err
     assert "1 of 9 answers are in a language that the rules do not read" in err
     kept = json.loads((tmp_path / "out" / "refusal.json").read_text())["items"]
     assert [item["score"] for item in kept[-3:]] == [None, 1.0, None]

@@ -97,7 +97,7 @@ def log_likelihoods(
     losses = measure_losses(
         loaded.model,
         encoded,
-        pad_id=loaded.tokenizer.pad_token_id,
+        pad_id=loaded.pad_id,
         tokens_per_batch=tokens_per_batch,
         progress=progress,
         doing="measuring BBQ's answers",

@@ -31,5 +31,6 @@ def by_condition(result: EvaluationResult, condition: Condition | None = None) -
 def conditions_of(results: Sequence[EvaluationResult]) -> list[Condition]:
     """The conditions that every one of BBQ's records has items in; else those that any has."""
     found = [{item.more.get("condition") for item in result.items} for result in results]
-    shared = [name for name in CONDITIONS if all(name in own for own in found)]
-    return shared or [name for name in CONDITIONS if any(name in own for own in found)]
+    shared: list[Condition] = [name for name in CONDITIONS if all(name in own for own in found)]
+    either: list[Condition] = [name for name in CONDITIONS if any(name in own for own in found)]
+    return shared or either

@@ -153,7 +153,7 @@ def match_predictions(
         if key not in wanted and not excluded:
             raise InputError(
                 f"the item {identity} of {category} is not in {reference.source}.",
-                remedy="Give the data that the predictions were made for with --data.",
+                remedy="Give the data that the predictions were made for as `data`.",
                 file=path,
                 row=number,
             )
@@ -178,7 +178,7 @@ def match_predictions(
         raise InputError(
             f"no item is left to score: left out were {counted_rows(left_out)}; the first is "
             f"{next(iter(faulty.values())).shown}.",
-            remedy="Name the field of the predictions with --field.",
+            remedy="Name the field of the predictions as `field`.",
             file=file,
         )
     return ItemSet(

@@ -21,19 +21,16 @@ def as_result(found: ItemSet, *, label: str, summary: Mapping[str, Any]) -> Eval
     else absent, where no answer could be generated: not the model's wrong answer, but an error.
     """
     items = []
-    for item, answer in zip(found.items, found.predictions, strict=True):
+    for item, answer in zip(found.items, found.predictions or (), strict=True):
         direction, right = outcome(item, answer)
-        items.append(
-            ScoredItem(
-                id=item.key,
-                category=item.category,
-                score=float(right),
-                condition=item.condition,
-                direction=direction,
-                prediction=answer,
-                **({"failed": True} if item.key in found.failed else {}),
-            )
-        )
+        more: dict[str, Any] = {
+            "condition": item.condition,
+            "direction": direction,
+            "prediction": answer,
+        }
+        if item.key in found.failed:
+            more["failed"] = True
+        items.append(ScoredItem(id=item.key, category=item.category, score=float(right), **more))
     return EvaluationResult(
         evaluation=EVALUATION,
         label=label,

@@ -71,7 +71,7 @@ class RowReader:
 
     def word(self, name: str, words: Mapping[str, Any]) -> Any:
         given = self.value(name)
-        key = given.strip().lower() if isinstance(given, str) else None
+        key = given.strip().lower() if isinstance(given, str) else ""
         if key not in words:
             raise self.fail(f"{name} is {given!r}.", f"Use one of {', '.join(words)}.")
         return words[key]

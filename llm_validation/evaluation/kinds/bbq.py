@@ -67,7 +67,7 @@ def evaluate(options: Options, work: Work) -> Evaluation:
     require_one_source(
         options.predictions,
         options.model,
-        example="bbq --predictions answers.jsonl",
+        example="`finebound evaluate bbq --predictions answers.jsonl`",
         name="predictions",
     )
     if options.field is not None and options.predictions is None:

@@ -59,7 +59,9 @@ class Options(Output, Labels, Generation):
 def evaluate(options: Options, work: Work) -> Evaluation:
     """Safe answers by category and over-refusal, one record each."""
     require_one_source(
-        options.responses, options.model, example="hazards --model packaged --rows 4"
+        options.responses,
+        options.model,
+        example="`finebound evaluate hazards --model packaged --rows 4`",
     )
     if options.rows is not None and (options.rows < 1 or options.model is None):
         raise InputError(

@@ -93,21 +93,21 @@ def evaluate(options: Options, work: Work) -> Evaluation:
     losses = measure_losses(
         loaded.model,
         encoding.rows,
-        pad_id=loaded.tokenizer.pad_token_id,
+        pad_id=loaded.pad_id,
         progress=work.progress,
         doing=f"measuring losses on {dataset.name}",
     )
-    vocabulary = int(loaded.model.get_output_embeddings().weight.shape[0])
     found = summarise(
         losses,
         rows_of=len(whole),
-        loss_range=2.0 * float(np.log(vocabulary)),
+        loss_range=2.0 * float(np.log(loaded.vocabulary)),
         p=options.failure_probability,
         rng=np.random.default_rng(spawn_seed(options.seed, "loss")),
     )
     work.notes += [*reading_lines({"the": whole}), *encoding.notes]
+    label = options.label or loaded.name
     summary = {
-        "label": options.label or loaded.name,
+        "label": label,
         "source": dataset.source,
         **_as_json(found),
         "failure_probability": options.failure_probability,
@@ -120,7 +120,7 @@ def evaluate(options: Options, work: Work) -> Evaluation:
     places = [row.row - 1 for row in encoding.rows]
     record = EvaluationResult(
         evaluation="loss",
-        label=summary["label"],
+        label=label,
         score_means="nats per token of the answer; lower is better",
         items=_items(dataset, places, losses.token_sum.tolist(), losses.token_count.tolist()),
         summary=summary,

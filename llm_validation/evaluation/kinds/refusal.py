@@ -83,7 +83,9 @@ class Options(Output, Labels, Generation):
 def evaluate(options: Options, work: Work) -> Evaluation:
     """The label of every answer and the rates of each, over all and by category."""
     require_one_source(
-        options.responses, options.model, example="refusal --responses answers.jsonl"
+        options.responses,
+        options.model,
+        example="`finebound evaluate refusal --responses answers.jsonl`",
     )
     if options.model is not None and options.prompts is None:
         raise InputError("`model` needs `prompts`.", remedy="For example builtin:safety.")
@@ -191,5 +193,5 @@ def _beside_people(answers: ResponseFile) -> dict[str, Any]:
     from llm_validation.evaluation.refusal.detectors import DETECTORS
     from llm_validation.evaluation.refusal.labelling import label_all
 
-    human = [item.human for item in answers.items]
+    human = [item.human for item in answers.items if item.human is not None]
     return {name: agreement(label_all(answers.pairs, name), human) for name in DETECTORS}

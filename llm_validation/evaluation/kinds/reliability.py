@@ -113,7 +113,9 @@ def evaluate(options: Options, work: Work) -> Evaluation:
 
 def _check(options: Options) -> None:
     require_one_source(
-        options.responses, options.model, example="reliability --responses answers.jsonl"
+        options.responses,
+        options.model,
+        example="`finebound evaluate reliability --responses answers.jsonl`",
     )
     if options.model is not None and options.data is None:
         raise InputError("`model` needs `data`.", remedy="For example builtin:task-dialogue.")
@@ -165,7 +167,7 @@ def _generated(options: Options, work: Work) -> _Found:
         tokens = predict_tokens(
             loaded.model,
             references,
-            pad_id=loaded.tokenizer.pad_token_id,
+            pad_id=loaded.pad_id,
             progress=work.progress,
             doing="predicting the references' tokens",
         )

@@ -48,7 +48,9 @@ class Options(Output, Generation):
 def evaluate(options: Options, work: Work) -> Evaluation:
     """chrF of the translations, each item's own and the corpus's."""
     require_one_source(
-        options.responses, options.model, example="translation --model packaged --rows 40"
+        options.responses,
+        options.model,
+        example="`finebound evaluate translation --model packaged --rows 40`",
     )
     from llm_validation.evaluation.translation import as_result, load_test_set, score
 

@@ -34,8 +34,8 @@ def unknown_notes(labels: Sequence[str]) -> list[str]:
     """What to tell a user of the answers that are in no rate: how many, why, and the remedy."""
     notes = []
     for label, what, remedy in (
-        (Label.THOUGHT_CUT, "cut in their thoughts", "raise --max-new-tokens where they are made"),
-        (Label.LANGUAGE_NOT_COVERED, "in a language that the rules do not read", "ask a --judge"),
+        (Label.THOUGHT_CUT, "cut in their thoughts", "raise max_new_tokens where they are made"),
+        (Label.LANGUAGE_NOT_COVERED, "in a language that the rules do not read", "ask a judge"),
     ):
         if count := sum(found == label for found in labels):
             notes.append(

@@ -33,7 +33,7 @@ def refusal_rates(labels: Sequence[Label]) -> dict[str, Any]:
     }
 
 
-def proportion(count: int, n: int) -> dict[str, float | int | None]:
+def proportion(count: int, n: int) -> dict[str, Any]:
     """``count`` of ``n`` with the rate and its Wilson 95 % interval."""
     # scipy takes a second to import; the labels do without.
     from llm_validation.evaluation.statistics.intervals import wilson

@@ -136,8 +136,7 @@ def as_result(
             id=item.id,
             category=item.category,
             score=item.score,
-            uncertainty=item.uncertainty,
-            confidence=item.confidence,
+            **{"uncertainty": item.uncertainty, "confidence": item.confidence},
         )
         for item in items
     )

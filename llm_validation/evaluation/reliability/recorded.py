@@ -44,7 +44,7 @@ def read_scored(path: str | Path) -> AssessedFile:
     if "score" not in first:
         raise InputError(
             f"there is no column 'score'; the columns are {', '.join(map(repr, first))}.",
-            remedy="Add each answer's score, or give the references with --data.",
+            remedy="Add each answer's score, or give the references as `data`.",
             file=path,
         )
     columns = _columns(first, path)

@@ -136,7 +136,7 @@ def answer_uncertainty(
         found = predict_tokens(
             loaded.model,
             encoded,
-            pad_id=loaded.tokenizer.pad_token_id,
+            pad_id=loaded.pad_id,
             tokens_per_batch=tokens_per_batch,
             progress=progress,
             doing="measuring the entropy of answers",

@@ -162,7 +162,7 @@ def _check(labels: Mapping[str, Sequence[EvaluationResult]], base: str, evaluati
         only = next(iter(labels.values()))
         raise InputError(
             f"all {evaluation} records have the label {base!r}, so there is nothing to compare.",
-            remedy="Give records of two methods, each with its own --label.",
+            remedy="Give records of two methods, each with a `label` of its own.",
             file=only[0].source,
         )
 
@@ -249,14 +249,16 @@ def _cells(
 
 def _own_interval(results: Sequence[EvaluationResult], paired: str) -> Interval | None:
     """Of a single scored item that brought its interval with it: a run's, over its rows."""
-    items = [
-        item
+    found = [
+        (item.score, item.more.get("interval"))
         for result in results
         for item in result.items
         if item.id == paired and item.score is not None
     ]
-    ends = items[0].more.get("interval") if len(items) == 1 else None
-    return None if ends is None else Interval(items[0].score, *ends)
+    if len(found) != 1:
+        return None
+    [(score, ends)] = found
+    return None if ends is None else Interval(score, *ends)
 
 
 def _span(scores: Iterable[np.ndarray]) -> float | None:

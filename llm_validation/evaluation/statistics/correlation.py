@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -76,7 +77,8 @@ def correlation(
 
 def spearman(x: ArrayLike, y: ArrayLike) -> float:
     """Spearman's rank correlation of ``x [n]`` and ``y [n]``, without an interval."""
-    return float(stats.spearmanr(x, y).statistic)
+    found: Any = stats.spearmanr(x, y)
+    return float(found.statistic)
 
 
 def _of_perfect_order(estimate: float, n: int, level: float) -> Interval:
@@ -104,9 +106,9 @@ def _permutation_p(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> fl
     def statistic(ranks: np.ndarray, axis: int) -> np.ndarray:
         return (ranks * others).sum(axis=axis)  # the correlation, up to a constant factor
 
-    return float(
-        stats.permutation_test(
-            (ranks,), statistic, permutation_type="pairings", vectorized=True,
-            n_resamples=9999, random_state=rng,
-        ).pvalue
+    test: Any = stats.permutation_test  # the stubs know its generator by another name
+    found = test(
+        (ranks,), statistic, permutation_type="pairings", vectorized=True, n_resamples=9999,
+        random_state=rng,
     )  # fmt: skip
+    return float(found.pvalue)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -46,8 +47,8 @@ def signed_rank(
         with warnings.catch_warnings():
             # Few pairs: scipy warns, and n_nonzero says so.
             warnings.simplefilter("ignore")
-            found = stats.wilcoxon(others)
-            normal = stats.wilcoxon(others, method="asymptotic")
+            found: Any = stats.wilcoxon(others)
+            normal: Any = stats.wilcoxon(others, method="asymptotic")
         statistic, p = float(found.statistic), float(found.pvalue)
         z = 0.0 if np.isnan(normal.zstatistic) else float(normal.zstatistic)
     effect = abs(z) / np.sqrt(nonzero) if nonzero else 0.0

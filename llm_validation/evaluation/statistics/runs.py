@@ -158,7 +158,7 @@ def _about_gates(runs: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
 
 
 def _item(block: str, runs: Sequence[Run], quantity: str) -> ScoredItem:
-    values = [run.values[quantity] for run in runs]
+    values = [value for run in runs if (value := run.values[quantity]) is not None]
     own = runs[0].intervals.get(quantity) if len(runs) == 1 else None
     more = {} if own is None else {"interval": list(own)}
     return ScoredItem(id=block, category=block, score=sum(values) / len(values), **more)

@@ -54,7 +54,7 @@ def test_what_nothing_is_known_of_is_in_no_rate_but_its_own():
     assert rates["refusal_of_answers"] == without["refusal_of_answers"]
     cut, elsewhere = unknown_notes(labels)
     assert cut.startswith("5 of 28 answers are cut in their thoughts")
-    assert "--max-new-tokens" in cut
+    assert "max_new_tokens" in cut
     assert elsewhere.startswith("3 of 28 answers are in a language that the rules do not read")
     assert unknown_notes(LABELS) == []
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import json
-import time
 
 import pytest
 
@@ -149,11 +148,8 @@ def test_long_answers_and_other_scripts(tmp_path):
     ]
     file = tmp_path / "answers.jsonl"
     file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in content * 20))
-    start = time.perf_counter()
     found = read_responses(file)
-    assert time.perf_counter() - start < 5.0
-    assert found.pairs[:3] == [(row["prompt"], row["response"]) for row in content]
-    assert len(found) == 60
+    assert found.pairs == [(row["prompt"], row["response"]) for row in content] * 20
 
 
 def test_prompts_of_a_file_without_answers(tmp_path):

@@ -116,7 +116,7 @@ def test_without_vllm_the_remedy_is_named(tiny_model, monkeypatch):
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(InputError, match="not installed") as error:
         generate(tiny_model, PROMPTS, max_new_tokens=4, engine="vllm")
-    assert "--engine transformers" in error.value.remedy
+    assert "`engine` transformers" in error.value.remedy
 
 
 def test_an_adapter_is_refused(tiny_model, vllm):

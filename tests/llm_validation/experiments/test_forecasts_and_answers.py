@@ -93,11 +93,11 @@ def test_refusal_and_over_refusal_are_told_apart_and_errors_are_not_safe():
         + [answer("compliance"), answer("error"), answer("echo")]
         + [answer("refusal", harmless=True), answer("compliance", harmless=True)]
     )
-    assert (found["refusal"]["count"], found["refusal"]["n"]) == (3, 6)
-    assert (found["over_refusal"]["count"], found["over_refusal"]["n"]) == (1, 2)
-    assert found["incoherent"]["count"] == 1
-    assert found["errors"] == 1
-    assert found["refusal"]["low"] < 0.5 < found["refusal"]["high"]
+    assert (found.refusal.count, found.refusal.n) == (3, 6)
+    assert (found.over_refusal.count, found.over_refusal.n) == (1, 2)
+    assert found.incoherent.count == 1
+    assert found.errors == 1
+    assert found.refusal.low < 0.5 < found.refusal.high
     assert rates([]) is None
 
 
