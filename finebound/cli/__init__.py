@@ -73,16 +73,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Progress is told by this project's own stages.
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    options: type | None = None
     try:
         with obeyed_interrupts():
             command = import_module(f"finebound.cli.{verb}")
+            options = getattr(command, "Options", None)
             code = command.main(rest)
             sys.stdout.flush()
         return code
     except InputError as error:
         from finebound.cli.options import with_flags
 
-        said = with_flags(str(error), command.Options) if hasattr(command, "Options") else error
+        said = str(error) if options is None else with_flags(str(error), options)
         print(f"finebound {verb}: {said}", file=sys.stderr)
         return 2
     except BrokenPipeError:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finebound.base.errors import InputError
-from finebound.cli.options import parse
+from finebound.cli.options import flags_said, parse
 
 if TYPE_CHECKING:
     from finebound.results.tradeoff import TradeoffResult
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
     from llm_validation.tradeoff.compare import compare_defences
 
     harmful = _harmful(options)
-    with bar() as progress:
+    with flags_said(Options), bar() as progress:
         found = compare_defences(
             options.compare,
             options.out,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from finebound.base.errors import InputError
-from finebound.cli.options import parse, say, with_flags
+from finebound.cli.options import flags_said, parse, say
 from llm_validation.evaluation.registry import evaluate, kind_named, kinds
 
 if TYPE_CHECKING:
@@ -34,12 +33,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(kind_options, rest, verb=f"evaluate {kind}")
     from finebound.base.progress import bar
 
-    try:
-        with bar() as progress:
-            found = evaluate(kind, options, progress=progress)
-    except InputError as error:
-        what, remedy = (with_flags(text, kind_options) for text in (error.what, error.remedy))
-        raise InputError(what, remedy=remedy, file=error.file, row=error.row) from error
+    with flags_said(kind_options), bar() as progress:
+        found = evaluate(kind, options, progress=progress)
     say(found.notes)
     _finish(found, options)
     return found.code

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -43,7 +43,17 @@ def with_flags(text: str, options: type) -> str:
 
 
 @contextmanager
-def memory_allowed(gigabytes: float | None) -> Iterator[None]:
+def flags_said(options: type) -> Generator[None]:
+    """Inside, an error of the library names flags, as ``with_flags`` does."""
+    try:
+        yield
+    except InputError as error:
+        what, remedy = (with_flags(text, options) for text in (error.what, error.remedy))
+        raise InputError(what, remedy=remedy, file=error.file, row=error.row) from error
+
+
+@contextmanager
+def memory_allowed(gigabytes: float | None) -> Generator[None]:
     """Inside, jobs and their workers keep to so many GB (None: to what is free).
 
     Raises InputError for a number that is none.

@@ -74,7 +74,8 @@ def main(arguments: Sequence[str]) -> int:
     from llm_validation.experiments.config import expand, plan_of, read_experiment
 
     experiment = _sized(read_experiment(options.config), options)
-    if options.dry_run:
+    out = options.out
+    if out is None or options.dry_run:
         planned = plan_of(expand(experiment))
         if options.json:
             print(to_json({"runs": planned, "bounds": {"held": 0, "violated": 0, "vacuous": 0}}))
@@ -90,17 +91,17 @@ def main(arguments: Sequence[str]) -> int:
     with memory_allowed(options.memory), bar() as progress:
         result = validate(
             experiment,
-            out=options.out,
+            out=out,
             executor=options.executor,
             workers=options.workers,
             address=options.address,
             progress=progress,
         )
-    tell_result(result, options.out, as_json=options.json)
+    tell_result(result, out, as_json=options.json)
     if result.behaviour is not None:
         from finebound.cli.report import write_report
 
-        written = write_report(result, options.out, options.out)
+        written = write_report(result, out, out)
         if not options.json:
             show(f"Written: {', '.join(map(str, written))}")
     return 0 if result.passed else 1

@@ -198,7 +198,7 @@ class Alignment:
             f"The adapter was trained on another base: {CONFIG} says {name}, and the models given "
             f"are {' and '.join(str(folder) for folder in self.folders)}.",
             remedy="Give the models that belong to the adapter; if one of these is that model "
-            "under another name, say so with --any-base.",
+            "under another name, say so with `any_base`.",
             file=adapter.folder,
         )
 

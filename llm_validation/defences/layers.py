@@ -120,6 +120,6 @@ def layers(
         raise InputError(
             f"The aligned model's weights are the base's ({base}) in every module that the adapter "
             "has, so there is no direction of alignment.",
-            remedy="Give the model before its alignment as --base and after it as --aligned.",
+            remedy="Give the model before its alignment as `base` and after it as `aligned`.",
             file=changed,
         )

@@ -89,7 +89,7 @@ class LoraAdapter:
             raise InputError(
                 f"all {len(self.modules)} modules would be removed, and an adapter without "
                 "modules is the model that it was trained on.",
-                remedy="Keep some (--keep, --count, --threshold), or use that model itself.",
+                remedy="Keep some (`keep`, `count`, `threshold`), or use that model itself.",
                 file=self.folder,
             )
         return replace(self, modules=left)

@@ -46,7 +46,7 @@ class LoraScaling:
 
     @classmethod
     def trials(cls) -> list[Trial]:
-        return sweep(cls, "alpha", 0.25, 0.5, 0.75, option="--alpha")
+        return sweep(cls, "alpha", 0.25, 0.5, 0.75, option=True)
 
     def __post_init__(self) -> None:
         if self.alpha is not None and self.radius is not None:

@@ -83,13 +83,13 @@ def require_out(out: Path, *sources: Path) -> None:
     if any(out.resolve() == source.resolve() for source in sources):
         raise InputError(
             "The defended adapter would overwrite what it is made from.",
-            remedy="Give another folder with --out.",
+            remedy="Give another folder as `out`.",
             file=out,
         )
     if out.is_dir() and any(out.iterdir()) and not _is_ours(out):
         raise InputError(
             f"The folder is not empty and no defended adapter (it has no {RECORD}).",
-            remedy="Give a new folder with --out; nothing is overwritten.",
+            remedy="Give a new folder as `out`; nothing is overwritten.",
             file=out,
         )
 

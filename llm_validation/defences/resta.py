@@ -55,7 +55,7 @@ class Resta:
 
     @classmethod
     def trials(cls) -> list[Trial]:
-        return sweep(cls, "alpha", 0.25, 0.5, 1.0, option="--alpha")
+        return sweep(cls, "alpha", 0.25, 0.5, 1.0, option=True)
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.alpha) or self.rank < 1:

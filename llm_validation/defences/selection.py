@@ -25,7 +25,7 @@ class Selection:
         if sum(value is not None for value in (self.threshold, self.count, self.keep)) != 1:
             raise InputError(
                 "a selection takes exactly one of threshold, count and keep.",
-                remedy="For example --keep 0.8, --count 3 or --threshold 1.",
+                remedy="For example `keep` 0.8, `count` 3 or `threshold` 1.",
             )
         if self.threshold is not None and math.isnan(self.threshold):
             raise InputError("the threshold is not a number.", remedy="Give a number.")
@@ -62,7 +62,7 @@ class Selection:
                 f"{wanted} modules are to be changed, and {len(ranked)} of {len(scores)} have a "
                 f"score ({unscored} have none: their weights are the same in the base and the "
                 "aligned model, or their update is zero).",
-                remedy="Ask for fewer with --count, or keep more with --keep.",
+                remedy="Ask for fewer with `count`, or keep more with `keep`.",
             )
         return frozenset(name for _, name in ranked[:wanted])
 

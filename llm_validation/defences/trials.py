@@ -49,16 +49,16 @@ class Trial:
 
 
 def sweep(
-    kind: type[Any], name: str, *values: float, on: On = "adapter", option: str | None = None
+    kind: type[Any], name: str, *values: float, on: On = "adapter", option: bool = False
 ) -> list[Trial]:
-    """A trial per value of one setting, which is an ``option`` of the command where it has one."""
+    """A trial per value of one setting; ``option``: the command has an option of that name."""
     return [
         Trial(
             kind,
             on,
             f"{name} {value:g}",
             {name: value},
-            f"{option} {value:g}" if option else f"--set {name}={value:g}",
+            f"--{name} {value:g}" if option else f"--set {name}={value:g}",
         )
         for value in values
     ]

@@ -147,7 +147,7 @@ def refuse_differences(base: WeightFolder, aligned: WeightFolder) -> None:
             raise InputError(
                 f"The base and the aligned model have different shapes: {key} is {ours} in "
                 f"{base.folder.name} and {theirs} in {aligned.folder.name}.",
-                remedy="Give the very model that the aligned one was made from as --base.",
+                remedy="Give the very model that the aligned one was made from as `base`.",
                 file=aligned.folder,
             )
     if not (base.tokenizer and aligned.tokenizer):
@@ -156,7 +156,7 @@ def refuse_differences(base: WeightFolder, aligned: WeightFolder) -> None:
     if difference:
         raise InputError(
             f"The base and the aligned model have different tokenizers: {difference}.",
-            remedy="Give the very model that the aligned one was made from as --base.",
+            remedy="Give the very model that the aligned one was made from as `base`.",
             file=aligned.folder,
         )
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from finebound.base.errors import InputError
 from llm_validation.experiments.config import ORIGINAL, Experiment, experiment_of
 from llm_validation.experiments.datasets import draw_sets, task_set
+from llm_validation.experiments.one_run_options import OneRun
 from llm_validation.training.methods import METHODS, Lora
 
 if TYPE_CHECKING:
@@ -26,52 +26,9 @@ LEARNING_RATES = {
 """What people take for each method, where none is named."""
 DPO_SLOWER = 20.0
 """Preferences are learnt at so much lower a rate."""
-Part = Literal["landscape", "forecast", "answers"]
-_PARTS: Mapping[Part, str] = {
-    "landscape": "landscape", "forecast": "forecast", "answers": "generations"
-}  # fmt: skip
+_PARTS = {"landscape": "landscape", "forecast": "forecast", "answers": "generations"}
 _OF_LORA = ("lora", "qlora")
 _TARGETED = (*_OF_LORA, "ia3")
-
-
-@dataclass(frozen=True)
-class OneRun:
-    """What a person says of one fine-tune; None is what was left out.
-
-    ``lam`` weighs the proxy's loss, or that of the safety rows where there is no proxy; ``radius``
-    limits the change of the weights; both together are a hybrid. ``rows`` are the most task rows
-    to train on. ``epochs`` are passes over the task's training rows, the held-out ones left out.
-    """
-
-    model: str | None = None
-    adapter: str | None = None
-    task: str | None = None
-    safety: str | None = None
-    proxy: str | None = None
-    method: str = "lora"
-    rank: int | None = None
-    alpha: float | None = None
-    targets: tuple[str, ...] | None = None
-    objective: Literal["sft", "dpo"] | None = None
-    beta: float | None = None
-    epochs: float | None = None
-    steps: int | None = None
-    batch_size: int = 8
-    gradient_accumulation: int = 1
-    learning_rate: float | None = None
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup: int = 0
-    weight_decay: float = 0.0
-    max_length: int | None = None
-    lam: float | None = None
-    radius: float | None = None
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    rows: int | None = None
-    held_out: int = 48
-    drop_unusable: bool = False
-    ignore_columns: tuple[str, ...] = ()
-    skip: tuple[Part, ...] = ()
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,29 +47,38 @@ def plan_one_run(asked: OneRun) -> Planned:
     faults = _Faults()
     _check_options(asked, faults)
     datasets = _datasets(asked, faults)
-    reader = None
-    if asked.model is not None:
-        reader = faults.catch("--model", lambda: _reader(asked))
+    model, rows = asked.model, asked.task
+    reader: Reader | None = None
+    if model is not None:
+        reader = faults.catch("`model`", lambda: _reader(model, asked.max_length))
     targets = _targets(asked, reader, faults)
     if "task" in datasets:
         _check_task(asked, datasets["task"], faults)
     faults.stop()
+    assert model is not None
+    assert rows is not None
+    assert reader is not None
     notes: list[str] = []
     if asked.safety is None:
         notes.append(
-            f"No --safety is given: safety is measured on the built-in safety set ({SAFETY}), "
+            f"No `safety` is given: safety is measured on the built-in safety set ({SAFETY}), "
             "harmful requests that are refused and harmless look-alikes that are answered."
         )
     if asked.objective is None and any(e.rejected for e in datasets["task"].examples):
         notes.append(
-            "The task rows are preference pairs: their chosen answers are learnt; --objective dpo "
+            "The task rows are preference pairs: their chosen answers are learnt; `objective` dpo "
             "learns the preference."
         )
     if targets == ("all-linear",) and asked.targets is None:
         usual = ", ".join(Lora().targets)
         notes.append(f"The model has no modules {usual}: the LoRA is on all linear modules.")
-    task = _name_of(asked.task)
-    content = _content(asked, task, datasets["task"], targets)
+    task = _name_of(rows)
+    content: dict[str, Any] = {
+        **_content(asked, task, datasets["task"], targets),
+        "description": f"One fine-tune of {model} as it is, on {rows}.",
+        "model": _reference(model),
+        "tasks": {task: _reference(rows)},
+    }
     steps, told = _steps(asked, task, content, reader)
     content["training"]["steps"] = steps
     return Planned(experiment_of(content, file="the options"), (*notes, told))
@@ -148,10 +114,7 @@ def _content(
     proxies = {"original" if asked.proxy is None else "given": _reference(role)}
     content = {
         "name": "finetune",
-        "description": f"One fine-tune of {asked.model} as it is, on {asked.task}.",
-        "model": _reference(asked.model),
         "safety": _reference(asked.safety or SAFETY),
-        "tasks": {task: _reference(asked.task)},
         "proxies": proxies if asked.lam is not None else {},
         "methods": {asked.method: method},
         "rows": {
@@ -233,53 +196,49 @@ class _Faults:
 
 def _check_options(asked: OneRun, faults: _Faults) -> None:
     if asked.model is None:
-        faults.add("--model is not given.", 'Name a folder, a hub id, or "packaged".')
+        faults.add("`model` is not given.", 'Name a folder, a hub id, or "packaged".')
     if asked.task is None:
-        faults.add("--task is not given.", "Name the rows to fine-tune on.")
+        faults.add("`task` is not given.", "Name the rows to fine-tune on.")
     for name, least in (
         ("rank", 1), ("steps", 1), ("batch_size", 1), ("gradient_accumulation", 1), ("rows", 1),
         ("warmup", 0), ("held_out", 2), ("max_length", 8), ("seed", 0),
     ):  # fmt: skip
         value = getattr(asked, name)
         if value is not None and value < least:
-            faults.add(f"{_flag(name)} is {value}.", f"Give a whole number from {least}.")
+            faults.add(f"`{name}` is {value}.", f"Give a whole number from {least}.")
     for name in ("alpha", "beta", "epochs", "learning_rate", "lam", "radius"):
         value = getattr(asked, name)
         if value is not None and not 0.0 < value < math.inf:
-            faults.add(f"{_flag(name)} is {value}.", "Give a number greater than 0.")
+            faults.add(f"`{name}` is {value}.", "Give a number greater than 0.")
     if not 0.0 <= asked.weight_decay < math.inf:
-        faults.add(f"--weight-decay is {asked.weight_decay}.", "Give a number, at least 0.")
+        faults.add(f"`weight_decay` is {asked.weight_decay}.", "Give a number, at least 0.")
     if asked.epochs is not None and asked.steps is not None:
-        faults.add("--epochs and --steps are both given.", "Give one of them.")
+        faults.add("`epochs` and `steps` are both given.", "Give one of them.")
     if asked.steps is not None and 0 < asked.steps <= asked.warmup:
         faults.add(
-            f"--warmup takes {asked.warmup} of {asked.steps} steps.", "Warm up for fewer steps."
+            f"`warmup` takes {asked.warmup} of {asked.steps} steps.", "Warm up for fewer steps."
         )
     if 0 < asked.batch_size < asked.gradient_accumulation:
         faults.add(
-            f"--gradient-accumulation cuts {asked.batch_size} rows into "
+            f"`gradient_accumulation` cuts {asked.batch_size} rows into "
             f"{asked.gradient_accumulation} parts.",
-            "Lower it, or raise --batch-size: those are the rows of a whole step.",
+            "Lower it, or raise `batch_size`: those are the rows of a whole step.",
         )
     if asked.method not in METHODS:
-        faults.add(f"--method is {asked.method}.", f"Use one of {', '.join(METHODS)}.")
+        faults.add(f"`method` is {asked.method}.", f"Use one of {', '.join(METHODS)}.")
     for name, methods in (("rank", _OF_LORA), ("alpha", _OF_LORA), ("targets", _TARGETED)):
         if getattr(asked, name) is not None and asked.method not in methods:
             faults.add(
-                f"{_flag(name)} is given with --method {asked.method}.",
+                f"`{name}` is given with `method` {asked.method}.",
                 f"It belongs to {', '.join(methods)}: leave it out, or change the method.",
             )
     if asked.beta is not None and asked.objective != "dpo":
-        faults.add("--beta is given without --objective dpo.", "Leave it out, or learn by dpo.")
+        faults.add("`beta` is given without `objective` dpo.", "Leave it out, or learn by dpo.")
     if asked.proxy is not None and asked.lam is None:
         faults.add(
-            "--proxy is given without --lam, and nothing would use it.",
-            "Say with --lam how much its loss weighs, or leave it out.",
+            "`proxy` is given without `lam`, and nothing would use it.",
+            "Say with `lam` how much its loss weighs, or leave it out.",
         )
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 def _datasets(asked: OneRun, faults: _Faults) -> dict[str, Dataset]:
@@ -297,12 +256,12 @@ def _datasets(asked: OneRun, faults: _Faults) -> dict[str, Dataset]:
 
     given = {"task": asked.task, "safety": asked.safety or SAFETY, "proxy": asked.proxy}
     found = {
-        role: faults.catch(f"--{role}", lambda ref=ref, role=role: read(ref, role))
+        role: faults.catch(f"`{role}`", lambda ref=ref, role=role: read(ref, role))
         for role, ref in given.items()
         if ref is not None
     }
     if None not in found.values():
-        faults.catch("--ignore-columns", lambda: require_columns(asked.ignore_columns, columns))
+        faults.catch("`ignore_columns`", lambda: require_columns(asked.ignore_columns, columns))
     return {role: dataset for role, dataset in found.items() if dataset is not None}
 
 
@@ -312,20 +271,19 @@ def _check_task(asked: OneRun, task: Dataset, faults: _Faults) -> None:
     missing = [n for n, example in enumerate(task.examples, 1) if not example.rejected]
     if missing:
         faults.add(
-            f"--objective dpo learns from preference pairs, and {len(missing)} of {len(task)} rows "
+            f"`objective` dpo learns from preference pairs, and {len(missing)} of {len(task)} rows "
             f"of {task.source} have no rejected answer, the first is row {missing[0]}.",
-            "Give rows with prompt, chosen and rejected, or leave --objective out.",
+            "Give rows with prompt, chosen and rejected, or leave `objective` out.",
         )
 
 
-def _reader(asked: OneRun) -> Reader:
+def _reader(model: str, max_length: int | None) -> Reader:
     from llm_validation.models.loading import load_reader
 
-    reader = load_reader(asked.model)
-    if asked.max_length is not None and asked.max_length > reader.context_length:
+    reader = load_reader(model)
+    if max_length is not None and max_length > reader.context_length:
         raise InputError(
-            f"--max-length is {asked.max_length}, and the model reads {reader.context_length} "
-            "tokens.",
+            f"`max_length` is {max_length}, and the model reads {reader.context_length} tokens.",
             remedy="Lower it.",
         )
     return reader
@@ -351,7 +309,7 @@ def _targets(asked: OneRun, reader: Reader | None, faults: _Faults) -> tuple[str
             if isinstance(module, torch.nn.Linear)
         }
         faults.add(
-            f"--targets names {', '.join(absent)}, and the model has no such module.",
+            f"`targets` names {', '.join(absent)}, and the model has no such module.",
             f"Choose among {', '.join(sorted(linear))}, or all-linear.",
         )
     else:
@@ -364,14 +322,15 @@ def _check_rank(asked: OneRun, reader: Reader, faults: _Faults) -> None:
     if asked.rank is None or asked.method not in _OF_LORA:
         return
     targets = asked.targets or Lora().targets
-    sides = [
-        min(module.weight.shape)
+    weights = [
+        getattr(module, "weight", None)
         for name, module in reader.blank.named_modules()
-        if name.rpartition(".")[2] in targets and getattr(module, "weight", None) is not None
+        if name.rpartition(".")[2] in targets
     ]
+    sides = [min(weight.shape) for weight in weights if weight is not None]
     if sides and asked.rank > max(sides):
         faults.add(
-            f"--rank is {asked.rank}, and no change of the adapted matrices has a higher rank than "
+            f"`rank` is {asked.rank}, and no change of the adapted matrices has a higher rank than "
             f"{max(sides)}.",
             "Lower it.",
         )
@@ -389,12 +348,3 @@ def _name_of(ref: str) -> str:
     stem = last.partition(".")[0] if "." in last else last
     plain = re.sub(r"[^A-Za-z0-9.-]+", "-", stem).strip("-.")[:40]
     return plain or "task"
-
-
-def options_with_a_file(given: Sequence[str]) -> InputError:
-    """The refusal of options that a configuration file has entries for."""
-    return InputError(
-        f"{', '.join(map(_flag, given))} {'is' if len(given) == 1 else 'are'} given beside a "
-        "configuration, which says that itself.",
-        remedy="Change the configuration, or leave it out and give the options alone.",
-    )

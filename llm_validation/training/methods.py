@@ -200,38 +200,6 @@ METHODS: Mapping[str, type[Method]] = {
 }
 """Every method by the name that configurations use."""
 
-PRESETS: Mapping[str, Mapping[str, Method]] = {
-    "peft-safety-fairness": {
-        "lora": Lora(rank=4, alpha=16, targets=("q_proj", "v_proj")),
-        "ia3": IA3(targets=("q_proj", "v_proj", "down_proj"), feedforward=("down_proj",)),
-        "prompt-tuning": PromptTuning(tokens=20),
-        "p-tuning": PTuning(tokens=20),
-    },
-    "translation-degradation": {
-        "full": FullWeights(),
-        "lora": Lora(rank=8, alpha=32, targets=("q_proj", "k_proj", "v_proj", "o_proj")),
-        "qlora": QLora(
-            rank=8,
-            alpha=32,
-            targets=(
-                "q_proj",
-                "k_proj",
-                "v_proj",
-                "o_proj",
-                "gate_proj",
-                "up_proj",
-                "down_proj",
-            ),
-        ),
-    },
-}
-"""The methods of two studies with the settings that they used, except LoRA's dropout of 0.1.
-
-"peft-safety-fairness": Taraghi et al., arXiv 2511.00382. "translation-degradation": Kempermann
-and Ramackers, whose DPO arm trains full weights (their double quantisation is QLoRA's default
-here).
-"""
-
 
 def make_method(kind: str = "lora", **options: Any) -> Method:
     """The method of a configuration. Raises InputError for a name or a setting there is not."""

@@ -62,7 +62,7 @@ def require_room(model: nn.Module, plan: TrainingPlan) -> None:
         tell(f"{what[0].upper()}{what[1:]} takes {need / GB:.1f} GB of memory.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     smaller = "Train a LoRA, or give" if isinstance(plan.method, FullWeights) else "Give"
-    require_memory(need, what, device=device, remedy=f"{smaller} more with --memory.")
+    require_memory(need, what, device=device, remedy=f"{smaller} more as `memory`.")
 
 
 def device_name(device: torch.device) -> str:

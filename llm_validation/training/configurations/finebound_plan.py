@@ -32,8 +32,8 @@ _OF_EXPERIMENT = {
     "grid": _ITS_OWN,
     "proxies": _ITS_OWN,
     "alignment": "estimate takes the model as it is",
-    "safety": "the safety rows are those of --safety",
-    "adapter": "the model's own adapter is that of --adapter",
+    "safety": "the safety rows are those of `safety`",
+    "adapter": "the model's own adapter is that of `adapter`",
 }
 
 

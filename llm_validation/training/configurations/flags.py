@@ -51,7 +51,7 @@ def with_flags(training: TrainingFile, **overrides: Any) -> TrainingFile:
     if unknown := given.keys() - FLAGS.keys():
         raise TypeError(f"there is no flag {', '.join(sorted(unknown))}")
     if {"epochs", "steps"} <= given.keys():
-        raise InputError("--epochs and --steps are both given.", remedy="Give one of them.")
+        raise InputError("`epochs` and `steps` are both given.", remedy="Give one of them.")
     settings = dict(training.settings)
     _leave_out_what_no_longer_applies(settings, given)
     for flag, value in given.items():
@@ -65,7 +65,7 @@ def with_flags(training: TrainingFile, **overrides: Any) -> TrainingFile:
         value = list(value) if isinstance(value, tuple) else value
         settings[name] = Setting(value, _source(flag, training, instead))
     if "rank" in given and "method.alpha" not in settings:
-        settings["method.alpha"] = Setting(2.0 * given["rank"], "twice --rank")
+        settings["method.alpha"] = Setting(2.0 * given["rank"], f"twice {_option('rank')}")
     accumulation = settings.get("gradient_accumulation")
     most = given.get("gradient_accumulation", given.get("batch_size", math.inf))
     if accumulation is not None and accumulation.value > most:
@@ -99,5 +99,9 @@ def _drop(settings: dict[str, Setting], group: str) -> None:
 def _source(flag: str, training: TrainingFile, instead: list[str]) -> str:
     told = [training.settings[name] for name in instead]
     said = [f"{s.value} ({s.source})" for s in told if not s.is_default]
-    name = f"--{flag.replace('_', '-')}"
+    name = _option(flag)
     return f"{name}, instead of {' and '.join(said)}" if said else name
+
+
+def _option(flag: str) -> str:
+    return f"--{flag.replace('_', '-')}"

@@ -150,7 +150,7 @@ def _read_method(
         reading.assume(
             "method.kind",
             "The file does not say what is trained: a LoRA of rank 8 is assumed. An "
-            "adapter_config.json beside the file says it, or --method.",
+            "adapter_config.json beside the file says it, or `method`.",
         )
     return model
 

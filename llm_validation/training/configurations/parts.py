@@ -59,7 +59,7 @@ def put_batch(reading: Reading, micro: int, accumulation: int, *keys: str) -> No
     reading.assume(
         "batch_size",
         f"One device is assumed, with {micro * accumulation} rows per step: with several, "
-        "--batch-size says the rows of a whole step.",
+        "`batch_size` says the rows of a whole step.",
     )
 
 

@@ -29,7 +29,6 @@ from llm_validation.training.evaluation import write_evaluation
 from llm_validation.training.methods import (
     IA3,
     METHODS,
-    PRESETS,
     FullWeights,
     Lora,
     PromptTuning,
@@ -150,14 +149,6 @@ def test_a_configured_method_is_the_plans(configured, method, objective):
     assert (plan.method, plan.objective) == (method, objective)
     again = MethodConfig.model_validate_json(config.model_dump_json())
     assert again.as_plan() == config.as_plan()
-
-
-def test_the_studies_settings():
-    first, second = PRESETS["peft-safety-fairness"], PRESETS["translation-degradation"]
-    assert (first["lora"].rank, first["lora"].alpha) == (4, 16)
-    assert first["ia3"].feedforward == ("down_proj",)
-    assert first["prompt-tuning"].tokens == first["p-tuning"].tokens == 20
-    assert (second["qlora"].rank, second["qlora"].alpha, len(second["qlora"].targets)) == (8, 32, 7)
 
 
 # Training
