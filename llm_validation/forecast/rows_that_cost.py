@@ -100,11 +100,11 @@ def rows_that_cost(
     trainable = world.encoded("task")
     scored, cost = _paid_for(trainable, world.seed, safety, tokens, len(points))
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    coordinates = Coordinates("trained numbers", *map(tuple, zip(*named, strict=True)))
+    names, parameters = zip(*named, strict=True)
+    coordinates = Coordinates("trained numbers", names, parameters)
     way = coordinates.zeros()
-    coordinates.accumulate(
-        way, (p.detach() - s for (_, p), s in zip(named, path.start, strict=True))
-    )
+    ends = zip(parameters, path.start, strict=True)
+    coordinates.accumulate(way, (end.detach() - start for end, start in ends))
     if not (length := norm(way)):
         raise InputError(
             "the coarse unroll did not move: no row costs anything.",
