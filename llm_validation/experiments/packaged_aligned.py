@@ -106,8 +106,8 @@ ROUNDS = (
         more=2,
     ),
 )
-"""After the first one the model declined too many harmless requests; the second has more of them.
-The third is on the beginnings of answers."""
+"""After the first one the model declined too many harmless requests; the second has more of them,
+and the third more prompts of either kind."""
 PLAN = ROUNDS[0].plan
 
 
@@ -279,6 +279,7 @@ def rounded(adapter: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     settings["base_model_name_or_path"] = "packaged"
+    settings["target_modules"] = sorted(settings["target_modules"])  # peft keeps a set
     write_atomically(out / "adapter_config.json", to_json(settings) + "\n")
     factors = load_file(adapter / WEIGHTS)
     save_file(
