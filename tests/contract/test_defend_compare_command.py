@@ -123,7 +123,7 @@ def test_what_does_not_apply_is_told_and_the_others_go_on(capsys, finished, tmp_
             ["--compare", "FINISHED", "--out", "OUT", "--methods", "ptst", "--harmful", "x.jsonl"],
             "only antidote",
         ),
-        (["--compare", "FINISHED", "--out", "OUT", "--base", "NOTHING"], "with --base"),
+        (["--compare", "FINISHED", "--out", "OUT", "--base", "NOTHING"], "as --base"),
     ],
 )
 def test_wrong_input_is_one_paragraph_and_writes_nothing(capsys, finished, tmp_path, options, word):
