@@ -103,7 +103,7 @@ def test_what_a_flag_says_is_no_longer_assumed(read):
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        ({"epochs": 1, "steps": 4}, "--epochs and --steps are both given"),
+        ({"epochs": 1, "steps": 4}, "`epochs` and `steps` are both given"),
         ({"rank": 0}, "rank is 0"),
         ({"learning_rate": -1.0}, "learning_rate is -1"),
         ({"beta": 0.1}, "objective sft"),
