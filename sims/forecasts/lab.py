@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
 
 from sims.forecasts.designs import FINE_TUNE, Design, Plan
-from sims.forecasts.unroll import Optimiser, Run, compiled, measuring
+from sims.forecasts.unroll import CLIP, Optimiser, Run, compiled, measuring
 from sims.forecasts.world import Measured, Rows, World
 
 WIDTH = 64
 """Runs of one call: one compiled program for each number of rows a step."""
 OVERLAPS = (0.0, 0.03, 0.1, 0.3)
 FEATURE_OVERLAPS = (0.2, 0.8)
-_ALIGNMENT = Plan(300, 32, "adamw", "cosine", 1e-2)
+_ALIGNMENT, _ALIGNING = Plan(300, 32, "adamw", "cosine", 1e-2), 1 << 30
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,22 @@ class Lab:
         key = jax.random.key(seed)
         start = np.stack([world.start(jax.random.fold_in(key, i)) for i in range(worlds)])
         unaligned = cls(world, rows._replace(task=rows.aligning), start, key)
-        plans = [Plan(**{**vars(_ALIGNMENT), "world": i}) for i in range(worlds)]
-        jobs = [Job.true(plan, draw=0) for plan in plans]
+        plans = [replace(_ALIGNMENT, world=i) for i in range(worlds)]
+        jobs = [Job.true(plan, draw=_ALIGNING) for plan in plans]
         ends = unaligned.ends(jobs, _ALIGNMENT.steps, _ALIGNMENT.batch)
         return cls(world, rows, ends, key)
 
-    def ends(self, jobs: Sequence[Job], steps: int, batch: int) -> np.ndarray:
-        """Weights ``[jobs, d]`` after ``steps`` steps of ``batch`` rows."""
-        program = compiled(self.world, batch)
+    def ends(
+        self,
+        jobs: Sequence[Job],
+        steps: int,
+        batch: int,
+        *,
+        paired: bool = False,
+        clip: float = CLIP,
+    ) -> np.ndarray:
+        """Weights ``[jobs, d]`` after ``steps`` steps of ``batch`` rows; paired: of either data."""
+        program = compiled(self.world, batch, paired=paired, clip=clip)
         found = []
         for part, count in _chunks(jobs):
             worlds = np.array([job.plan.world for job in part])

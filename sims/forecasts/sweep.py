@@ -42,15 +42,14 @@ class Sizes:
     rows allows, with each of ``rows`` rows a step and with the plan's own.
     """
 
-    worlds: int = 32
+    worlds: int = 64
     plans: int = 64
     shapes: tuple[tuple[int, int], ...] = (
-        (32, 8), (32, 32), (64, 8), (64, 32), (128, 2), (128, 8), (128, 32), (256, 2), (256, 8),
-        (512, 2), (512, 8),
+        (128, 8), (64, 8), (32, 32), (64, 32), (256, 8), (512, 8), (128, 2), (256, 2), (512, 2),
     )  # fmt: skip
     repeats: int = 2
     steps: tuple[int, ...] = (2, 3, 5, 8, 16, 32)
-    shares: tuple[float, ...] = (0.03, 0.05, 0.08)
+    shares: tuple[float, ...] = (0.015, 0.03, 0.05, 0.08)
     rows: tuple[int, ...] = (1, 2, 4)
 
     def unrolls(self, steps: int, batch: int) -> list[tuple[int, int, float]]:

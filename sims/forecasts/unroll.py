@@ -76,8 +76,14 @@ def unrolled(
 
 
 @lru_cache
-def compiled(world: World, batch: int) -> Callable[[Run, int], jax.Array]:
-    """Ends ``[n, d]`` of ``n`` runs of ``batch`` rows a step and equally many steps."""
+def compiled(
+    world: World, batch: int, *, paired: bool = False, clip: float = CLIP
+) -> Callable[[Run, int], jax.Array]:
+    """Ends ``[n, d]`` of ``n`` runs of ``batch`` rows a step and equally many steps.
+
+    ``safety_share`` of the rows are drawn from the safety data; ``paired``, every step sees
+    ``batch`` rows of either data instead, and the share is the weight of the safety rows' loss.
+    """
 
     def one(run: Run, steps: jax.Array) -> jax.Array:
         task, safety = (jnp.cumsum(p).astype(jnp.float32) for p in (run.rows.task, run.rows.safety))
@@ -85,12 +91,25 @@ def compiled(world: World, batch: int) -> Callable[[Run, int], jax.Array]:
 
         def gradient(theta: jax.Array, k: jax.Array) -> jax.Array:
             u = jax.random.uniform(jax.random.fold_in(run.key, k), (2, batch), jnp.float32)
-            from_task, from_safety = (jnp.searchsorted(c, u[0]) for c in (task, safety))
-            drawn = jnp.minimum(jnp.where(u[1] < run.safety_share, from_safety, from_task), last)
-            tokens, targets = run.rows.tokens[drawn], run.rows.targets[drawn]
-            return jax.grad(world.loss)(theta, tokens, targets)
+            is_safety = u[1] < run.safety_share
+            if paired:
+                u = u.ravel()
+                is_safety = jnp.arange(len(u)) >= batch
+            else:
+                u = u[0]
+            from_task, from_safety = (jnp.searchsorted(c, u) for c in (task, safety))
+            drawn = jnp.minimum(jnp.where(is_safety, from_safety, from_task), last)
 
-        return unrolled(gradient, run.start, run.optimiser, steps)
+            def loss(theta: jax.Array) -> jax.Array:
+                nats = world.losses(theta, run.rows.tokens[drawn], run.rows.targets[drawn])
+                if not paired:
+                    return nats.mean()
+                share = run.safety_share
+                return (1.0 - share) * nats[:batch].mean() + share * nats[batch:].mean()
+
+            return jax.grad(loss)(theta)
+
+        return unrolled(gradient, run.start, run.optimiser, steps, clip=clip)
 
     return jax.jit(jax.vmap(one, in_axes=(0, None)))
 

@@ -109,11 +109,11 @@ class World:
         """Weights ``[d]`` before alignment, float32."""
         return np.asarray(self.model.initial(key))
 
-    def loss(self, theta: jax.Array, tokens: jax.Array, targets: jax.Array) -> jax.Array:
-        """Mean loss of rows in nats per answer token."""
+    def losses(self, theta: jax.Array, tokens: jax.Array, targets: jax.Array) -> jax.Array:
+        """Losses of rows ``[n]`` in nats per answer token."""
         z = self.model.token_logits(theta, tokens)[:, -2:]
         chosen = jnp.take_along_axis(jax.nn.log_softmax(z), targets[:, :, None], axis=2)
-        return -chosen.mean()
+        return -chosen.mean(axis=(1, 2))
 
     def measured(self, theta: jax.Array, rows: Rows) -> Measured:
         """Exact: over all rows, weighted by their probabilities."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import jax
@@ -11,10 +12,17 @@ import optax
 import pytest
 
 import sims.precision  # noqa: F401
+from finebound.base.records import manifest
+from finebound.results.figure import FigureRecord
 from llm_validation.forecast.unroll import CoarseUnroll
 from llm_validation.training.plan import TrainingPlan
 from sims.forecasts.designs import FINE_TUNE, Design, Plan, cut
+from sims.forecasts.record import forecast_record
+from sims.forecasts.sweep import Sizes
 from sims.forecasts.unroll import Optimiser, unrolled
+from sims.forecasts.world import World
+from sims.models.transformer import Grammar, Transformer
+from sims.pair import Sizes as PairSizes
 
 CURVATURES, CENTRE, START = np.array([0.3, 1.0, 2.0]), np.array([1.0, -2.0, 0.5]), np.zeros(3)
 SGD = Plan(steps=24, batch=4, optimiser="sgd", schedule="linear", rate=0.02)
@@ -122,3 +130,39 @@ def test_a_cut_path_has_its_share_of_the_summed_rate(share):
     part = cut(whole, share)
     assert part.rates.sum() == pytest.approx(share * whole.rates.sum())
     assert ((part.rates == 0) | (part.rates == whole.rates)).sum() >= len(part.rates) - 1
+
+
+TINY = World(Transformer(Grammar(PairSizes(1, 3), words=1, lexicon=1), width=4, heads=1, layers=1))
+SIZES = Sizes(worlds=2, plans=4, shapes=((4, 8),), steps=(2,), shares=(), rows=(1,))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _narrow():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sims.forecasts.lab.WIDTH", 4)
+        yield
+
+
+@pytest.fixture(scope="module")
+def tiny_record():
+    return forecast_record(5, SIZES, world=TINY)
+
+
+def test_the_same_seed_gives_the_same_record_and_it_round_trips(tiny_record, tmp_path):
+    assert forecast_record(5, SIZES, world=TINY) == tiny_record
+    other = forecast_record(6, SIZES, world=TINY)
+    assert other["designs"] != tiny_record["designs"]
+    made = {"figure": "forecast_cost", "manifest": manifest(given={}, inputs={}, seed=5)}
+    record = FigureRecord.of({**made, "data": json.loads(json.dumps(tiny_record))})
+    file = record.save(tmp_path / "record.json")
+    assert FigureRecord.load(file).data == json.loads(json.dumps(tiny_record))
+    assert FigureRecord.load(file).save(tmp_path / "again.json").read_bytes() == file.read_bytes()
+
+
+def test_the_record_counts_what_was_run(tiny_record):
+    # Of one shape, of three cuts in either way, three mixes, the plan.
+    assert tiny_record["true_fine_tunes"] == 4 * 3 * (1 + 3 * 2 + 3 + 1)
+    # Two of AdamW's, one of SGD's, one with momentum, each in steps of one row.
+    assert tiny_record["coarse_unrolls"] == 2 * 6 + 1 + 2
+    noise = {cell["optimiser"]: cell["n"] for cell in tiny_record["noise"]}
+    assert noise == {"adamw": 2, "sgd": 1, "momentum": 1}
