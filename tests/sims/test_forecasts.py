@@ -162,7 +162,8 @@ def test_the_same_seed_gives_the_same_record_and_it_round_trips(tiny_record, tmp
 def test_the_record_counts_what_was_run(tiny_record):
     # Of one shape, of three cuts in either way, three mixes, the plan.
     assert tiny_record["true_fine_tunes"] == 4 * 3 * (1 + 3 * 2 + 3 + 1)
-    # Two of AdamW's, one of SGD's, one with momentum, each in steps of one row.
-    assert tiny_record["coarse_unrolls"] == 2 * 6 + 1 + 2
+    # Two plans of AdamW's, one of SGD's, one with momentum; no rate is raised with all rows.
+    one_row, all_rows = 2 * 6 + 1 + 2, 2 * 2 + 1 + 2
+    assert tiny_record["coarse_unrolls"] == one_row + all_rows
     noise = {cell["optimiser"]: cell["n"] for cell in tiny_record["noise"]}
     assert noise == {"adamw": 2, "sgd": 1, "momentum": 1}
