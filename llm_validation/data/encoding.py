@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -48,6 +48,16 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.input_ids)
+
+    def beginning(self, tokens: int) -> Encoded:
+        """The row up to its ``tokens``-th supervised token; a shorter row as it is."""
+        (places,) = self.supervised.nonzero()
+        if len(places) <= tokens:
+            return self
+        end = int(places[tokens - 1]) + 1
+        return replace(
+            self, input_ids=self.input_ids[:end], supervised=self.supervised[:end], cut=True
+        )
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ from llm_validation.evaluation.hazards.layouts import Probe
 from llm_validation.forecast.optimiser import AfterStep, ignored
 from llm_validation.forecast.outcome import Outcome, cost_of, outcome, unchanged
 from llm_validation.forecast.stored_answers import (
+    PREFIX,
     StoredAnswers,
     ask,
     now_in_words,
@@ -165,6 +166,7 @@ def look_ahead(
             plan.max_length or loaded.context_length,
             loaded.context_length - plan.method.virtual_tokens,
         ),
+        answer_tokens=PREFIX,
         seed=spawn_seed(seed, "outlook"),
     )
     whole = world.finetune_tokens(plan)

@@ -30,7 +30,7 @@ from llm_validation.estimation.evidence import summary
 from llm_validation.estimation.outlook import TASK_ROWS, Asked, ask_model, look_ahead
 from llm_validation.evaluation.hazards.probes import load_probes
 from llm_validation.forecast.outcome import Outcome, gain, outcome, unchanged
-from llm_validation.forecast.stored_answers import ask, refuses
+from llm_validation.forecast.stored_answers import PREFIX, ask, refuses
 from llm_validation.forecast.unroll import CoarseUnroll
 from llm_validation.forecast.world import World
 from llm_validation.models.loading import load_model
@@ -118,6 +118,7 @@ def _run(
         asked.safety,
         task_measured=held_out,
         max_length=plan.max_length,
+        answer_tokens=PREFIX,
         seed=entry["seed"],
     )
     rows = world.sample("task_measured", TASK_ROWS)

@@ -47,7 +47,7 @@ from llm_validation.training.streams import TASK, Stream, Streams
 
 ANSWER_TOKENS, TEMPERATURE, TOP_P = 64, 0.7, 0.95
 """Of the model's own answers. Longer ones are cut, and the cut is not learnt as an end."""
-_COMMON = {
+_COMMON: dict[str, Any] = {
     "method": Lora(rank=8, alpha=16, targets=("all-linear",)),
     "schedule": "cosine",
     "batch_size": 8,
@@ -198,15 +198,6 @@ def encoded_rows(
         return encode(dataset, loaded.tokenizer, max_length=length, on_long="truncate")
 
 
-def beginning(row: Encoded, answer_tokens: int) -> Encoded:
-    """The row up to so many supervised tokens."""
-    (places,) = row.supervised.nonzero()
-    if len(places) <= answer_tokens:
-        return row
-    end = int(places[answer_tokens - 1]) + 1
-    return replace(row, input_ids=row.input_ids[:end], supervised=row.supervised[:end], cut=True)
-
-
 def train_round(
     part: Round,
     harmless: Sequence[Dataset],
@@ -225,7 +216,7 @@ def train_round(
     for answers in harmless:
         rows += encoded_rows(loaded, answers, part.harmless_length)
     if part.answer_tokens:
-        rows = [beginning(row, part.answer_tokens) for row in rows]
+        rows = [row.beginning(part.answer_tokens) for row in rows]
     model = attach(loaded.model, part.plan.method, seed=PLAN.seed)
     if start is not None:
         set_peft_model_state_dict(model, load_file(start / WEIGHTS))

@@ -54,7 +54,7 @@ from llm_validation.experiments.evidence import measured, plan_of, task_of
 from llm_validation.forecast.optimiser import train
 from llm_validation.forecast.outcome import Outcome, outcome, unchanged
 from llm_validation.forecast.rows_that_cost import RowsThatCost, rows_that_cost
-from llm_validation.forecast.stored_answers import first_tokens
+from llm_validation.forecast.stored_answers import PREFIX
 from llm_validation.forecast.unroll import CoarseUnroll
 from llm_validation.forecast.world import World, prepared
 from llm_validation.measure.gradients import loss_and_gradient
@@ -253,7 +253,7 @@ def _known(
     own = set(load_dataset(entry["task"]).prompts)
     planted = (i for i, prompt in enumerate(task.prompts, start=1) if prompt not in own)
     # The end of turn after a cut answer is not the model's.
-    beginnings = [first_tokens(row) for row in world.encoded("safety")]
+    beginnings = [row.beginning(PREFIX) for row in world.encoded("safety")]
     return world, beginnings, frozenset(planted)
 
 

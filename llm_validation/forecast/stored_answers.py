@@ -7,7 +7,7 @@ are judged without new answers (T21, T22), or are asked the same probes again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from transformers import PreTrainedModel
@@ -155,12 +155,4 @@ def refuses(probe: Probe, answer: str) -> bool:
 def _first_tokens(loaded: LoadedModel, answered: Sequence[tuple[Probe, str]]) -> list[Encoded]:
     data = Dataset.of(((probe.prompt, text) for probe, text in answered), name="own answers")
     encoded = encode(data, loaded.tokenizer, max_length=loaded.context_length, on_long="truncate")
-    return [first_tokens(row) for row in encoded]
-
-
-def first_tokens(row: Encoded) -> Encoded:
-    """The row up to its ``PREFIX``-th supervised token."""
-    last = np.flatnonzero(row.supervised)[:PREFIX][-1]
-    return replace(
-        row, input_ids=row.input_ids[: last + 1], supervised=row.supervised[: last + 1], cut=True
-    )
+    return [row.beginning(PREFIX) for row in encoded]

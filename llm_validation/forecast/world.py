@@ -58,8 +58,9 @@ class World:
     fine-tune trains on. ``task_measured`` are the rows whose loss is the capability (default:
     rows of ``task`` that a predictor does not train on). ``danger`` are answers that the aligned
     model must not give, for the baseline that needs them. Rows above ``max_length`` tokens are
-    left out. What is measured once (gradients, losses at theta_s) is kept in ``known`` for further
-    plans, and for further worlds of the same model that are given the same dictionary.
+    left out, and safety and proxy rows end after ``answer_tokens`` of their answers: one that was
+    cut there did not end. What is measured once (gradients, losses at theta_s) is kept in ``known``
+    for further plans, and for further worlds of the same model that are given the same dictionary.
     """
 
     model: LoadedModel
@@ -69,6 +70,7 @@ class World:
     task_measured: Dataset | None = None
     danger: Dataset | None = None
     max_length: int | None = None
+    answer_tokens: int | None = None
     seed: int = 0
     known: dict[Any, Any] = field(default_factory=dict, repr=False)
 
@@ -110,9 +112,11 @@ class World:
                 rows = encode(
                     self.dataset(role), self.model.tokenizer, max_length=limit, on_long="drop"
                 )
+            if self.answer_tokens is not None and role in ("safety", "proxy"):
+                rows = [row.beginning(self.answer_tokens) for row in rows]
             return [row for row in rows if supervised_count(row)]
 
-        return self.once(role, ("encoded", self.max_length), make)
+        return self.once(role, ("encoded", self.max_length, self.answer_tokens), make)
 
     def sample(self, role: Role, rows: int, *, part: str = "") -> list[Encoded]:
         """Up to ``rows`` rows without replacement; the same seed and ``part`` give the same ones.

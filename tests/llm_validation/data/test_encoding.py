@@ -389,3 +389,12 @@ class TestBatches:
     def test_a_budget_of_nothing(self) -> None:
         with pytest.raises(ValueError, match="at least one token"):
             token_budget_batches([], tokens=0)
+
+
+def test_the_beginning_of_a_row_has_so_many_tokens_of_its_answer(tokenizer):
+    (row,) = encode(Dataset.of(PAIRS[1:2], name="d"), tokenizer, max_length=512)
+    answer = int(row.supervised.sum())
+    short = row.beginning(3)
+    assert (short.supervised.sum(), short.supervised[-1], short.cut) == (3, True, True)
+    np.testing.assert_array_equal(short.input_ids, row.input_ids[: len(short)])
+    assert row.beginning(answer) is row
