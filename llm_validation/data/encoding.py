@@ -50,13 +50,14 @@ class Encoded:
         return len(self.input_ids)
 
     def beginning(self, tokens: int) -> Encoded:
-        """The row up to its ``tokens``-th supervised token; a shorter row as it is."""
+        """The row up to its ``tokens``-th supervised token, or up to its last one."""
         (places,) = self.supervised.nonzero()
-        if len(places) <= tokens:
-            return self
-        end = int(places[tokens - 1]) + 1
+        end = int(places[:tokens][-1]) + 1
         return replace(
-            self, input_ids=self.input_ids[:end], supervised=self.supervised[:end], cut=True
+            self,
+            input_ids=self.input_ids[:end],
+            supervised=self.supervised[:end],
+            cut=self.cut or len(places) > tokens,
         )
 
 

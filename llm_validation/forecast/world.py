@@ -112,9 +112,10 @@ class World:
                 rows = encode(
                     self.dataset(role), self.model.tokenizer, max_length=limit, on_long="drop"
                 )
-            if self.answer_tokens is not None and role in ("safety", "proxy"):
-                rows = [row.beginning(self.answer_tokens) for row in rows]
-            return [row for row in rows if supervised_count(row)]
+            rows = [row for row in rows if supervised_count(row)]
+            if self.answer_tokens is None or role not in ("safety", "proxy"):
+                return rows
+            return [row.beginning(self.answer_tokens) for row in rows]
 
         return self.once(role, ("encoded", self.max_length, self.answer_tokens), make)
 

@@ -397,4 +397,5 @@ def test_the_beginning_of_a_row_has_so_many_tokens_of_its_answer(tokenizer):
     short = row.beginning(3)
     assert (short.supervised.sum(), short.supervised[-1], short.cut) == (3, True, True)
     np.testing.assert_array_equal(short.input_ids, row.input_ids[: len(short)])
-    assert row.beginning(answer) is row
+    whole = row.beginning(answer)
+    assert (whole.supervised.sum(), whole.supervised[-1], whole.cut) == (answer, True, False)
