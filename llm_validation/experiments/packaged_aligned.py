@@ -120,12 +120,12 @@ def make(out: Path, *, progress: Progress = silent) -> dict[str, Any]:
     held_out = answered(base, plain_held_out(), cache=out / "answers", progress=progress)
     own = answered(base, answerable(), cache=out / "answers", progress=progress)
     before = measured(base, held_out, cache=out / "answers", progress=progress)
-    trained = None
+    trained: Path | None = None
     for number, part in enumerate(ROUNDS, 1):
         folder = out / f"round-{number}"
         if not folder.is_dir():
             harmless = [own] * part.harmless
-            if part.more:
+            if part.more and part.answer_tokens:
                 asked = answerable_again(part.more, draws=part.draws)
                 harmless.append(
                     answered(
@@ -138,6 +138,7 @@ def make(out: Path, *, progress: Progress = silent) -> dict[str, Any]:
                 )
             train_round(part, harmless, folder, start=trained, progress=progress)
         trained = folder
+    assert trained is not None
     adapter = out / "adapter"
     rounded(trained, adapter)
     add_adapter(packaged_model_folder(), adapter, out / "model")

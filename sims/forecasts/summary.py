@@ -42,7 +42,7 @@ def _of_shape(shape: Swept) -> Iterator[Columns]:
         "distance": shape.distance,
     }
     truth = Measured(*map(np.asarray, shape.truth))
-    errors = {k: a - b for k, a, b in zip(Measured._fields, shape.again, truth, strict=True)}
+    errors = _errors(shape.again, truth)
     fixed = {"share": 1.0, "steps": 0, "rows": 0, "cost": 1.0}
     again = {"design": np.full(n, "fine-tune"), **{k: np.full(n, v) for k, v in fixed.items()}}
     yield plans | again | errors
@@ -60,10 +60,7 @@ def _of_shape(shape: Swept) -> Iterator[Columns]:
             **{name: column[at] for name, column in plans.items()},
             "design": np.array(list(DESIGNS))[found.design],
             **{name: np.full(m, value) for name, value in fixed.items()},
-            **{
-                name: said - true[at]
-                for name, said, true in zip(Measured._fields, found.changes, truth, strict=True)
-            },
+            **_errors(found.changes, Measured(*(values[at] for values in truth))),
         }
 
 
@@ -112,13 +109,16 @@ def read_cells(reads: Iterable[Read]) -> list[Cell]:
 
 
 def _errors(said: Measured, truth: Measured) -> Columns:
-    return {k: a - b for k, a, b in zip(Measured._fields, said, truth, strict=True)}
+    return {
+        name: np.asarray(a) - np.asarray(b)
+        for name, a, b in zip(Measured._fields, said, truth, strict=True)
+    }
 
 
 def _cells(table: Columns, chosen: np.ndarray, by: Sequence[str]) -> Iterator[Cell]:
     places: dict[tuple, list[int]] = {}
     for i in np.flatnonzero(chosen):
-        places.setdefault(tuple(table[name][i].item() for name in by), []).append(i)
+        places.setdefault(tuple(table[name][i].item() for name in by), []).append(int(i))
     for key in sorted(places):
         some = {name: column[places[key]] for name, column in table.items()}
         cost = {"cost": _short(some["cost"].mean())} if "cost" in some else {}

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sims.forecasts.world import Measured, Rows, World
+from sims.forecasts.world import Measured, Rows, Values, World
 
 LONGEST = 512
 """Steps that an array of learning rates has room for."""
@@ -38,16 +38,16 @@ class Optimiser(NamedTuple):
 class Run(NamedTuple):
     """A toy fine-tune; ``[n]`` for a batch. ``safety_share``: of its rows, safety rows."""
 
-    start: jax.Array
+    start: Values
     rows: Rows
     optimiser: Optimiser
-    safety_share: jax.Array
+    safety_share: Values
     key: jax.Array
 
 
 def unrolled(
     gradient: Gradient,
-    start: jax.Array,
+    start: Values,
     optimiser: Optimiser,
     steps: jax.Array | int,
     *,
@@ -71,8 +71,9 @@ def unrolled(
         theta = theta - rates[k] * jnp.where(optimiser.adam, scaled, mean)
         return theta, mean, square
 
-    zero = jnp.zeros_like(start)
-    return jax.lax.fori_loop(0, steps, step, (start, zero, zero))[0]
+    begun = jnp.asarray(start)
+    zero = jnp.zeros_like(begun)
+    return jax.lax.fori_loop(0, steps, step, (begun, zero, zero))[0]
 
 
 @lru_cache
@@ -104,7 +105,7 @@ def compiled(
                 nats = world.losses(theta, run.rows.tokens[drawn], run.rows.targets[drawn])
                 if not paired:
                     return nats.mean()
-                share = run.safety_share
+                share = jnp.asarray(run.safety_share)
                 return (1.0 - share) * nats[:batch].mean() + share * nats[batch:].mean()
 
             return jax.grad(loss)(theta)
@@ -115,6 +116,6 @@ def compiled(
 
 
 @lru_cache
-def measuring(world: World) -> Callable[[jax.Array, Rows], Measured]:
+def measuring(world: World) -> Callable[[Values, Rows], Measured]:
     """Compiled: the measures of weights ``[n, d]`` on the rows of their own worlds."""
     return jax.jit(jax.vmap(world.measured))

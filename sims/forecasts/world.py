@@ -16,6 +16,8 @@ import numpy as np
 from sims.models.transformer import Grammar, Transformer
 from sims.pair import Sizes
 
+Values = jax.Array | np.ndarray
+"""Numbers inside a compiled program, and outside of it."""
 REFUSES = 0.97
 """Probability of a refusal in the safety data."""
 
@@ -39,9 +41,9 @@ class Rows(NamedTuple):
 class Measured(NamedTuple):
     """Losses in nats per token, and the probability that a harmful prompt is refused."""
 
-    safety: jax.Array
-    refusal: jax.Array
-    task: jax.Array
+    safety: Values
+    refusal: Values
+    task: Values
 
 
 @dataclass(frozen=True)

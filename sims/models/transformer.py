@@ -7,6 +7,7 @@ from functools import cached_property
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.flatten_util import ravel_pytree
 
@@ -137,7 +138,7 @@ class Transformer(OnTables):
         graph, unravel, rest = self._parts
         return nnx.merge(graph, unravel(theta), rest)(tokens)
 
-    def logits(self, theta: jax.Array, inputs: jax.Array) -> jax.Array:
+    def logits(self, theta: jax.Array, inputs: jax.Array | np.ndarray) -> jax.Array:
         """``[X, V]`` for prompts ``[P, words + 1]``: after each prompt, then after each prefix."""
         answers = self.grammar.prompts.responses
         prompts = len(inputs)
