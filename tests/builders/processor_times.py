@@ -3,8 +3,9 @@
 ``pytest -p processor_times --processor-times FILE`` adds to FILE, as JSON, the seconds by function
 (``tests/x.py::test_y``); a later run of the same function replaces its entry. ``python
 tests/builders/processor_times.py FILE LIMIT`` adds the functions above LIMIT seconds to
-``tests/slow.txt`` and takes out those that FILE does not have: it must be of all tests. The time to make a shared fixture counts for the first function that asks for
-it, so that a second run without the slow ones may find further ones.
+``tests/slow.txt`` and takes out those that FILE does not have: it must be of all tests. The time to
+make a shared fixture counts for the first function that asks for it, so that a second run without
+the slow ones may find further ones.
 """
 
 from __future__ import annotations
