@@ -109,11 +109,8 @@ def _cut(text: str, width: int = COLUMNS) -> str:
 
 
 def wrapped(text: str, most: int) -> list[str]:
-    """The text in lines of a terminal, the last of ``most`` cut."""
+    """The text in lines of a terminal, the last of ``most`` cut after a word."""
     plain = " ".join(printable(text).split())
     # A wide character fills two columns.
     columns = COLUMNS if cell_len(plain) == len(plain) else COLUMNS // 2
-    lines = wrap(plain, columns)
-    return (
-        lines if len(lines) <= most else [*lines[: most - 1], _cut(lines[most - 1] + " …", columns)]
-    )
+    return wrap(plain, columns, max_lines=most, placeholder=" …")
