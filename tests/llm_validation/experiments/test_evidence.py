@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from finebound.base.records import file_sha256
+from llm_validation.estimation.evidence import RECORDS, records
 from llm_validation.estimation.outlook import TASK_ROWS
 from llm_validation.experiments.evidence import REGISTRY, plan_of, task_of
 
@@ -27,3 +29,14 @@ def test_ids_are_unique_and_methods_and_rates_vary() -> None:
     plans = [plan_of(entry, REGISTERED["plan"]) for entry in entries]
     assert len({plan.method.kind for plan in plans}) >= 3
     assert len({plan.learning_rate for plan in plans}) >= 2
+
+
+def test_what_is_shipped_is_of_the_registry_and_was_forecast_first() -> None:
+    entries = {entry["id"]: entry for entry in REGISTERED["fine_tunes"]}
+    found = records()
+    assert found
+    for one in found:
+        assert one.entry == entries[one.id]
+        assert one.forecast_sha256 == file_sha256(RECORDS / "forecasts" / f"{one.id}.json")
+        assert all(one.gates.values())
+    assert len({one.model_sha256 for one in found}) == 1
