@@ -200,16 +200,22 @@ def measured(before: Outcome, after: Outcome, drawn: np.ndarray | None = None) -
     )
 
 
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(prog="evidence", description=__doc__)
+def registry_options(prog: str, about: str | None, registry: Path) -> argparse.Namespace:
+    """What the runner of a registry is asked: ``out``, ``only``, and ``registry`` as it is read."""
+    parser = argparse.ArgumentParser(prog=prog, description=about)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--registry", type=Path, default=REGISTRY)
+    parser.add_argument("--registry", type=Path, default=registry)
     parser.add_argument("--only", nargs="*", default=())
     options = parser.parse_args()
-    registry = json.loads(options.registry.read_text(encoding="utf-8"))
+    options.registry = json.loads(options.registry.read_text(encoding="utf-8"))
+    return options
+
+
+def main() -> None:
+    """The command."""
+    asked = registry_options("evidence", __doc__, REGISTRY)
     with bar() as progress:
-        found = run_registry(registry, options.out, only=options.only, progress=progress)
+        found = run_registry(asked.registry, asked.out, only=asked.only, progress=progress)
     for result in found:
         print(result.summary())
     print(to_json(summary(found).to_dict()))

@@ -10,8 +10,6 @@ fine-tune is measured on.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -50,7 +48,12 @@ from llm_validation.evaluation.refusal.classifier import classify
 from llm_validation.evaluation.refusal.labels import Label
 from llm_validation.evaluation.statistics.correlation import correlation, spearman
 from llm_validation.evaluation.statistics.intervals import difference_over_items_and_seeds
-from llm_validation.experiments.evidence import measured, plan_of, task_of
+from llm_validation.experiments.evidence import (
+    measured,
+    plan_of,
+    registry_options,
+    task_of,
+)
 from llm_validation.forecast.optimiser import train
 from llm_validation.forecast.outcome import Outcome, outcome, unchanged
 from llm_validation.forecast.rows_that_cost import RowsThatCost, rows_that_cost
@@ -337,14 +340,9 @@ def _beyond_random(
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(prog="rows_that_cost", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--registry", type=Path, default=REGISTRY)
-    parser.add_argument("--only", nargs="*", default=())
-    options = parser.parse_args()
-    registry = json.loads(options.registry.read_text(encoding="utf-8"))
+    asked = registry_options("rows_that_cost", __doc__, REGISTRY)
     with bar() as progress:
-        result = run_registry(registry, options.out, only=options.only, progress=progress)
+        result = run_registry(asked.registry, asked.out, only=asked.only, progress=progress)
     print(result.summary())
 
 
