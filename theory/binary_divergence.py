@@ -39,3 +39,21 @@ def kl_lower_inverse(q: float, delta: float) -> float:
         if high - low <= 1e-16:
             break
     return low
+
+
+def pinsker_lower(q: float, delta: float) -> float:
+    """``max(0, q - sqrt(delta / 2))``: never above :func:`kl_lower_inverse`, and simpler (T21)."""
+    if not 0.0 <= q <= 1.0 or not delta >= 0.0:
+        raise ValueError(f"a share of {q} or a divergence of {delta}")
+    return max(0.0, q - math.sqrt(0.5 * delta))
+
+
+def teacher_lower(loss: float) -> float:
+    """``exp(-loss)``: the share of safe answers of a model with this loss on a teacher's (T21).
+
+    ``loss`` is the mean of ``-log P`` over the first tokens of answers that are all safe, nats per
+    answer; these tokens decide whether an answer is safe. Raises ValueError for a negative loss.
+    """
+    if not loss >= 0.0:
+        raise ValueError(f"a loss of {loss}")
+    return math.exp(-loss)

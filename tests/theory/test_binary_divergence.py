@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from theory.binary_divergence import binary_kl, kl_lower_inverse
+from theory.binary_divergence import (
+    binary_kl,
+    kl_lower_inverse,
+    pinsker_lower,
+    teacher_lower,
+)
 
 shares = st.floats(0.0, 1.0)
 
@@ -48,3 +53,19 @@ def test_two_answers_and_one_probe_are_an_equality() -> None:
 def test_a_negative_divergence_is_rejected(delta: float) -> None:
     with pytest.raises(ValueError, match="divergence"):
         kl_lower_inverse(0.9, delta)
+
+
+@given(q=shares, delta=st.floats(0.0, 20.0))
+def test_pinskers_bound_is_below_the_exact_one(q: float, delta: float) -> None:
+    assert 0.0 <= pinsker_lower(q, delta) <= kl_lower_inverse(q, delta) + 1e-7
+
+
+def test_a_teachers_answers_say_what_their_loss_leaves() -> None:
+    assert teacher_lower(0.0) == 1.0
+    assert teacher_lower(math.log(2)) == pytest.approx(0.5)
+    assert teacher_lower(math.inf) == 0.0
+    for loss in (-0.1, math.nan):
+        with pytest.raises(ValueError, match="loss"):
+            teacher_lower(loss)
+    with pytest.raises(ValueError, match="share"):
+        pinsker_lower(1.1, 0.1)
