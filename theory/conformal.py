@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 
 import numpy as np
@@ -32,7 +33,7 @@ def conformal_quantile(
     names = list(range(len(found))) if groups is None else list(groups)
     if len(names) != len(found):
         raise ValueError(f"{len(names)} groups of {len(found)} scores")
-    members = {name: names.count(name) for name in names}
+    members = Counter(names)
     order = np.argsort(found)
     weights = np.array([1.0 / members[names[i]] for i in order]) / (len(members) + 1)
     reached = np.cumsum(weights) >= level - _SLACK
