@@ -19,6 +19,7 @@ BUILTIN = (
     "preferences-translation",
     "task-dialogue",
     "harmful-placeholders",
+    "task-arithmetic",
 )
 
 
@@ -29,6 +30,7 @@ def builtin_dataset(name: str) -> Dataset:
     Raises InputError for a name that is not in ``BUILTIN``.
     """
     from llm_validation.data.builtin import (
+        arithmetic_task,
         code_task,
         dialogue_task,
         preferences,
@@ -52,6 +54,7 @@ def builtin_dataset(name: str) -> Dataset:
                 preferences.translation,
                 dialogue_task.examples,
                 text_sets.harmful_placeholders,
+                arithmetic_task.examples,
             ),
             strict=True,
         )

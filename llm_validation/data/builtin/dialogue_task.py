@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from llm_validation.data.builtin.drawing import pick, shuffled, stream
+from llm_validation.data.builtin.drawing import equal_rows, pick, shuffled, stream
 from llm_validation.data.content import content
 from llm_validation.data.dataset import Example
 
@@ -60,38 +60,32 @@ def people() -> tuple[Person, ...]:
     )
 
 
-def _facts(rng: np.random.Generator, scene: Scene) -> dict[str, str]:
-    """What the fields of a scene stand for: people A, B and C, and its slots."""
-    facts: dict[str, str] = {}
+def facts(rng: np.random.Generator, slots: dict[str, tuple[str, ...]]) -> dict[str, str]:
+    """What the fields of a scene stand for: people A, B and C, and ``slots`` as in ``Scene``."""
+    found: dict[str, str] = {}
     for letter, person in zip("ABC", shuffled(rng, people()), strict=False):
-        facts[letter] = person.name
-        facts |= {f"{letter}_{word}": getattr(person, word) for word in ("he", "his", "him")}
-    for slot, options in scene.slots.items():
+        found[letter] = person.name
+        found |= {f"{letter}_{word}": getattr(person, word) for word in ("he", "his", "him")}
+    for slot, options in slots.items():
         names = slot.split()
         chosen = pick(rng, options).split("/")
         if len(chosen) < len(names):
             chosen = shuffled(rng, options)[: len(names)]
-        facts |= {name: text.format_map(facts) for name, text in zip(names, chosen, strict=True)}
-    return facts
+        found |= {name: text.format_map(found) for name, text in zip(names, chosen, strict=True)}
+    return found
 
 
 def _row(rng: np.random.Generator, scene: Scene) -> Example:
-    facts = _facts(rng, scene)
+    known = facts(rng, scene.slots)
     turns = [
-        f"{facts['AB'[number % 2]]}: {pick(rng, wordings).format_map(facts)}"
+        f"{known['AB'[number % 2]]}: {pick(rng, wordings).format_map(known)}"
         for number, wordings in enumerate(scene.turns)
     ]
     prompt = "\n".join([pick(rng, _words()["instructions"]), "", *turns])
-    summary = pick(rng, scene.summaries).format_map(facts)
+    summary = pick(rng, scene.summaries).format_map(known)
     return Example.single_turn(prompt, summary, category=scene.name)
 
 
 def examples() -> list[Example]:
     """The rows, every scene equally often; ``category`` is the scene."""
-    rng = stream("task-dialogue")
-    rows: dict[str, Example] = {}
-    for number, scene in enumerate(scenes(), start=1):
-        while len(rows) < number * ROWS_PER_SCENE:
-            row = _row(rng, scene)
-            rows.setdefault(row.prompt, row)
-    return shuffled(rng, list(rows.values()))
+    return equal_rows(stream("task-dialogue"), scenes(), ROWS_PER_SCENE, _row)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
+
+from llm_validation.data.dataset import Example
 
 T = TypeVar("T")
 
@@ -42,6 +44,21 @@ def dealt(rng: np.random.Generator, options: Sequence[T], count: int) -> list[T]
     while len(hands) < count:
         hands.extend(shuffled(rng, options))
     return hands[:count]
+
+
+def equal_rows(
+    rng: np.random.Generator,
+    kinds: Sequence[T],
+    count: int,
+    row: Callable[[np.random.Generator, T], Example],
+) -> list[Example]:
+    """``count`` rows of each of ``kinds``, no prompt twice, in a random order."""
+    rows: dict[str, Example] = {}
+    for number, kind in enumerate(kinds, start=1):
+        while len(rows) < number * count:
+            made = row(rng, kind)
+            rows.setdefault(made.prompt, made)
+    return shuffled(rng, list(rows.values()))
 
 
 def chance(rng: np.random.Generator, probability: float) -> bool:

@@ -42,11 +42,17 @@ PREFERENCES = {
     "preferences-general": "task-general",
     "preferences-translation": "task-translation",
 }
-REQUEST_SETS = tuple(
-    name
-    for name in BUILTIN
-    if name not in ("task-code", "task-translation", "task-dialogue", *PREFERENCES)
+OTHER_TASKS = (
+    "task-code",
+    "task-translation",
+    "task-dialogue",
+    "task-arithmetic",
+    "task-extraction",
+    "task-reviews",
+    "task-identity",
 )
+LONG_PROMPTS = ("task-dialogue", "task-extraction")
+REQUEST_SETS = tuple(name for name in BUILTIN if name not in (*OTHER_TASKS, *PREFERENCES))
 COMPLYING_SETS = ("task-general", "harmful-placeholders")
 REFUSING_SETS = tuple(name for name in REQUEST_SETS if name not in COMPLYING_SETS)
 
@@ -119,7 +125,7 @@ class TestEverySet:
     def test_rows_are_short(self, name):
         for example in builtin_dataset(name).examples:
             assert 10 <= len(example.response.split()) <= 60
-            assert len(example.prompt.split()) <= (70 if name == "task-dialogue" else 45)
+            assert len(example.prompt.split()) <= (70 if name in LONG_PROMPTS else 45)
 
     def test_at_most_a_twentieth_are_near_duplicates(self, name):
         dataset = builtin_dataset(name)
@@ -181,6 +187,7 @@ def test_content_is_the_published_one():
         "task-translation": "d5b8bac712b798a8",
         "task-dialogue": "736cbe8ac371d6ca",
         "harmful-placeholders": "a7f843713f93543b",
+        "task-arithmetic": "92686ed45e2147af",
         "preferences-general": "6afcf54b98ce3f74",
         "preferences-translation": "2d84eaeda7dc34e3",
     }
