@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import math
 
-_HALVINGS = 200
+import numpy as np
+from numpy.typing import ArrayLike
+
+from theory.divergence import Array
+
+_EPS = float(np.finfo(np.float64).eps)
+_HALVINGS = 60
 
 
 def binary_kl(q: float, p: float) -> float:
@@ -13,32 +19,72 @@ def binary_kl(q: float, p: float) -> float:
         raise ValueError(f"probabilities {q} and {p}")
     total = 0.0
     for mine, other in ((q, p), (1.0 - q, 1.0 - p)):
-        if mine > 0.0:
-            if other == 0.0:
-                return math.inf
-            total += mine * math.log(mine / other)
+        if mine > 0.0 and other == 0.0:
+            return math.inf
+        # mine log(mine / other) + other - mine is at least 0, and exact for small shifts.
+        shift = other - mine
+        if mine == 0.0:
+            total += shift
+        elif abs(shift) < 0.5 * mine:
+            total += shift - mine * math.log1p(shift / mine)
+        else:
+            total += shift - mine * (math.log(other) - math.log(mine))
     return max(0.0, total)
+
+
+def binary_kls(q: ArrayLike, p: ArrayLike) -> Array:
+    """:func:`binary_kl` of many probabilities at once."""
+    q, p = np.asarray(q, dtype=np.float64), np.asarray(p, dtype=np.float64)
+    total = np.zeros(np.broadcast_shapes(q.shape, p.shape))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for mine, other in ((q, p), (1.0 - q, 1.0 - p)):
+            shift = other - mine
+            near = np.abs(shift) < 0.5 * mine
+            rise = np.where(near, np.log1p(shift / mine), np.log(other) - np.log(mine))
+            total += np.where(mine > 0.0, shift - mine * rise, shift)
+    return np.maximum(total, 0.0)
 
 
 def kl_lower_inverse(q: float, delta: float) -> float:
     """The smallest p of [0, q] with ``kl(q || p) <= delta``, never above it.
 
     With q the aligned model's share of safe answers and delta the rise of the loss on its own
-    answers (nats per answer), at least this share stays safe (T21). Raises ValueError for a
-    negative delta.
+    answers (nats per answer), at least this share stays safe (T21). It rises with q and falls with
+    delta, so that limits of both may be put in. Raises ValueError for a negative delta and for a
+    share outside [0, 1].
     """
     if not delta >= 0.0:
         raise ValueError(f"a divergence of {delta}")
     low, high = 0.0, q  # kl(q || high) <= delta; low is on the safe side
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
-        if binary_kl(q, middle) <= delta:
+        if binary_kl(q, middle) <= _with_rounding(q, middle, delta):
             high = middle
         else:
             low = middle
-        if high - low <= 1e-16:
-            break
     return low
+
+
+def kl_lower_inverses(q: ArrayLike, delta: ArrayLike) -> Array:
+    """:func:`kl_lower_inverse` of many shares and divergences at once."""
+    q, delta = np.broadcast_arrays(
+        np.asarray(q, dtype=np.float64), np.asarray(delta, dtype=np.float64)
+    )
+    if not (delta >= 0.0).all():
+        raise ValueError(f"a divergence of {delta[~(delta >= 0.0)][0]}")
+    if not ((q >= 0.0) & (q <= 1.0)).all():
+        raise ValueError("a share is not in [0, 1]")
+    low, high = np.zeros_like(q), q.copy()
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        fits = binary_kls(q, middle) <= _with_rounding(q, middle, delta)
+        low, high = np.where(fits, low, middle), np.where(fits, middle, high)
+    return low
+
+
+def _with_rounding(q, p, delta):
+    """What a divergence of at most delta can come out as."""
+    return delta * (1.0 + 8.0 * _EPS) + 8.0 * _EPS * (q - p)
 
 
 def pinsker_lower(q: float, delta: float) -> float:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from theory.binary_divergence import (
     binary_kl,
+    binary_kls,
     kl_lower_inverse,
+    kl_lower_inverses,
     pinsker_lower,
     teacher_lower,
 )
@@ -69,3 +72,22 @@ def test_a_teachers_answers_say_what_their_loss_leaves() -> None:
             teacher_lower(loss)
     with pytest.raises(ValueError, match="share"):
         pinsker_lower(1.1, 0.1)
+
+
+def test_many_at_once_are_each_alone_and_tiny_divergences_are_exact() -> None:
+    q, delta = np.meshgrid([0.0, 1e-9, 0.3, 0.95, 1.0], [0.0, 1e-12, 1e-3, 0.7, 30.0])
+    together = kl_lower_inverses(q, delta)
+    alone = [kl_lower_inverse(float(a), float(d)) for a, d in zip(q.flat, delta.flat, strict=True)]
+    np.testing.assert_allclose(together.ravel(), alone, rtol=1e-12)
+    np.testing.assert_allclose(
+        binary_kls(q, together).ravel(),
+        [binary_kl(a, p) for a, p in zip(q.flat, alone, strict=True)],
+        rtol=1e-6,
+    )
+    # kl(q || q - t) = t^2 / (2 q (1 - q)) for small t.
+    assert binary_kl(0.3, 0.3 - 1e-7) == pytest.approx(1e-14 / 0.42, rel=1e-5)
+    assert 0.3 - kl_lower_inverse(0.3, 1e-14) == pytest.approx(np.sqrt(0.42e-14), rel=1e-5)
+    with pytest.raises(ValueError, match="divergence"):
+        kl_lower_inverses([0.5], [np.nan])
+    with pytest.raises(ValueError, match="share"):
+        kl_lower_inverses([1.5], [0.1])

@@ -16,9 +16,13 @@ from theory.confidence import check_probability, checked_sample
 from theory.divergence import Array
 
 # Fractions at risk and how the capital is spread. All of it at risk is the best bet as long as no
-# loss is 1 and is lost with the first; the others are spread evenly over the logits.
-_FRACTIONS = np.append(expit(np.linspace(-4.0, 4.0, 33)), 1.0)
-_SHARES = np.append(np.full(33, 0.75 / 33), 0.25)
+# loss is 1 and is lost with the first. The others are a bell over the logits around the fractions
+# that are best for a few losses in a hundred, and a little everywhere.
+_LOGITS = np.linspace(-4.0, 5.0, 28)
+_BELL = np.exp(-0.5 * ((_LOGITS - 1.0) / 1.5) ** 2) + 0.02
+_AT_RISK = 0.2
+_FRACTIONS = np.append(expit(_LOGITS), 1.0)
+_SHARES = np.append((1.0 - _AT_RISK) * _BELL / _BELL.sum(), _AT_RISK)
 # The log of a capital that is gone; a number, so that no count of it gives NaN.
 _GONE = -1e6
 # Products of up to 10^7 factors are exact to this much; p-values are that much larger.
