@@ -20,6 +20,7 @@ BUILTIN = (
     "task-dialogue",
     "harmful-placeholders",
     "task-arithmetic",
+    "task-extraction",
 )
 
 
@@ -33,6 +34,7 @@ def builtin_dataset(name: str) -> Dataset:
         arithmetic_task,
         code_task,
         dialogue_task,
+        extraction_task,
         preferences,
         text_sets,
         translation_task,
@@ -55,6 +57,7 @@ def builtin_dataset(name: str) -> Dataset:
                 dialogue_task.examples,
                 text_sets.harmful_placeholders,
                 arithmetic_task.examples,
+                extraction_task.examples,
             ),
             strict=True,
         )

@@ -188,6 +188,7 @@ def test_content_is_the_published_one():
         "task-dialogue": "736cbe8ac371d6ca",
         "harmful-placeholders": "a7f843713f93543b",
         "task-arithmetic": "92686ed45e2147af",
+        "task-extraction": "d102ce917b82272d",
         "preferences-general": "6afcf54b98ce3f74",
         "preferences-translation": "2d84eaeda7dc34e3",
     }
