@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from finebound.results.estimate import ProxyDifference
 from llm_validation.estimation.bounds import model_bounds
 from llm_validation.estimation.costs import budget_radius, tightest
-from llm_validation.estimation.model_side import constants_of
+from llm_validation.estimation.model_side import ModelSide, constants_of
 from llm_validation.estimation.pipeline import Measured
 from llm_validation.measure.overlap_measure import tightest_upper
 from llm_validation.measure.responses import is_refusal_opening
@@ -26,13 +27,14 @@ def advice(measured: Measured) -> list[str]:
     finds nothing stands first.
     """
     said = measured.audit.said("harm")
-    if measured.model is not None:
-        said += _on_model(measured)
+    side, planned = measured.model, budget_radius(measured)
+    if side is not None and planned is not None:
+        said += _on_model(measured, side, float(planned.value))
     elif measured.outlook is None:
         said.append(_ON_TEXTS)
     said += [_on_shared_prompts(measured), _on_safety_answers(measured)]
     if measured.mismatch is not None:
-        said.append(_on_proxy(measured))
+        said.append(_on_proxy(measured.mismatch))
     said += measured.audit.said("warning")
     said += measured.left_out
     return [sentence for sentence in said if sentence]
@@ -89,8 +91,8 @@ def _on_safety_answers(measured: Measured) -> str:
     )
 
 
-def _on_proxy(measured: Measured) -> str:
-    context, teacher = measured.mismatch.context, measured.mismatch.teacher
+def _on_proxy(mismatch: ProxyDifference) -> str:
+    context, teacher = mismatch.context, mismatch.teacher
     pairs = f"on {teacher.pairs} pairs ({teacher.matching})"
     how = f"{pairs}, p = {teacher.p_value:.2g}"
     said = {
@@ -107,24 +109,25 @@ def _on_proxy(measured: Measured) -> str:
     return f"{said} Their prompts differ by at least {context.tv_lower:.2f} in total variation."
 
 
-def _on_model(measured: Measured) -> list[str]:
-    side, reach = measured.model, budget_radius(measured)
+def _on_model(measured: Measured, side: ModelSide, reach: float) -> list[str]:
+    has_proxy = measured.mismatch is not None
     plan = (
         f"The planned budget ({measured.plan.steps} AdamW steps at "
-        f"{measured.plan.learning_rate:g}) can move the weights by up to {reach.value:.3g} (T13)"
+        f"{measured.plan.learning_rate:g}) can move the weights by up to {reach:.3g} (T13)"
     )
-    safe = radius_within(measured, SMALL_RISE)
+    safe = radius_within(side, SMALL_RISE, has_proxy=has_proxy, reach=reach)
     if safe is None:
         said = [f"{plan}; no radius keeps the bound on the safety loss within {SMALL_RISE} nats."]
     else:
         found = tightest(
-            model_bounds(side, safe, has_proxy=measured.mismatch is not None, reach=reach.value),
+            model_bounds(side, ParameterConstraint(safe), has_proxy=has_proxy, reach=reach),
             Quantity.SAFETY_LOSS_INCREASE,
         )
+        assert found is not None  # it keeps the rise
         lowered = f", lowered by {found.remedy}" if found.remedy else ""
-        further = reach.value / safe.radius
+        further = reach / safe
         said = [
-            f"Within radius {safe.radius:.3g} the safety loss rises by at most {SMALL_RISE} "
+            f"Within radius {safe:.3g} the safety loss rises by at most {SMALL_RISE} "
             f"{found.unit} ({found.statement}, {found.status}); {found.dominant} dominates"
             f"{lowered}.",
             f"{plan}, "
@@ -145,11 +148,12 @@ def _on_model(measured: Measured) -> list[str]:
     return said
 
 
-def radius_within(measured: Measured, rise: float) -> ParameterConstraint | None:
-    """The largest radius whose bound keeps the safety loss's rise within ``rise`` nats a token."""
-    side, reach = measured.model, budget_radius(measured).value
-    has_proxy = measured.mismatch is not None
-    return calibrate(
+def radius_within(side: ModelSide, rise: float, *, has_proxy: bool, reach: float) -> float | None:
+    """The largest radius whose bound keeps the safety loss's rise within ``rise`` nats a token.
+
+    None where no radius does. ``reach`` is the radius of the training budget.
+    """
+    found = calibrate(
         constants_of(side, has_proxy=has_proxy),
         rise,
         "parameter",
@@ -157,3 +161,4 @@ def radius_within(measured: Measured, rise: float) -> ParameterConstraint | None
         allow_estimated=True,
         evaluate=lambda _, strategy: model_bounds(side, strategy, has_proxy=has_proxy, reach=reach),
     ).strategy
+    return float(found.radius) if isinstance(found, ParameterConstraint) else None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from llm_validation.estimation.model_side import PER_TOKEN, ModelSide, constants_of, descent_slope
 from llm_validation.estimation.shared_contexts import SharedContexts
@@ -15,7 +16,7 @@ from theory.bound import SAFETY_START, Bound, Direction, Quantity, Status, bound
 from theory.evaluation import evaluate
 from theory.exact import Frontier, frontier
 from theory.local import AdamBudget, radius_from_budget
-from theory.problem import Constant, Constants
+from theory.problem import Constant, Constants, Known
 from theory.strategy import Hybrid, LossConstraint, ParameterConstraint, Strategy
 
 PER_RESPONSE = "nats/response"
@@ -47,7 +48,7 @@ def bounds_on_rows(shared: SharedContexts, lams: Sequence[float]) -> Iterator[Es
             yield Estimated(strategy, "rows", replace(b, unit=unit))
 
 
-def front_on_rows(shared: SharedContexts, lams: Sequence[float]) -> Frontier:
+def front_on_rows(shared: SharedContexts, lams: ArrayLike) -> Frontier:
     """The exact Pareto front that the rows force on every policy, nats a response (T10a)."""
     return frontier(shared.problem, lams)
 
@@ -60,7 +61,7 @@ def bounds_on_images(
         if measure.errs is not Errs.NEVER_TOO_SMALL:
             continue
         p = measure.failure_probability
-        known = ("estimated", 0.0) if p is None else ("high_probability", p)
+        known = (Known.ESTIMATED, 0.0) if p is None else (Known.HIGH_PROBABILITY, p)
         for lam in lams:
             sums = {
                 Quantity.PROXY_SAFETY_GAP: measure.safety_sum(lam),
@@ -96,8 +97,9 @@ def bounds_on_model(
     yield Estimated(strategies[0], "model", budget)
     strategies += [ParameterConstraint(radius) for radius in radii]
     strategies += [Hybrid(lam=lam, radius=radius) for radius in radii for lam in lams]
+    reach = float(budget.value)
     for strategy in strategies:
-        for b in model_bounds(side, strategy, has_proxy=has_proxy, reach=budget.value):
+        for b in model_bounds(side, strategy, has_proxy=has_proxy, reach=reach):
             yield Estimated(strategy, "model", b)
 
 
@@ -123,9 +125,9 @@ def model_bounds(
         case LossConstraint():
             radius, statements = reach, ("T1", "T2", "T12")
         case ParameterConstraint():
-            radius, statements = strategy.radius, ("T6", "T7", "T8")
+            radius, statements = float(strategy.radius), ("T6", "T7", "T8")
         case Hybrid():
-            radius, statements = strategy.radius, ("T6", "T7", "T9", "T12")
+            radius, statements = float(strategy.radius), ("T6", "T7", "T9", "T12")
     constants = constants_of(side, has_proxy=has_proxy, radius=radius)
     found = []
     for b in (
@@ -154,7 +156,7 @@ def _descent(
     """
     if "T7" not in statements:
         return []
-    slope = Constant(descent_slope(side), "estimated")
+    slope = Constant(descent_slope(side), Known.ESTIMATED)
     own = Constants({**constants, "gradient_norm_task": slope})
     return [b for b in evaluate(own, strategy, statements=("T7",)) if not _is_no_descent(b)]
 

@@ -18,9 +18,8 @@ from llm_validation.estimation.model_side import PER_TOKEN
 from llm_validation.forecast.unroll import CoarseUnroll
 from llm_validation.forecast.world import Role, World
 from llm_validation.training.plan import TrainingPlan
-from llm_validation.training.strategies import Strategy
 from theory.bound import Status
-from theory.strategy import LossConstraint, ParameterConstraint
+from theory.strategy import LossConstraint, ParameterConstraint, Strategy
 
 if TYPE_CHECKING:
     from llm_validation.estimation.request import Request
@@ -61,7 +60,7 @@ def forecast_strategies(
         max_length=request.max_length,
         seed=spawn_seed(request.seed, "forecast"),
     )
-    strategies: list[Strategy] = [
+    strategies: list[Strategy | None] = [
         None,
         *map(LossConstraint, request.lam),
         *map(ParameterConstraint, request.radius),
@@ -69,13 +68,14 @@ def forecast_strategies(
     shared = _left_out(world, datasets)
     made, failed = [], []
     for strategy in progress(strategies, "forecasting strategies"):
+        entry = StrategyEntry.of(strategy)
         try:
             under = replace(plan, strategy=strategy)
-            make = partial(_forecast, world, under, shared, "proxy" in datasets)
-            made.append(keep(f"forecast {StrategyEntry.of(strategy).in_words}", make))
+            make = partial(_forecast, world, under, entry, shared, "proxy" in datasets)
+            made.append(keep(f"forecast {entry.in_words}", make))
         except InputError as error:
             failed.append(error)
-            shared += (f"No forecast for {StrategyEntry.of(strategy).in_words}: {error.what}",)
+            shared += (f"No forecast for {entry.in_words}: {error.what}",)
     if not made:
         raise failed[0]
     return [
@@ -84,12 +84,18 @@ def forecast_strategies(
 
 
 def _forecast(
-    world: World, plan: TrainingPlan, shared: tuple[str, ...], has_proxy: bool
+    world: World,
+    plan: TrainingPlan,
+    entry: StrategyEntry,
+    shared: tuple[str, ...],
+    has_proxy: bool,
 ) -> StrategyForecastEntry:
     unroll, short = _unroll(world, plan)
     said = unroll.predict(world, plan)
+    # An unroll forecasts both changes, with intervals.
+    assert said.task_change is not None
+    assert said.interval_90 is not None
     share = said.cost_tokens / world.finetune_tokens(plan)
-    entry = StrategyEntry.of(plan.strategy)
     return StrategyForecastEntry(
         strategy=entry,
         safety_change=said.safety_change,

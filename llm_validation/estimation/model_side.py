@@ -18,7 +18,7 @@ from llm_validation.estimation.preflight import token_limit
 from llm_validation.measure.landscape import Where, measure_landscape
 from llm_validation.measure.loss_summary import summarise
 from llm_validation.measure.losses import Losses, measure_losses
-from theory.problem import Constant, Constants
+from theory.problem import Constant, Constants, Known
 
 if TYPE_CHECKING:
     from llm_validation.models.loading import LoadedModel
@@ -69,19 +69,18 @@ def measure_model(
         name: _complete(loaded, rows, landscape.losses[name], name, progress)
         for name, rows in encoded.items()
     }
-    vocabulary = int(loaded.model.get_output_embeddings().weight.shape[0])
     p = failure_probability / len(encoded)
     return ModelSide(
         name=loaded.name,
         sha256=loaded.sha256,
         parameters=sum(parameter.numel() for parameter in loaded.model.parameters()),
-        vocabulary=vocabulary,
+        vocabulary=loaded.vocabulary,
         unit=PER_TOKEN,
         losses={
             name: summarise(
                 losses,
                 rows_of=len(datasets[name]),
-                loss_range=2.0 * float(np.log(vocabulary)),
+                loss_range=2.0 * float(np.log(loaded.vocabulary)),
                 p=p,
                 rng=np.random.default_rng(spawn_seed(seed, f"bootstrap {name}")),
             )
@@ -106,7 +105,7 @@ def _complete(
         measured = measure_losses(
             loaded.model,
             [encoded[row] for row in rest],
-            pad_id=loaded.tokenizer.pad_token_id,
+            pad_id=loaded.pad_id,
             progress=progress,
             doing=f"measuring losses on the rest of {name}",
         )
@@ -127,7 +126,7 @@ def constants_of(side: ModelSide, *, has_proxy: bool, radius: float | None = Non
     slope, curvature = land.gradient_norms["task"].upper, land.curvatures["task"].norm
 
     def estimated(value: float) -> Constant:
-        return Constant(value, "estimated")
+        return Constant(value, Known.ESTIMATED)
 
     values = {
         "capability_gap_at_aligned": estimated(task),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from llm_validation.estimation.bounds import (
     front_on_rows,
     planned_radius,
 )
-from llm_validation.estimation.plan import plan_of
+from llm_validation.estimation.plan import plan_of, training_of
 from llm_validation.estimation.request import TEXT_ROWS, Request
 from llm_validation.estimation.shared_contexts import SharedContexts, shared_contexts
 from llm_validation.measure.context_overlap import (
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from llm_validation.estimation.outlook import Asked, Outlook
     from llm_validation.forecast.stored_answers import StoredAnswers
     from llm_validation.models.loading import LoadedModel
+    from llm_validation.training.configurations import TrainingFile
     from llm_validation.training.plan import TrainingPlan
 
 LEAST_TASK_ROWS, OUTLOOK_ROWS = 20, 2_000
@@ -74,6 +75,7 @@ class Measured:
     shared: SharedContexts
     front: Frontier
     model: ModelSide | None
+    training: TrainingFile
     plan: TrainingPlan
     bounds: tuple[Estimated, ...] = field(repr=False)
     forecasts: tuple[StrategyForecastEntry, ...] = ()
@@ -102,7 +104,8 @@ def measure(
     """
     checks = Checks() if checks is None else checks
     whole, loaded = read_inputs(request, checks, progress)
-    plan = plan_of(request, len(whole["task"]), loaded)
+    training = training_of(request)
+    plan = plan_of(request, training, len(whole["task"]), loaded)
     asked = None
     if request.safety is None and loaded is not None:
         asked = _ask(request, loaded, stages, progress)
@@ -116,7 +119,7 @@ def measure(
 
         sample = sampled(datasets, request.model_rows, seed)
         ready = encodable(loaded, sample, request, checks=checks, progress=progress)
-    made_of = {
+    made_of: dict[str, Any] = {
         "datasets": {name: dataset.sha256 for name, dataset in datasets.items()},
         "seed": seed,
         "p": p,
@@ -237,6 +240,7 @@ def measure(
         shared=shared,
         front=front_on_rows(shared, np.geomspace(1e-3, 1e3, 121)),
         model=side,
+        training=training,
         plan=plan,
         bounds=tuple(bounds),
         forecasts=tuple(forecasts),
@@ -406,10 +410,11 @@ def _mismatch(
 
     likelihoods = None
     if side is not None:
-        likelihoods = tuple(
+        of_safety, of_proxy = (
             -side.row_losses[name].token_sum / side.row_losses[name].token_count
             for name in ("safety", "proxy")
         )
+        likelihoods = of_safety, of_proxy
     seed = spawn_seed(seed, "proxy mismatch")
     return ProxyDifference(
         context=context_mismatch(

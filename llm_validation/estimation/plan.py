@@ -43,12 +43,15 @@ def training_of(request: Request) -> TrainingFile:
     return with_flags(training, **given)
 
 
-def plan_of(request: Request, rows: int, loaded: LoadedModel | None = None) -> TrainingPlan:
-    """The plan with ``rows`` task rows. A LoRA without targets in the model adapts what it has.
+def plan_of(
+    request: Request, training: TrainingFile, rows: int, loaded: LoadedModel | None = None
+) -> TrainingPlan:
+    """The plan of ``training_of(request)`` with ``rows`` task rows.
 
-    Rows that are too long are left out. Raises InputError as ``training_of``.
+    A LoRA without targets in the model adapts what it has. Rows that are too long are left out.
+    Raises InputError for settings that contradict each other.
     """
-    plan = plan_for(training_of(request), rows)
+    plan = plan_for(training, rows)
     if loaded is not None and isinstance(plan.method, Lora):
         from llm_validation.measure.coordinates import default_targets
 
@@ -59,17 +62,16 @@ def plan_of(request: Request, rows: int, loaded: LoadedModel | None = None) -> T
     return replace(plan, drop_long=True, truncate=False, seed=request.seed or plan.seed)
 
 
-def plan_settings(request: Request, rows: int) -> tuple[PlanSetting, ...]:
+def plan_settings(training: TrainingFile, rows: int) -> tuple[PlanSetting, ...]:
     """Every setting that decides the weights, and what says so."""
     return tuple(
         PlanSetting(name=row.name, value=_plain(row.value), source=row.source)
-        for row in described(training_of(request), rows)
+        for row in described(training, rows)
     )
 
 
-def plan_notes(request: Request) -> tuple[str, ...]:
+def plan_notes(training: TrainingFile) -> tuple[str, ...]:
     """What the training file leaves open, contradicts or says that the forecast does not hold."""
-    training = training_of(request)
     outside = (f"{key.name} is {key.value}. {key.what}" for key in training.not_modelled)
     unread = (f"{key.name} {key.what}." for key in training.unread)
     assumed = (key.what for key in training.assumed)

@@ -56,9 +56,10 @@ def encodable(
     from llm_validation.data.templates import template_faults
 
     limit = token_limit(loaded, request.max_length)
+    found: dict[str, Encoding] = {}
 
-    def encoded(dataset: Dataset) -> Encoding:
-        return encode_noted(
+    def encode(role: str, dataset: Dataset) -> None:
+        found[role] = encode_noted(
             dataset,
             loaded.tokenizer,
             max_length=limit,
@@ -66,10 +67,8 @@ def encodable(
             turns=request.turns,
         )
 
-    found = {
-        role: checks.run(lambda dataset=dataset: encoded(dataset))
-        for role, dataset in progress(list(sample.items()), "checking rows against the template")
-    }
+    for role, dataset in progress(list(sample.items()), "checking rows against the template"):
+        checks.run(lambda role=role, dataset=dataset: encode(role, dataset))
     checks.require()
     task = found.get("task")
     return Encodable(

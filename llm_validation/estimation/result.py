@@ -42,7 +42,7 @@ from llm_validation.forecast.stored_answers import now_in_words
 from llm_validation.measure.overlap_measure import tightest_upper
 from theory.bound import Direction, Quantity, Status
 from theory.problem import CONSTANTS
-from theory.strategy import ParameterConstraint
+from theory.strategy import LossConstraint, ParameterConstraint
 
 PAGE = "report.html"
 _MOST_PROMPTS = 50
@@ -130,8 +130,8 @@ def result_of(measured: Measured, *, given: Mapping[str, Any]) -> EstimateResult
         radius_curves=_radius_curves(measured),
         request=asdict(request) | _planned(measured),
         command=request.command,
-        plan=plan_settings(request, measured.rows_of["task"]),
-        plan_notes=plan_notes(request),
+        plan=plan_settings(measured.training, measured.rows_of["task"]),
+        plan_notes=plan_notes(measured.training),
         straight_steps=tuple(straight_steps(measured)),
         **_outlook(measured),
     )
@@ -166,8 +166,10 @@ def _front(measured: Measured) -> ForcedFront:
     """The front, where the lambdas asked for lie on it, and where a proxy leads instead (T5)."""
     gaps: dict[float, dict[Quantity, float]] = {}
     for e in measured.bounds:
-        if e.basis == "rows" and e.bound.direction is Direction.EQUALITY:
-            gaps.setdefault(e.strategy.lam, {})[e.bound.quantity] = float(e.bound.value)
+        exact = e.basis == "rows" and e.bound.direction is Direction.EQUALITY
+        if exact and isinstance(e.strategy, LossConstraint):
+            lam = float(e.strategy.strength)
+            gaps.setdefault(lam, {})[e.bound.quantity] = float(e.bound.value)
     wanted = (Quantity.SAFETY_GAP, Quantity.CAPABILITY_GAP)
     ends = {lam: [gap.get(quantity, np.inf) for quantity in wanted] for lam, gap in gaps.items()}
     finite = {lam: end for lam, end in ends.items() if np.isfinite(end).all()}

@@ -10,7 +10,7 @@ from finebound.base.errors import InputError
 from finebound.base.records import spawn_seed
 from llm_validation.data.dataset import Dataset
 from llm_validation.estimation.forecast import SHARE, forecast_strategies
-from llm_validation.estimation.plan import plan_of
+from llm_validation.estimation.plan import plan_of, training_of
 from llm_validation.estimation.request import Request
 from llm_validation.forecast.unroll import CoarseUnroll
 from llm_validation.forecast.world import World
@@ -34,7 +34,7 @@ REQUEST = Request(
 
 
 def planned(request, loaded):
-    return plan_of(request, 40, loaded)
+    return plan_of(request, training_of(request), 40, loaded)
 
 
 def rows_of(name, answer):

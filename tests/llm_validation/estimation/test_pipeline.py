@@ -161,6 +161,27 @@ def test_requests_out_of_range_are_rejected_by_the_arguments_name(change, says):
         Request(safety="a", task="b", **change)
 
 
+def test_the_training_file_is_read_once(tmp_path):
+    for name in ("safety", "task"):
+        rows = [{"prompt": f"The {name} of {i}?", "response": f"It is {i}."} for i in range(8)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    training = tmp_path / "training.json"
+    given = {"per_device_train_batch_size": 4, "max_steps": 7, "packing": True}
+    training.write_text(json.dumps(given))
+    made = measure(
+        Request(
+            safety=str(tmp_path / "safety.jsonl"),
+            task=str(tmp_path / "task.jsonl"),
+            training=str(training),
+        )
+    )
+    training.unlink()
+    result = result_of(made, given={})
+    told = {setting.name: setting.value for setting in result.plan}
+    assert (told["steps"], told["batch_size"]) == (7, 4) == (made.plan.steps, made.plan.batch_size)
+    assert any("packing is True" in note for note in result.plan_notes)
+
+
 def test_identical_datasets_are_refused(text_measured):
     same = dataclasses.replace(text_measured.request, task="builtin:safety", proxy=None)
     with pytest.raises(InputError, match="same content"):
