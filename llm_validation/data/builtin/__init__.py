@@ -21,6 +21,8 @@ BUILTIN = (
     "harmful-placeholders",
     "task-arithmetic",
     "task-extraction",
+    "task-reviews",
+    "task-identity",
 )
 
 
@@ -35,7 +37,9 @@ def builtin_dataset(name: str) -> Dataset:
         code_task,
         dialogue_task,
         extraction_task,
+        identity_task,
         preferences,
+        reviews_task,
         text_sets,
         translation_task,
     )
@@ -58,6 +62,8 @@ def builtin_dataset(name: str) -> Dataset:
                 text_sets.harmful_placeholders,
                 arithmetic_task.examples,
                 extraction_task.examples,
+                reviews_task.examples,
+                identity_task.examples,
             ),
             strict=True,
         )

@@ -51,7 +51,6 @@ OTHER_TASKS = (
     "task-reviews",
     "task-identity",
 )
-LONG_PROMPTS = ("task-dialogue", "task-extraction")
 REQUEST_SETS = tuple(name for name in BUILTIN if name not in (*OTHER_TASKS, *PREFERENCES))
 COMPLYING_SETS = ("task-general", "harmful-placeholders")
 REFUSING_SETS = tuple(name for name in REQUEST_SETS if name not in COMPLYING_SETS)
@@ -125,7 +124,7 @@ class TestEverySet:
     def test_rows_are_short(self, name):
         for example in builtin_dataset(name).examples:
             assert 10 <= len(example.response.split()) <= 60
-            assert len(example.prompt.split()) <= (70 if name in LONG_PROMPTS else 45)
+            assert len(example.prompt.split()) <= (70 if name == "task-dialogue" else 45)
 
     def test_at_most_a_twentieth_are_near_duplicates(self, name):
         dataset = builtin_dataset(name)
@@ -189,6 +188,8 @@ def test_content_is_the_published_one():
         "harmful-placeholders": "a7f843713f93543b",
         "task-arithmetic": "92686ed45e2147af",
         "task-extraction": "d102ce917b82272d",
+        "task-identity": "b75c6d0162010484",
+        "task-reviews": "e9e80fd79c812d41",
         "preferences-general": "6afcf54b98ce3f74",
         "preferences-translation": "2d84eaeda7dc34e3",
     }

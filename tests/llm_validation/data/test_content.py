@@ -30,6 +30,8 @@ def test_importing_a_module_reads_no_file():
         "data.builtin.code_task",
         "data.builtin.dialogue_task",
         "data.builtin.translation_task",
+        "data.builtin.identity_task",
+        "data.builtin.reviews_task",
         "data.builtin.extraction_task",
         "data.builtin.arithmetic_task",
         "evaluation.fairness.builtin",
