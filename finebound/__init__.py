@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers
     from finebound.api import (
         bounds,
         calibrate,
+        certify,
         compare,
         defend,
         estimate,
@@ -55,6 +56,7 @@ __all__ = [
     "best",
     "bounds",
     "calibrate",
+    "certify",
     "compare",
     "defend",
     "estimate",
@@ -72,6 +74,7 @@ _HOMES = {
     "finebound.api": (
         "bounds",
         "calibrate",
+        "certify",
         "compare",
         "defend",
         "estimate",

@@ -13,6 +13,7 @@ from finebound.base.errors import InputError
 if TYPE_CHECKING:
     from finebound.base.progress import Progress
     from finebound.results.bounds import BoundsResult
+    from finebound.results.certificate import CertificateResult
     from finebound.results.choice import ChoiceResult
     from finebound.results.compare import CompareResult
     from finebound.results.estimate import EstimateResult
@@ -311,6 +312,90 @@ def _repair_named(method: str, settings: Mapping[str, Any]) -> Defence[Any]:
     if chosen := {name: settings[name] for name in rule if name in settings}:
         own["selection"] = Selection(**chosen)
     return kinds[method](**own)
+
+
+def certify(
+    *,
+    budget: float | str | Sequence[str],
+    reference: str | Path | None = None,
+    candidates: str | Path | Sequence[str | Path] = (),
+    base: str | Path | None = None,
+    adapters: str | Path | Sequence[str | Path] = (),
+    confidence: float = 0.95,
+    path: Literal["given", "scale", "checkpoints"] = "given",
+    training_data: Sequence[str | Path] = (),
+    out: str | Path | None = None,
+    given: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> CertificateResult:
+    """Which fine-tuned models have not lost more than a budget of their safe answers.
+
+    ``reference`` and ``candidates`` are files of answers to the same probes, before the fine-tune
+    and after it; or ``base`` is a model and ``adapters`` what was trained on it, along a ``path``:
+    as given, one adapter at several scales, or the checkpoints of a Trainer's folder. ``budget`` is
+    a share (0.05), or "refusal=5" and "over-refusal=5" in points. Candidates are tested in their
+    order; with the probability ``confidence`` all accepted ones keep every budget.
+    ``training_data`` must hold none of the probes. ``settings`` of models: ``probes``, ``rows``,
+    ``temperature``, ``scales``, ``task`` and ``seed``. ``out`` is a folder for certificate.json,
+    report.html, model_card_section.md and the adapter that was scaled. Raises InputError for input
+    of which nothing follows.
+    """
+    from finebound.base.progress import silent
+    from finebound.base.records import require_folder, staged_folder
+    from llm_validation.certification.budgets import budgets_of
+    from llm_validation.certification.certificate import certify_files
+
+    tell = progress or silent
+    several = isinstance(budget, Sequence) and not isinstance(budget, str)
+    asked = {"budget": budget, "confidence": confidence, "path": path, **settings}
+    common: dict[str, Any] = {
+        "budgets": budgets_of(budget if several else [budget]),  # pyright: ignore
+        "confidence": confidence,
+        "training_data": training_data,
+        "given": asked if given is None else given,
+        "progress": tell,
+    }
+    before, after = _listed(candidates), _listed(adapters)
+    if out is not None:
+        require_folder(out)
+    if (reference is None) == (base is None):
+        raise InputError(
+            "give either `reference` or `base`.",
+            remedy="Give files of answers, or a model and its adapters.",
+        )
+    write = None
+    if reference is not None:
+        wrong = [*settings, *(["path"] if path != "given" else []), *(["adapter"] if after else [])]
+        if wrong:
+            raise InputError(
+                f"`{wrong[0]}` is for models, and files of answers are given.",
+                remedy="Leave it out, or give `base` and `adapter`.",
+            )
+        found = certify_files(reference, before, **common)
+    else:
+        if before:
+            raise InputError(
+                "`candidate` is for files of answers, and a model is given.",
+                remedy="Give what was trained as `adapter`, or `reference` in place of `base`.",
+            )
+        from llm_validation.certification.models import certify_models
+
+        found, write = certify_models(str(base), after, path=path, **common, **settings)
+    if out is not None:
+        from finebound.views.certificate import CARD, PAGE, model_card, page
+
+        with staged_folder(out) as folder:
+            if write is not None:
+                write(folder)
+            found.save(folder)
+            (folder / PAGE).write_text(page(found), encoding="utf-8")
+            (folder / CARD).write_text(model_card(found), encoding="utf-8")
+    return found
+
+
+def _listed(paths: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    return [paths] if isinstance(paths, str | Path) else list(paths)
 
 
 def load(path: str | Path) -> Result:

@@ -15,6 +15,7 @@ VERBS = {
     "bound": "all bounds, and where exact the true gaps, of a PROBLEM.json",
     "estimate": "what a fine-tune will cost: two datasets (and a model) in, bounds and a page out",
     "calibrate": "the mildest way to train that keeps a safety budget",
+    "certify": "what a fine-tuned model has lost of its safe answers, at most, with a confidence",
     "simulate": "audit every statement on random toy problems: violations, tightness, mutants",
     "finetune": "one fine-tune of a model as it is, measured, beside the bounds computed for it",
     "validate": "a grid of real fine-tunes: which bounds held, which findings were confirmed",

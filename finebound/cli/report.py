@@ -21,20 +21,22 @@ PAGE, FIGURES = "report.html", "figures"
 @dataclass(frozen=True)
 class Options:
     """One page about a finished run: curves, bounds beside measurements, gates, settings. Or about
-    an estimate, from its estimate.json alone. Or about a whole experiment: all runs, behaviour,
-    findings, and what the runs support, sentence by sentence with numbers and intervals; where
-    behaviour was evaluated, with its figures beside it.
+    an estimate or a certificate, from its record alone. Or about a whole experiment: all runs,
+    behaviour, findings, and what the runs support, sentence by sentence with numbers and intervals;
+    where behaviour was evaluated, with its figures beside it.
 
     Example: finebound report smoke-out/runs/general_none_lora_s0
 
     Example: finebound report smoke-out
 
     Example: finebound report out/estimate.json
+
+    Example: finebound report out/certificate.json
     """
 
     run: Positional[Path]
     """The run's folder, OUT/runs/ID of `finebound validate`, the experiment's, OUT, or the folder
-    or estimate.json of an estimate."""
+    or record of an estimate or a certificate."""
     out: Path | None = None
     """Folder for report.html (default: the record's own)."""
     json: bool = False
@@ -59,7 +61,12 @@ def main(arguments: Sequence[str]) -> int:
                 remedy="Give the folder with validate.json.",
                 file=options.run,
             )
-        if options.run.is_file() or (options.run / EstimateResult.file).is_file():
+        if _is_certificate(options.run):
+            from finebound.results.certificate import CertificateResult
+            from finebound.views import certificate
+
+            drawn = certificate.page(CertificateResult.load(options.run))
+        elif options.run.is_file() or (options.run / EstimateResult.file).is_file():
             from finebound.views import estimate
 
             drawn = estimate.page(EstimateResult.load(options.run))
@@ -77,6 +84,12 @@ def main(arguments: Sequence[str]) -> int:
         show(f"- {one.sentence}")
     show(f"Written: {', '.join(map(str, written))}")
     return 0
+
+
+def _is_certificate(run: Path) -> bool:
+    from finebound.results.certificate import CertificateResult
+
+    return run.name == CertificateResult.file or (run / CertificateResult.file).is_file()
 
 
 def write_report(result: ExperimentResult, folder: Path, out: Path) -> list[Path]:

@@ -38,6 +38,8 @@ KINDS = (
     _Kind("compare", "CompareResult", "compare.json", ("comparisons",)),
     _Kind("tradeoff", "TradeoffResult", "defences.json", ("places", "frontiers")),
     _Kind("tradeoff", "DefendResult", "defend.json", ("stage", "modules")),
+    _Kind("certificate", "CertificateResult", "certificate.json", ("certified", "tests")),
+    _Kind("certificate", "ProbePlanResult", "probe_plan.json", ("probes_needed", "power")),
     _Kind("figure", "FigureRecord", "FIGURE.json", ("figure", "data")),
     _Kind("evaluation", "EvaluationResult", "EVALUATION.json", ("evaluation", "items")),
 )

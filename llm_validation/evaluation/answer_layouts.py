@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -99,9 +100,15 @@ class Columns:
 def answer_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The numbered rows of an answers file; those under a behaviour's name have ``behavior_id``."""
     for number, row in read_rows(path, rows_of=lambda content: _rows_of(content, path)):
-        if not all(key in _NAMES or key.islower() for key in row):
+        if not _is_spelt_so(tuple(row)):
             row = {_name(key, row): value for key, value in row.items()}
         yield number, row
+
+
+@lru_cache(maxsize=64)
+def _is_spelt_so(keys: tuple[str, ...]) -> bool:
+    """Whether the columns are called what tools call them."""
+    return all(key in _NAMES or key.islower() for key in keys)
 
 
 def _name(key: str, row: Row) -> str:
