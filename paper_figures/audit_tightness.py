@@ -38,6 +38,8 @@ _QUANTITIES = {
     "sqrt_sum": ("sum of roots", style.INK),
     "safety_loss_increase": ("safety loss increase", style.BLUE),
     "radius": ("radius", style.ORANGE),
+    "safe_answers": ("share of safe answers", style.GREEN),
+    "failure_probability": ("chance of a false certificate", style.INK),
 }
 _LEAST = 1e-3
 

@@ -21,6 +21,8 @@ class Quantity(StrEnum):
     SQRT_SUM = "sqrt_sum"
     SAFETY_LOSS_INCREASE = "safety_loss_increase"
     RADIUS = "radius"
+    SAFE_ANSWERS = "safe_answers"
+    FAILURE = "failure_probability"
 
 
 class Direction(StrEnum):

@@ -108,6 +108,13 @@ CONSTANTS: dict[str, Spec] = {
     "gradient_mismatch": Spec("nats", "|grad (f_s - f_hat_s)(theta_s)|"),
     "smoothness_mismatch": Spec("nats", "beta_Delta of f_s - f_hat_s on the ball"),
     "displacement": Spec("", "r: a bound on |theta - theta_s| after training (T13)"),
+    "safe_answers_at_aligned": _share("q: the aligned model's share of safe answers"),
+    "own_answer_loss_rise": Spec(
+        "nats", "Delta: rise of the loss on answers that the aligned model drew, per answer"
+    ),
+    "teacher_answer_loss": Spec("nats", "loss on a teacher's safe answers, per answer"),
+    "clipped_safe_answers": _share("E_P_s[min(w, c) a] of T22"),
+    "clipped_unsafe_answers": _share("E_P_s[min(w, c) (1 - a)] of T22"),
 }
 # (a, factor, b): a <= factor b by their definitions.
 _ORDERED = (

@@ -22,6 +22,8 @@ QUANTITY_WORDS = {
     "sqrt_sum": "sqrt G_f + sqrt G_s",
     "safety_loss_increase": "change in safety loss",
     "radius": "radius",
+    "safe_answers": "share of safe answers",
+    "failure_probability": "chance of a false certificate",
 }
 SIGN = {"upper": "<=", "lower": ">=", "equality": "="}
 _GAPS = ("safety_gap", "proxy_safety_gap", "capability_gap")

@@ -38,6 +38,7 @@ QUANTITIES = {
     "sqrt_sum",
     "safety_loss_increase",
     "radius",
+    "safe_answers",
 }
 
 
