@@ -1,0 +1,1 @@
+"""Callbacks for other people's trainers: ``finebound.trl`` is their public name."""
