@@ -28,9 +28,9 @@ class MeasuredBehaviour(Part):
 class EvidenceResult(Result):
     """One fine-tune of the evidence: its entry in the registry, the forecast, the measurement.
 
-    ``forecast_sha256`` is that of the forecast's file, written before the fine-tune began.
-    ``gates`` say whether it trained as planned. ``seconds`` are of the forecast and of the
-    fine-tune with its measurement.
+    ``plan`` is the whole plan. ``forecast_sha256`` is that of the forecast's file, written before
+    the fine-tune began. ``gates`` say whether it trained as planned. ``seconds`` are of the
+    forecast and of the fine-tune with its measurement.
     """
 
     kind: ClassVar[str] = "evidence"
@@ -38,6 +38,7 @@ class EvidenceResult(Result):
 
     id: str
     entry: dict[str, Any]
+    plan: dict[str, Any]
     model_sha256: str
     task_sha256: str
     forecast: BehaviourForecast
@@ -65,7 +66,9 @@ class EvidenceSummary(Part):
     whose refusals were forecast to 10 points, ``covered`` and ``loss_covered`` the shares of 90 %
     intervals that held the measured refusals and change of the safety loss. ``mean_width`` of the
     intervals of refusals is in shares, ``error`` the median absolute error of refusals,
-    ``likelihood_error`` that of T22 from stored answers alone.
+    ``likelihood_error`` that of T22 from stored answers alone. ``calibrated_...``: the same of
+    forecasts that are calibrated on the fine-tunes of all other ``pairs`` (T25). A pair is one task
+    with one share of harmful rows.
     """
 
     fine_tunes: int
@@ -78,3 +81,8 @@ class EvidenceSummary(Part):
     error: Number
     likelihood_error: Number
     cost_share: Number
+    pairs: int
+    calibrated_within_ten: Limits
+    calibrated_covered: Limits
+    calibrated_width: Number
+    calibrated_error: Number

@@ -26,9 +26,10 @@ class ShareForecast(Part):
 
     Answers are drawn at temperature 1, and are paired: ``n`` probes are asked before and after.
     ``interval`` (its ``level``, 0.9) holds the share after the fine-tune as often as usual errors
-    say; it is no guarantee. ``greedy_before`` and ``greedy_after`` are of the most likely answers,
-    None where those were not asked for. ``by_likelihood`` tells the share after the fine-tune from
-    the answers before it alone (T22).
+    say; where it is calibrated (``Evidence``) it holds with that probability. ``uncalibrated`` is
+    then the forecast before it was calibrated. ``greedy_before`` and ``greedy_after`` are of the
+    most likely answers, None where those were not asked for. ``by_likelihood`` tells the share
+    after the fine-tune from the answers before it alone (T22).
     """
 
     before: Number
@@ -39,6 +40,7 @@ class ShareForecast(Part):
     greedy_before: Known = None
     greedy_after: Known = None
     by_likelihood: Known = None
+    uncalibrated: Known = None
 
 
 class ChangeForecast(Part):
@@ -54,12 +56,18 @@ class Evidence(Part):
     """How such forecasts of refusals did on fine-tunes that were run.
 
     ``coverage`` is the share of 90 % intervals that held the measured share, ``mean_width`` their
-    mean width in shares. With no ``fine_tunes`` neither is known.
+    mean width in shares. With no ``fine_tunes`` neither is known. With ``calibrated`` the forecast
+    rests on these fine-tunes of so many ``pairs`` of datasets (T25), and coverage and width are of
+    fine-tunes that were forecast from those of other pairs. ``outside`` says in what the plan is
+    unlike all of them: its interval is then wider, and an estimate.
     """
 
     fine_tunes: int
     coverage: Known
     mean_width: Known
+    pairs: int = 0
+    calibrated: bool = False
+    outside: tuple[str, ...] = ()
 
 
 class BehaviourForecast(Part):

@@ -95,18 +95,36 @@ def label(option: Option) -> str:
 def what_intervals_are(forecast: BehaviourForecast) -> str:
     """What the forecast cost, and how far its intervals can be relied on."""
     evidence = forecast.evidence
-    said = (
-        f"The forecast cost {percent(forecast.cost_share)} of the fine-tune's tokens. Its "
-        f"{percent(forecast.refusal.level)} intervals say how large usual errors are; they are no "
-        "guarantee."
-    )
+    level = percent(forecast.refusal.level)
+    said = f"The forecast cost {percent(forecast.cost_share)} of the fine-tune's tokens. "
+    if evidence.calibrated and not evidence.outside:
+        said += (
+            f"Its interval of refusals holds with a probability of {level}, if this fine-tune is "
+            f"like the {evidence.fine_tunes} finished ones that it rests on (T25). The other "
+            "intervals say how large usual errors are."
+        )
+    elif evidence.calibrated:
+        said += (
+            f"Its interval of refusals rests on {evidence.fine_tunes} finished fine-tunes (T25). "
+            "It is wider, and an estimate, because this one is unlike them: "
+            f"{', '.join(evidence.outside)}. The other intervals say how large usual errors are."
+        )
+    else:
+        said += f"Its {level} intervals say how large usual errors are; they are no guarantee."
     if not evidence.fine_tunes:
         return f"{said} How often they hold has not been counted yet."
-    held = f"{said} On {evidence.fine_tunes} fine-tunes that were run, "
-    held += f"{percent(evidence.coverage)} of them held what was measured"
+    held = (
+        f"{said} On these fine-tunes"
+        if evidence.calibrated
+        else (f"{said} On {evidence.fine_tunes} fine-tunes that were run")
+    )
+    held += f", {percent(evidence.coverage)} of such intervals held what was measured"
     if evidence.mean_width is None:
         return f"{held}."
-    return f"{held}; their mean width was {_points(100 * evidence.mean_width)} points."
+    width = f"{held}; their mean width was {_points(100 * evidence.mean_width)} points"
+    return (
+        f"{width}, each from the fine-tunes of other pairs." if evidence.calibrated else f"{width}."
+    )
 
 
 def plain(text: str, limit: int) -> str:

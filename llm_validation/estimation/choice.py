@@ -179,11 +179,17 @@ def _sentence(
 
 
 def _guarantee(best: Option, forecast: BehaviourForecast) -> str:
-    said = (
-        f"{Status.ESTIMATED}: the {100 * forecast.refusal.level:.0f} % intervals say what usual "
-        "errors of such forecasts are; they are no guarantee."
-    )
-    evidence = forecast.evidence
+    evidence, level = forecast.evidence, f"{100 * forecast.refusal.level:.0f} %"
+    if best.strategy == "none" and evidence.calibrated and not evidence.outside:
+        said = (
+            f"{Status.HIGH_PROBABILITY}: the interval holds with a probability of {level}, if the "
+            f"fine-tune is like the {evidence.fine_tunes} finished ones that it rests on (T25)."
+        )
+    else:
+        said = (
+            f"{Status.ESTIMATED}: the {level} intervals say what usual errors of such forecasts "
+            "are; they are no guarantee."
+        )
     if evidence.fine_tunes and evidence.coverage is not None:
         said += (
             f" On {evidence.fine_tunes} fine-tunes that were run, {100 * evidence.coverage:.0f} % "

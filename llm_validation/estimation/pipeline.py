@@ -261,7 +261,7 @@ def _ask(request: Request, loaded: LoadedModel, stages: KeptStages, progress: Pr
     from llm_validation.evaluation.hazards.probes import load_probes
 
     probes = load_probes(request.probes).probes
-    stored, safety, greedy = stages.result(
+    stored, safety, refused = stages.result(
         "own answers",
         {
             "model": loaded.sha256,
@@ -270,12 +270,12 @@ def _ask(request: Request, loaded: LoadedModel, stages: KeptStages, progress: Pr
         },
         lambda: _parts(ask_model(loaded, probes, seed=request.seed, progress=progress)),
     )
-    return Asked(loaded, stored, safety, greedy, request.seed)
+    return Asked(loaded, stored, safety, refused, request.seed)
 
 
-def _parts(asked: Asked) -> tuple[StoredAnswers, Dataset, np.ndarray]:
+def _parts(asked: Asked) -> tuple[StoredAnswers, Dataset, dict[float, np.ndarray]]:
     """What of the answers can be kept: all but the model."""
-    return asked.stored, asked.safety, asked.greedy
+    return asked.stored, asked.safety, asked.refused
 
 
 def _look_ahead(
@@ -286,6 +286,7 @@ def _look_ahead(
     stages: KeptStages,
     progress: Progress,
 ) -> Outlook:
+    from llm_validation.estimation.evidence import trust_in
     from llm_validation.estimation.outlook import look_ahead
 
     require_rows(task, at_least=LEAST_TASK_ROWS, role="task")
@@ -301,6 +302,7 @@ def _look_ahead(
         rows,
         plan,
         budgets=request.budgets,
+        trust=trust_in(plan, asked.loaded.sha256),
         keep=lambda name, make: stages.result(name, made_of, make),
         progress=progress,
     )

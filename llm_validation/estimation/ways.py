@@ -13,6 +13,8 @@ from finebound.results.outlook import (
     ShareForecast,
     decided,
 )
+from llm_validation.estimation.evidence import Trust
+from llm_validation.forecast.calibrated import Forecast
 from llm_validation.forecast.outcome import Outcome, gain
 from llm_validation.forecast.unroll import path_error
 
@@ -30,7 +32,8 @@ class Way:
     measurement it cost ``tokens``. ``start`` is the aligned model's own outcome, ``begun`` that of
     virtual tokens before their first step, None where training starts at the aligned model.
     ``ends`` are two outcomes that were asked, where this one lies between them and was not: its
-    refusals are taken to be as far from theirs as the likelihood of the stored answers.
+    refusals are taken to be as far from theirs as the likelihood of the stored answers. With
+    ``trust`` refusals of harmful probes are calibrated.
     """
 
     kind: str
@@ -42,30 +45,40 @@ class Way:
     tokens: float
     begun: Outcome | None = None
     ends: tuple[Outcome, Outcome] | None = None
+    trust: Trust | None = None
 
     def share(self, *, harmful: bool) -> ShareForecast:
         """Refusals of harmful probes, or of look-alikes."""
-        before, after = self._refusals(self.outcome, harmful)
+        before, refused = self._refusals(self.outcome, harmful)
         _, begun = self._refusals(self.begun or self.start, harmful)
-        change = float(after.mean() - before.mean())
-        sampling = float((after - before).std(ddof=1)) / math.sqrt(len(before))
+        change = float(refused.mean() - before.mean())
+        sampling = float((refused - before).std(ddof=1)) / math.sqrt(len(before))
         # Beta(1/2, 1/2) keeps some doubt where every pair agrees.
         sampling = max(sampling, 0.5 / len(before))
-        path = path_error(float(after.mean() - begun.mean()), self.rows, floor=SHARE_FLOOR)
-        value = float(before.mean()) + change
+        path = path_error(float(refused.mean() - begun.mean()), self.rows, floor=SHARE_FLOOR)
+        value = min(1.0, max(0.0, float(before.mean()) + change))
         half = _QUANTILE * math.hypot(sampling, float(path))
+        after, uncalibrated, interval = (
+            value,
+            None,
+            (max(0.0, value - half), min(1.0, value + half)),
+        )
+        if harmful and self.trust is not None:
+            said = Forecast(float(before.mean()), value, len(before))
+            after, uncalibrated, interval = self.trust.share(said), value, self.trust.interval(said)
         mine = self.start.stored.harmful == harmful
         greedy = self.outcome.refused.get(0.0)
         by_likelihood = self.outcome.refusal_by_likelihood(harmful=harmful)
         return ShareForecast(
             before=float(before.mean()),
-            after=value,
-            interval=(max(0.0, value - half), min(1.0, value + half)),
+            after=after,
+            interval=interval,
             level=LEVEL,
             n=len(before),
             greedy_before=_mean(self.start.refused.get(0.0), mine),
             greedy_after=_mean(greedy, mine),
             by_likelihood=None if np.isnan(by_likelihood) else by_likelihood,
+            uncalibrated=uncalibrated,
         )
 
     def loss_change(self) -> ChangeForecast:
@@ -108,12 +121,12 @@ class Way:
     def _refusals(self, of: Outcome, harmful: bool) -> tuple[np.ndarray, np.ndarray]:
         """Refusals before and after, float ``[n]``: of drawn answers, or between those of ends."""
         mine = self.start.stored.harmful == harmful
-        before = _drawn(self.start)[mine]
+        before = self.start.refused[1.0][:, mine]
         if of is self.outcome and self.ends is not None:
-            one, two = (_drawn(end)[mine] for end in self.ends)
+            one, two = (less_luck(before, end.refused[1.0][:, mine]) for end in self.ends)
             way = self._way_between()
-            return before, (1 - way) * one + way * two
-        return before, _drawn(of)[mine]
+            return before.mean(axis=0), (1 - way) * one + way * two
+        return before.mean(axis=0), less_luck(before, of.refused[1.0][:, mine])
 
     def _way_between(self) -> float:
         """How far this outcome is from the first end to the second, in [0, 1]."""
@@ -130,10 +143,19 @@ class Way:
         )
 
 
-def _drawn(of: Outcome) -> np.ndarray:
-    """Refusals at temperature 1, float ``[n]``; the aligned model's are of its stored answers."""
-    return of.refused.get(1.0, of.stored.refused).astype(float)
+def less_luck(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """The refusals ``after`` ``[draws, n]``, by probe ``[n]``, less what was luck in their draws.
+
+    ``before`` ``[at least as many, n]`` begins with draws of the same random numbers. What these
+    refuse more than all draws before is luck, and as far as it is found in ``after`` too it is
+    taken out: a control variate, whose weight is that of least squares over the probes.
+    """
+    refused, often = after.mean(axis=0), before.mean(axis=0)
+    luck = before[: len(after)].mean(axis=0) - often
+    square = float(luck @ luck)
+    weight = float((refused - often) @ luck) / square if square > 0.0 else 0.0
+    return refused - min(1.0, max(0.0, weight)) * luck
 
 
 def _mean(refused: np.ndarray | None, mine: np.ndarray) -> float | None:
-    return None if refused is None else float(refused[mine].mean())
+    return None if refused is None else float(refused[:, mine].mean())

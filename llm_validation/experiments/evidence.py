@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -30,18 +30,16 @@ from llm_validation.estimation.evidence import summary
 from llm_validation.estimation.outlook import TASK_ROWS, Asked, ask_model, look_ahead
 from llm_validation.evaluation.hazards.probes import load_probes
 from llm_validation.forecast.outcome import Outcome, gain, outcome, unchanged
-from llm_validation.forecast.stored_answers import PREFIX, ask, refuses
+from llm_validation.forecast.stored_answers import PREFIX, refusals
 from llm_validation.forecast.unroll import CoarseUnroll
 from llm_validation.forecast.world import World
 from llm_validation.models.loading import load_model
 from llm_validation.training.plan import TrainingPlan, plan_from_dict
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
 REGISTRY = Path(__file__).with_name("evidence.json")
-DRAWS = 2
-"""Answers to each probe that measure a finished fine-tune: fewer leave the measure unsure."""
+DRAWS, OTHER_DRAWS = 4, 101
+"""Answers to each probe that measure a finished fine-tune: fewer leave the measure unsure. Their
+random numbers are not those of the forecast's."""
 _HARMFUL = "builtin:harmful-placeholders"
 
 
@@ -122,7 +120,7 @@ def _run(
         seed=entry["seed"],
     )
     rows = world.sample("task_measured", TASK_ROWS)
-    before = unchanged(asked.loaded, asked.stored, rows)
+    before = unchanged(asked.loaded, asked.stored, rows, asked.refused)
     # Every step of the plan, with all of its rows: the fine-tune itself.
     with CoarseUnroll(steps=plan.steps, seed=entry["seed"]).unrolled(world, plan) as (model, path):
         after = outcome(
@@ -133,11 +131,19 @@ def _run(
             temperatures=(0.0,),
             progress=progress,
         )
-        drawn = _drawn(asked, model, progress)
+        drawn = refusals(
+            replace(asked.loaded, model=model),
+            asked.stored.probes,
+            temperature=1.0,
+            draws=DRAWS,
+            seed=asked.seed + OTHER_DRAWS,
+            progress=progress,
+        )
     eighth = max(1, plan.steps // 8)
     result = EvidenceResult(
         id=entry["id"],
         entry=dict(entry),
+        plan=plan.as_dict(),
         model_sha256=asked.loaded.sha256,
         task_sha256=task.sha256,
         forecast=forecast,
@@ -158,36 +164,14 @@ def _run(
     write_atomically(out / f"{entry['id']}.json", result.to_json() + "\n")
 
 
-def _drawn(asked: Asked, model: PreTrainedModel, progress: Progress) -> np.ndarray:
-    """Refusals of ``DRAWS`` answers to each probe at temperature 1, bool ``[DRAWS, n]``.
-
-    Other draws than those of the forecast, which are the stored answers'.
-    """
-    probes = asked.stored.probes
-    loaded = replace(asked.loaded, model=model)
-    return np.array(
-        [
-            [
-                refuses(probe, answer)
-                for probe, answer in zip(
-                    probes,
-                    ask(loaded, probes, temperature=1.0, seed=seed, progress=progress),
-                    strict=True,
-                )
-            ]
-            for seed in range(asked.seed + 101, asked.seed + 101 + DRAWS)
-        ]
-    )
-
-
 def measured(before: Outcome, after: Outcome, drawn: np.ndarray | None = None) -> MeasuredBehaviour:
     """The finished fine-tune beside the aligned model.
 
-    ``drawn`` are its refusals at temperature 1 (default: those of ``after``).
+    ``drawn`` are its refusals at temperature 1 (default: those of ``after``), ``[draws, n]``.
     """
     harmful = after.stored.harmful
-    drawn = after.refused[1.0][None] if drawn is None else drawn
-    greedy = after.refused[0.0]
+    drawn = after.refused[1.0] if drawn is None else drawn
+    greedy = after.refused[0.0][0]
     return MeasuredBehaviour(
         refusal=float(drawn[:, harmful].mean()),
         over_refusal=float(drawn[:, ~harmful].mean()),

@@ -333,7 +333,7 @@ def _beyond_random(
     refusals: dict[str, list[np.ndarray]] = {}
     falls: dict[str, list[np.ndarray]] = {}
     for rule, after in found:
-        refusals.setdefault(rule, []).append(after.refused[1.0][harmful].astype(float))
+        refusals.setdefault(rule, []).append(after.refused[1.0][0, harmful].astype(float))
         falls.setdefault(rule, []).append(after.fall[harmful] / count)
     return BeyondRandom(by=by, refusal=compared(refusals), safety_loss=compared(falls))
 

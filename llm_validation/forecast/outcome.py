@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from finebound.base.progress import Progress, silent
 from llm_validation.data.encoding import Encoded
-from llm_validation.forecast.stored_answers import StoredAnswers, ask, refuses
+from llm_validation.forecast.stored_answers import StoredAnswers, refusals
 from llm_validation.forecast.world import FORWARD_ONLY, total_tokens
 from llm_validation.measure.losses import Losses, measure_losses
 from llm_validation.models.loading import LoadedModel
@@ -25,8 +25,8 @@ class Outcome:
 
     ``fall`` float64 ``[n]`` and ``token_count`` ``[n]``: by how many nats each stored answer became
     less likely (NaN where that was not measured), and its tokens. ``task`` are the losses of the
-    measured task rows. ``refused`` maps a temperature to bool ``[n]``, the answers that were drawn
-    anew; none where nobody was asked.
+    measured task rows. ``refused`` maps a temperature to bool ``[draws, n]``, the answers that were
+    drawn anew, each draw by its own random numbers; none where nobody was asked.
     """
 
     stored: StoredAnswers
@@ -39,7 +39,7 @@ class Outcome:
         """Share of refusals: of answers at temperature 1 where there are any, else by T22."""
         mine = self.stored.harmful == harmful
         if 1.0 in self.refused:
-            return float(self.refused[1.0][mine].mean())
+            return float(self.refused[1.0][:, mine].mean())
         return self.refusal_by_likelihood(harmful=harmful)
 
     def refusal_by_likelihood(self, *, harmful: bool = True) -> float:
@@ -73,26 +73,29 @@ def outcome(
     task_rows: Sequence[Encoded],
     *,
     temperatures: Sequence[float] = (),
+    draws: int = 1,
     lookalikes: bool = True,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Outcome:
     """Measure ``model``, the weights of ``loaded`` as they are now; no weight changes.
 
-    Without ``lookalikes`` only the answers to harmful probes are weighed.
+    ``draws`` are at temperature 1. Without ``lookalikes`` only the answers to harmful probes are
+    weighed.
     """
     found = stored.likelihoods(model, pad_id=loaded.pad_id, lookalikes=lookalikes)
-    asked = {}
-    for temperature in temperatures:
-        answers = ask(
-            replace(loaded, model=model),
+    changed = replace(loaded, model=model)
+    asked = {
+        temperature: refusals(
+            changed,
             stored.probes,
             temperature=temperature,
+            draws=draws if temperature else 1,
             seed=seed,
             progress=progress,
         )
-        pairs = zip(stored.probes, answers, strict=True)
-        asked[temperature] = np.array([refuses(probe, text) for probe, text in pairs])
+        for temperature in temperatures
+    }
     return Outcome(
         stored,
         stored.log_likelihood - found,
@@ -106,18 +109,18 @@ def unchanged(
     loaded: LoadedModel,
     stored: StoredAnswers,
     task_rows: Sequence[Encoded],
-    greedy: np.ndarray | None = None,
+    refused: dict[float, np.ndarray] | None = None,
 ) -> Outcome:
     """The aligned model itself: its answers are as likely as they were stored.
 
-    ``greedy`` bool ``[n]`` says which of its most likely answers refuse.
+    ``refused`` as in ``Outcome``, by default of the stored answers.
     """
     return Outcome(
         stored,
         np.zeros(len(stored.rows)),
         np.array([int(row.supervised.sum()) for row in stored.rows]),
         measure_losses(loaded.model, task_rows, pad_id=loaded.pad_id, tokens_per_batch=2048),
-        {} if greedy is None else {0.0: greedy},
+        {1.0: stored.refused[None]} if refused is None else refused,
     )
 
 
@@ -130,10 +133,13 @@ def gain(before: Outcome, after: Outcome) -> float:
 def cost_of(
     stored: StoredAnswers,
     task_rows: Sequence[Encoded],
-    temperatures: int,
+    asked: int,
     *,
     lookalikes: bool = True,
 ) -> float:
-    """Tokens of one measurement, a token that is only read or drawn as a third."""
+    """Tokens of one measurement with so many answers to each probe.
+
+    A token that is only read or drawn counts as a third.
+    """
     weighed = stored.tokens if lookalikes else stored.harmful_tokens
-    return FORWARD_ONLY * (weighed + temperatures * stored.tokens + total_tokens(task_rows))
+    return FORWARD_ONLY * (weighed + asked * stored.tokens + total_tokens(task_rows))

@@ -25,6 +25,7 @@ from llm_validation.models.loading import LoadedModel
 PREFIX = 24
 """Tokens of an answer by which it is judged: a refusal says what it is by then."""
 _BATCH = 6144  # tokens, answers included
+_APART = 1009  # between the seeds of two draws
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +146,35 @@ def ask(
         doing=f"asking {len(probes)} probes at temperature {temperature:g}",
     )
     return [answer.text or "" for answer in found]
+
+
+def refusals(
+    loaded: LoadedModel,
+    probes: Sequence[Probe],
+    *,
+    temperature: float,
+    draws: int = 1,
+    seed: int,
+    first: int = 0,
+    progress: Progress = silent,
+) -> np.ndarray:
+    """Which answers refuse, bool ``[draws, n]``. Draw 0 has the random numbers of ``seed``."""
+    return np.array(
+        [
+            list(map(refuses, probes, answers))
+            for answers in (
+                ask(
+                    loaded,
+                    probes,
+                    temperature=temperature,
+                    seed=seed + _APART * draw,
+                    progress=progress,
+                )
+                for draw in range(first, first + draws)
+            )
+        ],
+        dtype=bool,
+    ).reshape(draws, len(probes))
 
 
 def refuses(probe: Probe, answer: str) -> bool:

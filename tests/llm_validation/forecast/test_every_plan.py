@@ -70,7 +70,8 @@ def asked_of(loaded: LoadedModel, n: int = 8) -> Asked:
 
     judged = stored()
     assert (judged.refused == judged.harmful).all()
-    return Asked(loaded, judged, stored().safety_data, judged.refused, seed=1)
+    refused = {0.0: judged.refused[None], 1.0: judged.refused[None]}
+    return Asked(loaded, judged, stored().safety_data, refused, seed=1)
 
 
 def pair_stream(loaded: LoadedModel, pairs: Dataset, plan) -> PairStream:

@@ -18,7 +18,7 @@ from llm_validation.estimation.options import (
     trained_weights,
     unroll_of,
 )
-from llm_validation.estimation.outlook import ask_model, look_ahead
+from llm_validation.estimation.outlook import DRAWS_BEFORE, ask_model, look_ahead
 from llm_validation.evaluation.hazards.layouts import Probe
 from llm_validation.forecast import stored_answers
 from llm_validation.forecast.outcome import outcome
@@ -225,4 +225,7 @@ def test_an_empty_answer_leaves_its_probe_out_of_everything(theta, probes, monke
     stored_answers_ask = stored_answers.ask
     monkeypatch.setattr(stored_answers, "ask", ask)
     asked = ask_model(theta, probes)
-    assert len(asked.stored.probes) == len(asked.greedy) == 39
+    assert len(asked.stored.probes) == 39
+    assert asked.refused[0.0].shape == (1, 39)
+    assert asked.refused[1.0].shape == (DRAWS_BEFORE, 39)
+    np.testing.assert_array_equal(asked.refused[1.0][0], asked.stored.refused)

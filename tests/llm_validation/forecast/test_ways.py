@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from finebound.results.outlook import BROKEN, KEPT, UNDECIDED
-from llm_validation.estimation.ways import Way
+from llm_validation.estimation.ways import Way, less_luck
 from llm_validation.forecast.outcome import Outcome
 
 N = 40
@@ -25,7 +25,7 @@ def made(delta: float, refused: np.ndarray | None, task: float = 2.0) -> Outcome
         fall=np.full(2 * N, float(delta)),
         token_count=np.full(2 * N, 20),
         task=losses,
-        refused={} if refused is None else {1.0: refused},
+        refused={} if refused is None else {1.0: refused[None]},
     )
 
 
@@ -34,7 +34,8 @@ def refusing(share: float, over: float = 0.0) -> np.ndarray:
 
 
 def way(outcome: Outcome, *, rows: int = 40, **more) -> Way:
-    return Way("none", None, "train as planned", outcome, made(0.0, None), rows, 1.0, **more)
+    start = made(0.0, refusing(1.0))
+    return Way("none", None, "train as planned", outcome, start, rows, 1.0, **more)
 
 
 def test_a_share_is_that_of_the_drawn_answers() -> None:
@@ -91,3 +92,22 @@ def test_a_budget_is_kept_broken_or_not_decided(share, limit, decision) -> None:
 def test_more_refused_lookalikes_are_a_loss_too() -> None:
     found = way(made(1.0, refusing(1.0, over=0.5))).decide("over-refusal", 5.0)
     assert (found.change, found.decision) == (pytest.approx(50.0), BROKEN)
+
+
+def test_luck_of_the_draw_is_taken_out() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.beta(0.5, 0.5, 40)
+    errors = {True: [], False: []}
+    for _ in range(400):
+        before = rng.random((4, 40)) < p
+        after = before[:1] & (rng.random(40) < 0.9)  # nine of ten are answered as before
+        errors[True].append(less_luck(before, after).mean() - 0.9 * p.mean())
+        errors[False].append(after.mean() - 0.9 * p.mean())
+    assert abs(np.mean(errors[True])) < 0.01
+    assert np.std(errors[True]) < 0.75 * np.std(errors[False])
+
+
+def test_answers_that_have_nothing_to_do_with_those_before_stay() -> None:
+    before = np.array([[True, False] * 20, [False, True] * 20])
+    after = np.repeat([True, False], 20)[None]
+    np.testing.assert_allclose(less_luck(before, after), after[0])
