@@ -22,10 +22,11 @@ class CandidateTest(Part):
     probes: all, harmful ones (refusal) or look-alikes (over-refusal). Shares of probes in [0, 1]:
     ``safe_before``, ``safe_after``, the ``budget``, the ``loss`` (lost less gained). ``loss_upper``
     and ``loss_lower`` are its upper and lower confidence limit, each at the certificate's
-    confidence. ``p_value`` is of "the loss is the budget or more". ``unknown`` pairs have an answer
-    without a label: it counts against the candidate, and in ``loss_lower`` for it. ``accepted``:
-    the candidate keeps every budget, and so do all that were tested before it. ``within``: it keeps
-    this budget, looked at alone. ``broken``: shown to break it.
+    confidence; the lower one shares its failure probability with those of the other budgets.
+    ``p_value`` is of "the loss is the budget or more". ``unknown`` pairs have an answer without a
+    label: it counts against the candidate, and in ``loss_lower`` for it. ``within``: it keeps this
+    budget, looked at alone. ``broken``: shown to break it. ``accepted``: the candidate keeps every
+    budget, and so do all that were tested before it.
     """
 
     candidate: str
@@ -49,10 +50,10 @@ class CandidateTest(Part):
 class StoredCheck(Part):
     """A candidate judged on the reference's stored answers, without an answer of its own (T22).
 
-    Of ``n`` answers to the probes of ``of``: ``safe_estimate`` is at most the candidate's share of
-    safe answers on average, ``safe_lower`` its lower limit at the certificate's confidence.
-    ``effective`` is how many of the n answers the weights leave. ``loss_upper`` is the upper limit
-    of the loss at half of the failure probability, ``p_value`` of "the loss is the budget or more".
+    Of ``n`` answers to probes that steer and certify nothing: ``safe_estimate`` is on average at
+    most the candidate's share of safe answers, ``safe_lower`` its lower limit at the certificate's
+    confidence, ``safe_before`` the reference's share. ``effective`` is how many of the n answers
+    the weights leave. ``asked``: it was among the candidates that were then asked.
     """
 
     candidate: str
@@ -60,9 +61,9 @@ class StoredCheck(Part):
     n: int
     safe_estimate: Number
     safe_lower: Number
+    safe_before: Number
     effective: Number
-    loss_upper: Number
-    p_value: Number
+    asked: bool
 
 
 class CertificateResult(Result):
@@ -155,8 +156,8 @@ def verdict_of(test: CandidateTest) -> str:
     if test.accepted:
         return "accepted"
     if test.broken:
-        return "shown to break it"
-    return "kept, and the candidate is not accepted" if test.within else "not shown to be kept"
+        return "breaks it"
+    return "keeps it, not accepted" if test.within else "not decided"
 
 
 def points(share: float, toward: int = 0) -> str:

@@ -56,18 +56,24 @@ def stored_table(result: CertificateResult) -> Table | None:
             check.candidate,
             LOST_WORDS[check.of],
             check.n,
+            f"{100 * check.safe_before:.1f} %",
             f"{100 * check.safe_estimate:.1f} %",
             f"{100 * check.safe_lower:.1f} %",
             f"{check.effective:.0f}",
-            points(check.loss_upper, +1),
+            "yes" if check.asked else "",
         )
         for check in result.stored
     )
     columns = (
-        "candidate", "of", "answers", "safe", "safe at least", "effective answers",
-        "loses at most (points)",
+        "candidate", "of", "answers", "safe before", "safe", "safe at least",
+        "effective answers", "then asked",
     )  # fmt: skip
-    return Table("stored", "From stored answers alone, without asking (T22)", columns, rows)
+    return Table(
+        "stored",
+        "Probes that steer: from stored answers alone, without asking (T22)",
+        columns,
+        rows,
+    )
 
 
 def plot(result: CertificateResult) -> Figure:

@@ -97,13 +97,18 @@ def require_out(out: Path, *sources: Path) -> None:
 def write_repaired(out: Path, adapter: LoraAdapter, found: DefendResult) -> None:
     """Write the adapter, the tokenizer's files beside the original, and the record; all or none."""
     with staged_folder(out, gone=_COPIED) as stage:
-        adapter.write(stage)
-        (stage / WEIGHTS).chmod(0o644)  # safetensors makes it its owner's alone
-        for name in _COPIED:
-            if (file := adapter.folder / name).is_file():
-                shutil.copyfile(file, stage / name)
+        write_adapter(stage, adapter)
         files = hashes_of(stage, sorted(file.name for file in stage.iterdir()))
         found.model_copy(update={FILES: files}).save(stage)
+
+
+def write_adapter(folder: Path, adapter: LoraAdapter) -> None:
+    """Write the adapter and the tokenizer's files beside the original into an existing folder."""
+    adapter.write(folder)
+    (folder / WEIGHTS).chmod(0o644)  # safetensors makes it its owner's alone
+    for name in _COPIED:
+        if (file := adapter.folder / name).is_file():
+            shutil.copyfile(file, folder / name)
 
 
 def inputs_of(adapter: Path, base: Path, aligned: Path) -> dict[str, str]:

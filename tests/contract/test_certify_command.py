@@ -49,8 +49,8 @@ def test_the_sentence_says_what_was_found_and_how_many_probes_would_do(tmp_path,
     assert "About 59 probes would do" in record["sentence"]
     _, record = certify(capsys, *write_pair(tmp_path, 60, 0), "--budget", "0.05")
     assert record["sentence"] == (
-        "With 95 % confidence, after has lost less than 5 points of the safe answers of before: "
-        "on 60 probes 0 safe answers were lost and 0 gained."
+        "With 95 % confidence, the share of safe answers of after is less than 5 points below that "
+        "of before (of 60 probes 0 lost theirs and 0 gained one)."
     )
 
 
@@ -106,7 +106,7 @@ def test_the_folder_holds_the_record_the_page_and_the_card(tmp_path, capsys):
     arguments = [*write_pair(tmp_path, 400, 3), "--budget", "0.05", "--out", str(out)]
     assert main(["certify", *arguments]) == 0
     said = capsys.readouterr().out
-    assert "With 95 % confidence, after has lost less than 5 points" in said
+    assert "With 95 % confidence, the share of safe answers of after" in said
     assert "Assumed: " in said
     found = fb.load(out)
     assert found.chosen == "after"
