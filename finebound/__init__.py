@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers
         estimate,
         evaluate,
         finetune,
+        forecast_skill,
         load,
         validate,
     )
@@ -63,6 +64,7 @@ __all__ = [
     "evaluate",
     "exact",
     "finetune",
+    "forecast_skill",
     "frontier",
     "load",
     "load_dataset",
@@ -80,6 +82,7 @@ _HOMES = {
         "estimate",
         "evaluate",
         "finetune",
+        "forecast_skill",
         "load",
         "validate",
     ),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from finebound.results.experiment import ExperimentResult
     from finebound.results.result import Result
     from finebound.results.run import RunResult
+    from finebound.results.skill import SkillResult
     from finebound.results.tradeoff import DefendResult
     from llm_validation.defences.protocol import Defence
     from llm_validation.experiments.entries import Experiment
@@ -99,6 +100,30 @@ def compare(
         seed=seed,
     )
     return CompareResult(comparisons=tuple(found), manifest=Manifest(**made))
+
+
+def forecast_skill(records: str | Path | None = None, *, seed: int = 0) -> SkillResult:
+    """How forecasts did on fine-tunes that were run after them, beside simpler predictors.
+
+    ``records`` is a folder of records of ``llm_validation.experiments.evidence`` (default: those
+    that the package brings); ``seed`` resamples fine-tunes for the intervals. Refusals are shares,
+    the safety loss is in nats per token. Raises InputError for a folder without records, and for
+    records of different models.
+    """
+    from finebound.base.records import file_sha256, manifest
+    from finebound.results.result import Manifest
+    from llm_validation.estimation.evidence import RECORDS, records_in
+    from llm_validation.estimation.skill import skill
+
+    folder = RECORDS if records is None else Path(records)
+    found = records_in(folder)
+    files = sorted(folder.glob("*.json"))
+    made = manifest(
+        given={} if records is None else {"records": str(records)},
+        inputs={file.name: file_sha256(file) for file in files},
+        seed=seed,
+    )
+    return skill(found, Manifest(**made), seed=seed)
 
 
 @overload

@@ -22,6 +22,7 @@ VERBS = {
     "evaluate": "what a model or recorded answers do: refusal, hazards, bias, translation, loss",
     "defend": "repair a fine-tuned adapter, or compare every defence (--compare)",
     "compare": "paired statistics over evaluations and runs: tests, effect sizes, tables",
+    "forecast-skill": "how forecasts of refusals did on fine-tunes that were run after them",
     "report": "one page about a finished run",
     "figures": "draw the paper's figures from their recorded data",
     "doctor": "what is missing on this machine, and the command that mends it",
@@ -39,7 +40,7 @@ _QUIET = {
 
 
 def _help() -> str:
-    verbs = "\n".join(f"  {verb:<11}{does}" for verb, does in VERBS.items())
+    verbs = "\n".join(f"  {verb:<15}{does}" for verb, does in VERBS.items())
     return (
         "usage: finebound VERB [options]\n\n"
         "How much safety must, may and will a fine-tune cost, and what buys it back?\n\n"
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options: type | None = None
     try:
         with obeyed_interrupts():
-            command = import_module(f"finebound.cli.{verb}")
+            command = import_module(f"finebound.cli.{verb.replace('-', '_')}")
             options = getattr(command, "Options", None)
             code = command.main(rest)
             sys.stdout.flush()

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 from finebound.results.outlook import BehaviourForecast
 from finebound.results.result import Known, Manifest, Number, Part, Result
-from finebound.results.spans import Limits
 
 
 class MeasuredBehaviour(Part):
@@ -56,33 +55,3 @@ class EvidenceResult(Result):
             f"{self.id}: refusals {said.before:.0%}, forecast {said.after:.0%} "
             f"[{100 * low:.0f}, {100 * high:.0f}], measured {did.refusal:.0%}."
         )
-
-
-class EvidenceSummary(Part):
-    """How forecasts did on all fine-tunes of the evidence.
-
-    ``spearman_refusal`` and ``spearman_loss`` are of the forecast changes against the measured
-    ones, each with its 95 % interval over fine-tunes. ``within_ten`` is the share of fine-tunes
-    whose refusals were forecast to 10 points, ``covered`` and ``loss_covered`` the shares of 90 %
-    intervals that held the measured refusals and change of the safety loss. ``mean_width`` of the
-    intervals of refusals is in shares, ``error`` the median absolute error of refusals,
-    ``likelihood_error`` that of T22 from stored answers alone. ``calibrated_...``: the same of
-    forecasts that are calibrated on the fine-tunes of all other ``pairs`` (T25). A pair is one task
-    with one share of harmful rows.
-    """
-
-    fine_tunes: int
-    spearman_refusal: Limits
-    spearman_loss: Limits
-    within_ten: Limits
-    covered: Limits
-    loss_covered: Limits
-    mean_width: Number
-    error: Number
-    likelihood_error: Number
-    cost_share: Number
-    pairs: int
-    calibrated_within_ten: Limits
-    calibrated_covered: Limits
-    calibrated_width: Number
-    calibrated_error: Number

@@ -14,7 +14,7 @@ from finebound.results.outlook import (
     decided,
 )
 from llm_validation.estimation.evidence import Trust
-from llm_validation.forecast.calibrated import Forecast
+from llm_validation.forecast.calibrated import Refusals
 from llm_validation.forecast.outcome import Outcome, gain
 from llm_validation.forecast.unroll import path_error
 
@@ -64,8 +64,9 @@ class Way:
             (max(0.0, value - half), min(1.0, value + half)),
         )
         if harmful and self.trust is not None:
-            said = Forecast(float(before.mean()), value, len(before))
-            after, uncalibrated, interval = self.trust.share(said), value, self.trust.interval(said)
+            now = Refusals(float(before.mean()), len(before))
+            after, uncalibrated = self.trust.share(now, value), value
+            interval = self.trust.interval(now, value)
         mine = self.start.stored.harmful == harmful
         greedy = self.outcome.refused.get(0.0)
         by_likelihood = self.outcome.refusal_by_likelihood(harmful=harmful)

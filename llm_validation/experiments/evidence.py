@@ -26,8 +26,8 @@ from finebound.results.result import Manifest
 from llm_validation.data.builtin.regimes import mix
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.loading import load_dataset
-from llm_validation.estimation.evidence import summary
 from llm_validation.estimation.outlook import TASK_ROWS, Asked, ask_model, look_ahead
+from llm_validation.estimation.skill import skill
 from llm_validation.evaluation.hazards.probes import load_probes
 from llm_validation.forecast.outcome import Outcome, gain, outcome, unchanged
 from llm_validation.forecast.stored_answers import PREFIX, refusals
@@ -202,7 +202,7 @@ def main() -> None:
         found = run_registry(asked.registry, asked.out, only=asked.only, progress=progress)
     for result in found:
         print(result.summary())
-    print(to_json(summary(found).to_dict()))
+    print(skill(found, Manifest(**manifest(given={}, inputs={}, seed=0))).summary())
 
 
 if __name__ == "__main__":

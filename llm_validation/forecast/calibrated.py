@@ -1,4 +1,4 @@
-"""Refusals that are calibrated on finished fine-tunes: what to expect, and how sure it is (T25)."""
+"""Forecasts calibrated on finished fine-tunes: what to expect, and how sure that is (T25)."""
 
 from __future__ import annotations
 
@@ -10,44 +10,25 @@ import numpy as np
 from theory.conformal import conformal_quantile
 
 PRIOR = 1.0
-"""Weight of "the forecast is right as it stands", in groups of fine-tunes of one log odds."""
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """Shares of refusals of ``n`` probes before a fine-tune, and forecast after it."""
-
-    before: float
-    after: float
-    n: int
-
-    @property
-    def change(self) -> float:
-        """Of the log odds."""
-        return log_odds(self.after, self.n) - log_odds(self.before, self.n)
+"""Weight of "the forecast is right as it stands", in groups of fine-tunes of one unit of change."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A forecast, and the share that was measured after the fine-tune.
+    """What was forecast of a fine-tune before it was run, and what it then changed, in one unit.
 
-    ``group`` names the fine-tune's pair of datasets.
+    ``group`` names its pair of datasets. ``scale`` is what the forecaster itself says of its error.
     """
 
     group: Hashable
-    forecast: Forecast
-    measured: float
-
-    @property
-    def change(self) -> float:
-        """What was measured, as a change of the log odds."""
-        of = self.forecast
-        return log_odds(self.measured, of.n) - log_odds(of.before, of.n)
+    said: float
+    did: float
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Of the log odds of refusals: ``slope`` times the forecast change, and how far off that is.
+    """``slope`` times the forecast change, and by how many scales that may be wrong.
 
     ``quantile`` holds a new fine-tune's error with probability ``level``, given that it is
     exchangeable with the ``fine_tunes`` of ``groups`` pairs; infinite for too few pairs.
@@ -59,26 +40,16 @@ class Calibration:
     groups: int
     fine_tunes: int
 
-    def share(self, forecast: Forecast) -> float:
-        """The share of refusals to expect."""
-        return _moved(forecast, self.slope * forecast.change)
+    def change(self, said: float) -> float:
+        """The change to expect."""
+        return self.slope * said
 
-    def interval(self, forecast: Forecast, *, widened: float = 1.0) -> tuple[float, float]:
-        """That holds the share; ``widened`` times as wide, in log odds."""
-        middle, half = self.slope * forecast.change, widened * self.quantile
-        return _moved(forecast, middle - half), _moved(forecast, middle + half)
-
-
-def log_odds(share: float, n: int) -> float:
-    """Of a share of ``n`` probes, with half a probe on either side so that it stays finite."""
-    return float(np.log((share * n + 0.5) / ((1.0 - share) * n + 0.5)))
-
-
-def _moved(forecast: Forecast, change: float) -> float:
-    """The share before, moved by ``change`` of its log odds, in [0, 1]."""
-    n, odds = forecast.n, log_odds(forecast.before, forecast.n) + change
-    with np.errstate(over="ignore"):
-        return float(min(1.0, max(0.0, ((n + 1.0) / (1.0 + np.exp(-odds)) - 0.5) / n)))
+    def interval(
+        self, said: float, *, scale: float = 1.0, widened: float = 1.0
+    ) -> tuple[float, float]:
+        """That holds the change; ``widened`` times as wide."""
+        half = widened * scale * self.quantile
+        return self.change(said) - half, self.change(said) + half
 
 
 def calibrate(finished: Sequence[Finished], level: float = 0.9) -> Calibration:
@@ -91,12 +62,8 @@ def calibrate(finished: Sequence[Finished], level: float = 0.9) -> Calibration:
     if not finished:
         raise ValueError("no fine-tune is finished.")
     groups = [one.group for one in finished]
-    errors = [
-        abs(
-            one.change - _slope([o for o in finished if o.group != one.group]) * one.forecast.change
-        )
-        for one in finished
-    ]
+    slopes = {name: _slope([one for one in finished if one.group != name]) for name in set(groups)}
+    errors = [abs(one.did - slopes[one.group] * one.said) / one.scale for one in finished]
     quantile = conformal_quantile(errors, level, groups=groups)
     return Calibration(level, _slope(finished), quantile, len(set(groups)), len(finished))
 
@@ -112,7 +79,31 @@ def left_out(finished: Sequence[Finished], level: float = 0.9) -> list[Calibrati
 
 def _slope(finished: Sequence[Finished]) -> float:
     groups = [one.group for one in finished]
-    weights = np.array([1.0 / groups.count(group) for group in groups])
-    x = np.array([one.forecast.change for one in finished])
-    y = np.array([one.change for one in finished])
-    return float((weights @ (x * y) + PRIOR) / (weights @ (x * x) + PRIOR))
+    weights = np.array([1.0 / groups.count(one.group) / one.scale**2 for one in finished])
+    said = np.array([one.said for one in finished])
+    did = np.array([one.did for one in finished])
+    return float((weights @ (said * did) + PRIOR) / (weights @ (said * said) + PRIOR))
+
+
+@dataclass(frozen=True)
+class Refusals:
+    """The share of refusals of ``n`` probes before a fine-tune; changes are of its log odds."""
+
+    before: float
+    n: int
+
+    def change_to(self, after: float) -> float:
+        """Of the log odds, up to a share after the fine-tune."""
+        return _log_odds(after, self.n) - _log_odds(self.before, self.n)
+
+    def after(self, change: float) -> float:
+        """The share, after its log odds have changed; in [0, 1]."""
+        odds = _log_odds(self.before, self.n) + change
+        with np.errstate(over="ignore"):
+            share = ((self.n + 1.0) / (1.0 + np.exp(-odds)) - 0.5) / self.n
+        return float(min(1.0, max(0.0, share)))
+
+
+def _log_odds(share: float, n: int) -> float:
+    """Of a share of ``n`` probes, with half a probe on either side so that it stays finite."""
+    return float(np.log((share * n + 0.5) / ((1.0 - share) * n + 0.5)))

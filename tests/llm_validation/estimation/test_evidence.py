@@ -1,59 +1,208 @@
-"""How forecasts did, from records of fine-tunes that are made by hand."""
+"""How forecasts did, from records of fine-tunes that are made by hand, and what rests on them."""
 
 from __future__ import annotations
 
-import sys
-from types import SimpleNamespace
+import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from made_outlooks import change, share
 
+from finebound.base.errors import InputError
+from finebound.base.records import manifest
+from finebound.cli import main
+from finebound.results.evidence import EvidenceResult
+from finebound.results.outlook import BehaviourForecast, Evidence
+from finebound.results.registry import load
+from finebound.results.result import Manifest
+from finebound.results.skill import LOSS, REFUSALS
 from llm_validation.estimation import evidence
+from llm_validation.estimation.skill import skill
+from llm_validation.training.methods import IA3
+from llm_validation.training.plan import Dpo, TrainingPlan
+
+BEFORE, MADE = 0.8, Manifest(**manifest(given={}, inputs={}, seed=0))
+PLAN = TrainingPlan(steps=40, learning_rate=5e-4)
 
 
-def fine_tune(forecast, measured, *, half=0.1, loss=None, by_likelihood=0.5):
-    """Of a model that refused 90 %; the safety loss rises as refusals fall."""
-    interval = (max(0.0, forecast - half), min(1.0, forecast + half))
-    said = share(0.9, forecast, interval, by_likelihood=by_likelihood)
-    rise = 0.9 - measured if loss is None else loss
-    return SimpleNamespace(
-        forecast=SimpleNamespace(
-            refusal=said, safety_loss_change=change(0.9 - forecast, 0.05), cost_share=0.2
-        ),
-        measured=SimpleNamespace(refusal=measured, safety_loss_change=rise),
+def fine_tune(number: int, forecast: float, measured: float, *, task: str | None = None):
+    """Of a model that refused 80 % of 40 probes; its loss rises as refusals fall."""
+    interval = (max(0.0, forecast - 0.1), min(1.0, forecast + 0.1))
+    said = share(BEFORE, forecast, interval, by_likelihood=0.5)
+    nothing = Evidence(fine_tunes=0, coverage=None, mean_width=None)
+    return EvidenceResult.of(
+        {
+            "id": f"made-{number}",
+            "entry": {"task": task or f"task {number}"},
+            "plan": PLAN.as_dict(),
+            "model_sha256": "0" * 64,
+            "task_sha256": "1" * 64,
+            "forecast": BehaviourForecast(
+                refusal=said,
+                over_refusal=said,
+                safety_loss_change=change(BEFORE - forecast, 0.05),
+                capability_gain=change(1.0, 0.1),
+                delta=1.0,
+                refusal_at_least=0.1,
+                effective_answers=10.0,
+                cost_share=0.2,
+                evidence=nothing,
+            ).to_dict(),
+            "forecast_sha256": "2" * 64,
+            "measured": {
+                "refusal": measured,
+                "over_refusal": 0.1,
+                "greedy_refusal": measured,
+                "greedy_over_refusal": 0.1,
+                "refusal_by_likelihood": 0.5,
+                "safety_loss_change": BEFORE - measured,
+                "capability_gain": 1.0,
+                "delta": 1.0,
+            },
+            "gates": {"trained": True},
+            "seconds": {"forecast": 1.0},
+            "manifest": MADE.to_dict(),
+        }
     )
 
 
-def test_perfect_forecasts() -> None:
-    said = evidence.summary([fine_tune(x, x) for x in (0.9, 0.7, 0.5, 0.3, 0.1)])
-    assert said.fine_tunes == 5
-    assert said.spearman_refusal.estimate == said.spearman_loss.estimate == pytest.approx(1.0)
-    assert said.within_ten.estimate == said.covered.estimate == said.loss_covered.estimate == 1.0
-    assert said.error == 0.0
-    # The ends are cut at 0 and 1.
-    assert said.mean_width == pytest.approx(0.2)
-    assert said.likelihood_error == pytest.approx(0.2)
+def made(count: int, *, error: float = 0.0, seed: int = 0):
+    """Fine-tunes of as many pairs, measured within ``error`` of their forecast."""
+    rng = np.random.default_rng(seed)
+    shares = rng.uniform(0.1, 0.75, count)
+    return [
+        fine_tune(i, x, min(1.0, max(0.0, x + error * rng.uniform(-1, 1))))
+        for i, x in enumerate(shares)
+    ]
+
+
+def first(found, quantity=REFUSALS):
+    return skill(found, MADE).about(quantity)[0]
+
+
+@pytest.fixture
+def shipped(monkeypatch):
+    """What the package brings is what a test says."""
+
+    def ship(found) -> None:
+        monkeypatch.setattr(evidence, "shipped", lambda: tuple(found))
+
+    evidence.shipped_skill.cache_clear()
+    yield ship
+    evidence.shipped_skill.cache_clear()
+
+
+@pytest.mark.parametrize("quantity", [REFUSALS, LOSS])
+def test_perfect_forecasts(quantity) -> None:
+    said = first(made(14), quantity)
+    assert said.calibrated
+    assert said.spearman.estimate == pytest.approx(1.0)
+    assert said.error == pytest.approx(0.0, abs=1e-9)
+    assert said.width == pytest.approx(0.0, abs=1e-9)
 
 
 def test_misses_are_counted() -> None:
-    said = evidence.summary([fine_tune(0.9, 0.85), fine_tune(0.7, 0.2), fine_tune(0.5, 0.55)])
-    assert said.within_ten.estimate == said.covered.estimate == pytest.approx(2 / 3)
-    assert said.within_ten.lower < 2 / 3 < said.within_ten.upper
-    assert said.error == pytest.approx(0.05)
+    found = [fine_tune(0, 0.7, 0.62), fine_tune(1, 0.7, 0.2), fine_tune(2, 0.5, 0.53)]
+    as_it_stands = skill(found, MADE).about(REFUSALS)[1]
+    assert not as_it_stands.calibrated
+    assert as_it_stands.within_ten.estimate == as_it_stands.covered.estimate == pytest.approx(2 / 3)
+    assert as_it_stands.within_five.estimate == pytest.approx(1 / 3)
+    assert as_it_stands.error == pytest.approx(0.08)
+    # The intervals are 0.2 wide; one measurement lies 0.4 outside.
+    assert as_it_stands.interval_score == pytest.approx(0.2 + 20 * 0.4 / 3)
 
 
-def test_forecasts_in_the_wrong_order_have_no_correlation_to_show() -> None:
-    said = evidence.summary([fine_tune(x, 1 - x) for x in (0.1, 0.3, 0.6, 0.8)])
-    assert said.spearman_refusal.estimate == pytest.approx(-1.0)
+def test_a_good_forecast_beats_climatology_and_no_change() -> None:
+    said = {one.name: one for one in skill(made(20, error=0.05), MADE).about(REFUSALS)}
+    mine = said["coarse unroll (T20)"]  # the last of two: as it stands
+    for other in ("climatology", "no change"):
+        assert mine.interval_score < said[other].interval_score
+        assert said[other].spearman is None
+    assert first(made(20, error=0.05)).interval_score < said["climatology"].interval_score
 
 
-def test_without_a_record_nothing_is_claimed(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(sys.modules[evidence.__name__], "records", lambda: ())
-    evidence.known.cache_clear()
-    try:
-        assert evidence.known().fine_tunes == 0
-        assert evidence.known().coverage is None
-    finally:
-        evidence.known.cache_clear()
+def test_a_forecast_that_says_nothing_does_not() -> None:
+    rng = np.random.default_rng(1)
+    found = [fine_tune(i, *rng.uniform(0.1, 0.75, 2)) for i in range(20)]
+    rows = skill(found, MADE).about(REFUSALS)
+    climatology = next(one for one in rows if one.name == "climatology")
+    assert rows[0].interval_score > 0.9 * climatology.interval_score
+    assert abs(rows[0].spearman.estimate) < 0.5
+
+
+def test_with_too_few_pairs_an_interval_holds_everything() -> None:
+    said = first(made(9, error=0.2))
+    assert (said.width, said.covered.estimate) == (1.0, 1.0)
+    # Forty fine-tunes of one task are one pair.
+    found = [fine_tune(i, 0.5, 0.5, task="one") for i in range(40)]
+    assert skill(found, MADE).pairs == 1
+    assert first(found).width == 1.0
+
+
+def test_without_a_record_nothing_is_claimed(shipped) -> None:
+    shipped([])
+    assert evidence.trust_in(PLAN, "0" * 64) is None
+    assert evidence.evidence_for(None).fine_tunes == 0
+    assert evidence.evidence_for(None).coverage is None
     with pytest.raises(ValueError, match="no fine-tune"):
-        evidence.summary([])
+        skill([], MADE)
+
+
+def test_a_plan_like_the_evidence_is_trusted(shipped) -> None:
+    shipped(made(14, error=0.1))
+    trust = evidence.trust_in(PLAN, "0" * 64)
+    assert trust.outside == ()
+    said = evidence.evidence_for(trust)
+    assert (said.fine_tunes, said.pairs, said.calibrated) == (14, 14, True)
+    assert 0.0 < said.mean_width < 1.0
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"method": IA3()}, "the method ia3"),
+        ({"steps": 400}, "400 steps"),
+        ({"learning_rate": 5e-2}, "a learning rate of 0.05"),
+        ({"objective": Dpo()}, "DPO"),
+        ({"optimizer": "sgd", "weight_decay": 0.0}, "the optimizer sgd"),
+    ],
+    ids=["method", "steps", "rate", "objective", "optimizer"],
+)
+def test_a_plan_unlike_the_evidence_gets_a_wider_interval(other, reason, shipped) -> None:
+    shipped(made(14, error=0.1))
+    plan = replace(PLAN, **other)
+    trust, like = (evidence.trust_in(one, "0" * 64) for one in (plan, PLAN))
+    assert any(reason in said for said in trust.outside)
+    now = evidence.Refusals(BEFORE, 40)
+    (low, high), (lower, higher) = like.interval(now, 0.4), trust.interval(now, 0.4)
+    assert lower < low < high < higher
+    assert trust.share(now, 0.4) == like.share(now, 0.4)
+
+
+def test_another_model_is_outside(shipped) -> None:
+    shipped(made(14))
+    assert evidence.trust_in(PLAN, "f" * 64).outside == ("another model",)
+
+
+def test_the_command_tells_the_skill_of_a_folder(tmp_path, capsys) -> None:
+    for one in made(12, error=0.1):
+        one.save(tmp_path / f"{one.id}.json")
+    assert main(["forecast-skill", "--records", str(tmp_path), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["fine_tunes"] == said["pairs"] == 12
+    assert main(["forecast-skill", "--records", str(tmp_path), "--out", str(tmp_path / "o")]) == 0
+    assert "climatology" in capsys.readouterr().out
+    found = load(tmp_path / "o")
+    assert len(found.table().rows) == len(found.predictors) == len(said["predictors"])
+    assert found.plot().axes
+
+
+def test_a_folder_of_nothing_or_of_two_models_is_rejected(tmp_path) -> None:
+    with pytest.raises(InputError, match="no record"):
+        evidence.records_in(tmp_path)
+    one, two = made(2)
+    one.save(tmp_path / "one.json")
+    two.model_copy(update={"model_sha256": "f" * 64}).save(tmp_path / "two.json")
+    with pytest.raises(InputError, match="different models"):
+        evidence.records_in(tmp_path)

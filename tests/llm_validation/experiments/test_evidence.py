@@ -7,7 +7,7 @@ import json
 import pytest
 
 from finebound.base.records import file_sha256
-from llm_validation.estimation.evidence import RECORDS, records
+from llm_validation.estimation.evidence import RECORDS, shipped
 from llm_validation.estimation.outlook import TASK_ROWS
 from llm_validation.experiments.evidence import REGISTRY, plan_of, task_of
 
@@ -33,7 +33,7 @@ def test_ids_are_unique_and_methods_and_rates_vary() -> None:
 
 def test_what_is_shipped_is_of_the_registry_and_was_forecast_first() -> None:
     entries = {entry["id"]: entry for entry in REGISTERED["fine_tunes"]}
-    found = records()
+    found = shipped()
     assert found
     for one in found:
         assert one.entry == entries[one.id]

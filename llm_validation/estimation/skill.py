@@ -1,0 +1,194 @@
+"""How forecasts of the evidence did, beside stored answers, climatology and "no change"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from finebound.results.evidence import EvidenceResult
+from finebound.results.result import Manifest
+from finebound.results.skill import LOSS, REFUSALS, PredictorSkill, SkillResult
+from finebound.results.spans import Limits
+from llm_validation.forecast.calibrated import Finished, Refusals, left_out
+from llm_validation.forecast.ranking import spearman
+from theory.confidence import clopper_pearson
+from theory.conformal import conformal_quantile
+
+LEVEL = 0.9
+LOSS_FLOOR = 0.05
+"""Nats per token: a forecast change of the loss is taken to be as sure as this and its own size."""
+
+Judged = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""What is expected and the interval's ends, each ``[n]``."""
+
+
+def pair_of(one: EvidenceResult) -> tuple[str, float]:
+    """The pair of datasets: one task with one share of harmful rows."""
+    return one.entry["task"], one.entry.get("harmful_share", 0.0)
+
+
+def refusals_of(one: EvidenceResult, said: float | None = None) -> Finished:
+    """The fine-tune's refusals in log odds, as its forecast says or as ``said`` (a share)."""
+    forecast = one.forecast.refusal
+    now = Refusals(forecast.before, forecast.n)
+    said = forecast.after if said is None else said
+    return Finished(pair_of(one), now.change_to(said), now.change_to(one.measured.refusal))
+
+
+def loss_of(one: EvidenceResult, said: float | None = None) -> Finished:
+    """The fine-tune's change of the safety loss; the scale is ``LOSS_FLOOR`` and the change."""
+    said = one.forecast.safety_loss_change.value if said is None else said
+    did = one.measured.safety_loss_change
+    return Finished(pair_of(one), said, did, LOSS_FLOOR + abs(said))
+
+
+def skill(
+    found: Sequence[EvidenceResult], manifest: Manifest, *, seed: int | None = 0
+) -> SkillResult:
+    """Every predictor on both quantities; ``seed`` resamples fine-tunes for the intervals.
+
+    Without a seed nothing is ranked, which takes longest.
+
+    Raises ValueError without any fine-tune.
+    """
+    if not found:
+        raise ValueError("no fine-tune was measured.")
+    return SkillResult(
+        fine_tunes=len(found),
+        pairs=len({pair_of(one) for one in found}),
+        model_sha256=found[0].model_sha256,
+        cost_share=float(np.median([one.forecast.cost_share for one in found])),
+        predictors=(*_of_refusals(found, seed), *_of_the_loss(found, seed)),
+        manifest=manifest,
+    )
+
+
+def _of_refusals(found: Sequence[EvidenceResult], seed: int | None) -> list[PredictorSkill]:
+    said = [one.forecast.refusal for one in found]
+    before = [Refusals(share.before, share.n) for share in said]
+    did = np.array([one.measured.refusal for one in found])
+    start = np.array([share.before for share in said])
+
+    def shares(judged: Judged) -> Judged:
+        """Changes of log odds as shares."""
+        return tuple(
+            np.array([now.after(change) for now, change in zip(before, column, strict=True)])
+            for column in judged
+        )
+
+    own = np.array([[share.after, *share.interval] for share in said]).T
+    mine = [refusals_of(one) for one in found]
+    stored = [
+        refusals_of(one, share.by_likelihood)
+        for one, share in zip(found, said, strict=True)
+        if share.by_likelihood is not None
+    ]
+    rows = {
+        ("coarse unroll (T20)", True): shares(_calibrated(mine)),
+        ("coarse unroll (T20)", False): (own[0], own[1], own[2]),
+        ("no change", True): shares(_calibrated([replace(one, said=0.0) for one in mine])),
+        ("climatology", True): shares(_climatology(mine)),
+    }
+    if len(stored) == len(found):
+        rows["stored answers (T22)", True] = shares(_calibrated(stored))
+    return [
+        _row(name, REFUSALS, calibrated, judged, did, start, seed)
+        for (name, calibrated), judged in rows.items()
+    ]
+
+
+def _of_the_loss(found: Sequence[EvidenceResult], seed: int | None) -> list[PredictorSkill]:
+    said = [one.forecast.safety_loss_change for one in found]
+    own = np.array([[change.value, *change.interval] for change in said]).T
+    mine = [loss_of(one) for one in found]
+    did = np.array([one.did for one in mine])
+    rows = {
+        ("coarse unroll (T20)", True): _calibrated(mine),
+        ("coarse unroll (T20)", False): (own[0], own[1], own[2]),
+        ("no change", True): _calibrated([replace(one, said=0.0, scale=1.0) for one in mine]),
+        ("climatology", True): _climatology(mine),
+    }
+    return [
+        _row(name, LOSS, calibrated, judged, did, np.zeros(len(did)), seed)
+        for (name, calibrated), judged in rows.items()
+    ]
+
+
+def _calibrated(finished: Sequence[Finished]) -> Judged:
+    """Each by the fine-tunes of other pairs; unbounded where there are too few of those."""
+    columns = []
+    for one, calibration in zip(finished, left_out(finished, LEVEL), strict=True):
+        if calibration is None:
+            columns.append((one.said, -np.inf, np.inf))
+        else:
+            interval = calibration.interval(one.said, scale=one.scale)
+            columns.append((calibration.change(one.said), *interval))
+    middle, low, high = np.array(columns).T
+    return middle, low, high
+
+
+def _climatology(finished: Sequence[Finished]) -> Judged:
+    """The mean change of all other pairs, whatever is planned, and what that leaves of them."""
+    middle, low, high = np.zeros((3, len(finished)))
+    for i, one in enumerate(finished):
+        others = [other for other in finished if other.group != one.group]
+        middle[i] = _mean(others)
+        errors = [
+            abs(other.did - _mean([o for o in others if o.group != other.group]))
+            for other in others
+        ]
+        half = np.inf
+        if errors:
+            half = conformal_quantile(errors, LEVEL, groups=[other.group for other in others])
+        low[i], high[i] = middle[i] - half, middle[i] + half
+    return middle, low, high
+
+
+def _mean(finished: Sequence[Finished]) -> float:
+    """Over pairs, each with the same weight; 0 without any."""
+    groups = [one.group for one in finished]
+    if not groups:
+        return 0.0
+    weights = [1.0 / groups.count(group) for group in groups]
+    return float(np.average([one.did for one in finished], weights=weights))
+
+
+def _row(
+    name: str,
+    quantity: str,
+    calibrated: bool,
+    judged: Judged,
+    did: np.ndarray,
+    start: np.ndarray,
+    seed: int | None,
+) -> PredictorSkill:
+    middle, low, high = judged
+    errors = np.abs(middle - did)
+    width, spread = high - low, float(np.ptp(did))
+    outside = np.maximum(low - did, 0.0) + np.maximum(did - high, 0.0)
+    ranks = None
+    # Climatology and "no change" order nothing.
+    if seed is not None and name.startswith(("coarse", "stored")):
+        found = spearman(middle - start, did - start, rng=np.random.default_rng(seed))
+        ranks = Limits.from_interval(found)
+    of_shares = quantity == REFUSALS
+    return PredictorSkill(
+        name=name,
+        quantity=quantity,
+        calibrated=calibrated,
+        spearman=ranks,
+        rmse=float(np.sqrt((errors**2).mean())),
+        error=float(np.median(errors)),
+        within_five=_share(errors <= 0.05) if of_shares else None,
+        within_ten=_share(errors <= 0.1) if of_shares else None,
+        covered=_share((low <= did) & (did <= high)),
+        width=float(width.mean()),
+        relative_width=float(width.mean()) / spread if spread > 0.0 else None,
+        interval_score=float((width + 2.0 / (1.0 - LEVEL) * outside).mean()),
+    )
+
+
+def _share(holds: np.ndarray) -> Limits:
+    return Limits.from_interval(clopper_pearson(int(holds.sum()), len(holds), p=0.05))
