@@ -155,7 +155,7 @@ def judge(
         row.tightness.setdefault(key, Tightness()).add(ratios[usable])
     if not case.mutants:
         return
-    for wrong_one in mutants_of(b, family):
+    for wrong_one in (*mutants_of(b, family), *case.wrongs.get(b.form, ())):
         key = f"{wrong_one.name}: {b.quantity} {b.direction} ({b.form})"
         if (b.statement, key) in caught:
             continue

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
+from sims.mutants import Wrong
 from theory.bound import Bound, Direction, Quantity, Status
 from theory.divergence import Array
 from theory.evaluation import evaluate
@@ -57,7 +58,8 @@ class Case:
     case again; ``finetunes`` how many fine-tuned models it stands for. ``problem`` and
     ``strategy``, where there is one for all, enter tolerances and the weight of T10's sum.
     ``mutants``: whether wrong versions of these bounds must be refuted; False where the family
-    cannot come close to a bound, as trained models cannot.
+    cannot come close to a bound, as trained models cannot. ``wrongs``: by form, mutants that only
+    the family can make.
     """
 
     bounds: Sequence[Bound]
@@ -68,6 +70,7 @@ class Case:
     problem: Problem | None = None
     strategy: Strategy | None = None
     mutants: bool = True
+    wrongs: Mapping[str, Sequence[Wrong]] = field(default_factory=dict)
 
 
 class Family(Protocol):

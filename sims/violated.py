@@ -8,12 +8,16 @@ import numpy as np
 
 from finebound.base.progress import Progress, silent
 from finebound.base.records import spawn_seed
-from sims.assumptions import loss_constraint, parameter_constraint
+from sims.assumptions import certificates, loss_constraint, parameter_constraint
 from sims.assumptions.common import Experiment
 
 EXPERIMENTS: tuple[Experiment, ...] = tuple(
     sorted(
-        (*loss_constraint.EXPERIMENTS, *parameter_constraint.EXPERIMENTS),
+        (
+            *loss_constraint.EXPERIMENTS,
+            *parameter_constraint.EXPERIMENTS,
+            *certificates.EXPERIMENTS,
+        ),
         key=lambda experiment: int(experiment.statement[1:]),
     )
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from sims.families.answers import Answers
 from sims.families.budgets import Budgets
+from sims.families.certificates import Certificates
 from sims.families.onsets import Onsets
 from sims.families.price import Price
 from sims.families.quadratic import Quadratic
@@ -24,6 +26,8 @@ FAMILIES: dict[str, Family] = {
         Images(),
         Budgets(),
         Onsets(),
+        Answers(),
+        Certificates(),
         Samples(),
         Trained("log-linear", chunk=512),
         Trained("mlp", chunk=128),
@@ -41,6 +45,8 @@ CLOSED_FORM = (
     "images",
     "budgets",
     "onsets",
+    "answers",
+    "certificates",
 )
 
 # What `make audit` draws.
@@ -53,6 +59,8 @@ FULL = {
     "images": 100_000,
     "budgets": 100_000,
     "onsets": 100_000,
+    "answers": 100_000,
+    "certificates": 50_000,
     "samples": 100_000,
     "log-linear": 10_000,
     "mlp": 1_000,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sims.families.answers import answers_case
 from sims.families.run_sets import envelope_bound
 from sims.families.tabular import gaps
 from sims.family import Case, Kind, Run, stacked
@@ -72,6 +73,8 @@ class Trained:
             yield world.budget_case(done, "radius" in numbers, words)
         yield world.envelope_case(penalised, ended["radius"])
         yield world.router_case(rng, free)
+        for how, done in ended.items():
+            yield world.answers_case(rng, done, how)
 
 
 class _World:
@@ -221,6 +224,13 @@ class _World:
             problem=self.tables,
             mutants=False,
         )
+
+    def answers_case(self, rng: np.random.Generator, done: Any, how: str) -> Case:
+        """T21 and T22: any answers may be the safe ones."""
+        policy = self._policies(done.theta, self.problem.inputs)
+        safe = rng.random(policy.shape) < rng.choice([0.3, 0.7], size=(self.n, 1, 1))
+        mass = self.tables.safety.context
+        return answers_case(rng, mass, self.aligned, policy, safe, how, mutants=False)
 
     def _class_constants(self, radius: Array, moved: Array) -> dict[str, Array]:
         import jax
