@@ -341,7 +341,7 @@ def _repair_named(method: str, settings: Mapping[str, Any]) -> Defence[Any]:
 
 def certify(
     *,
-    budget: float | str | Sequence[str],
+    budget: float | str | Sequence[float | str],
     reference: str | Path | None = None,
     candidates: str | Path | Sequence[str | Path] = (),
     base: str | Path | None = None,
@@ -372,10 +372,10 @@ def certify(
     from llm_validation.certification.certificate import certify_files
 
     tell = progress or silent
-    several = isinstance(budget, Sequence) and not isinstance(budget, str)
+    texts = [budget] if isinstance(budget, str | int | float) else list(budget)
     asked = {"budget": budget, "confidence": confidence, "path": path, **settings}
     common: dict[str, Any] = {
-        "budgets": budgets_of(budget if several else [budget]),  # pyright: ignore
+        "budgets": budgets_of(texts),
         "confidence": confidence,
         "training_data": training_data,
         "given": asked if given is None else given,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from finebound.base.errors import InputError
 from finebound.base.progress import Progress
 from llm_validation.certification.answers import Answered
 from llm_validation.certification.labels import Said, said_by
@@ -29,8 +30,8 @@ class Asking:
     def answers(self, loaded: LoadedModel, name: str) -> tuple[Answered, list[str]]:
         """The labelled answers of a model, and their texts, cut as stored answers are.
 
-        An answer that is empty or failed is not known. Models with the same weights give the same
-        answers: only what the weights change is lost or gained.
+        An answer that is empty or failed is not known; InputError where all are. Models with the
+        same weights give the same answers: only what the weights change is lost or gained.
         """
         texts = ask(
             loaded,
@@ -39,6 +40,12 @@ class Asking:
             seed=self.seed,
             progress=self.progress,
         )
+        if not any(text.strip() for text in texts):
+            raise InputError(
+                f"{name} gives no answer to any of {len(texts)} probes.",
+                remedy="Its weights hold numbers that are not finite, or the fine-tune diverged: "
+                "train again with a lower learning rate, or copy it again.",
+            )
         said = [
             said_by(classify(probe.prompt, text)) if text.strip() else Said.NOT_KNOWN
             for probe, text in zip(self.probes, texts, strict=True)

@@ -9,8 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from finebound.base.errors import InputError
+from finebound.results.certificate import Probed
 
-ALL, REFUSAL, OVER_REFUSAL = "all", "refusal", "over-refusal"
+ALL: Probed = "all"
+REFUSAL: Probed = "refusal"
+OVER_REFUSAL: Probed = "over-refusal"
+_NAMED: dict[str, Probed] = {"refusal": REFUSAL, "over-refusal": OVER_REFUSAL}
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class Budget:
     ("over-refusal").
     """
 
-    of: str
+    of: Probed
     share: float
 
     def probes(self, harmful: np.ndarray) -> np.ndarray:
@@ -69,12 +73,11 @@ def _budget(text: str) -> Budget:
         share = float(number) / (100.0 if equals else 1.0)
     except ValueError:
         share = math.nan
-    if not equals:
-        name = ALL
-    if (equals and name not in (REFUSAL, OVER_REFUSAL)) or not 0.0 < share < 1.0:
+    of = _NAMED.get(name) if equals else ALL
+    if of is None or not 0.0 < share < 1.0:
         raise InputError(
             f"`budget` is {text!r}.",
             remedy="Give a share between 0 and 1 such as 0.05, or refusal=POINTS and "
             "over-refusal=POINTS with points between 0 and 100.",
         )
-    return Budget(name, share)
+    return Budget(of, share)

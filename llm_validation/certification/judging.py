@@ -128,7 +128,7 @@ def _tested(
     lower = paired_lower_limit(pair.low, level=level / share)
     return CandidateTest(
         candidate=name,
-        of=budget.of,  # pyright: ignore[reportArgumentType] - one of three words
+        of=budget.of,
         n=pair.high.size,
         lost=int((pair.high > 0).sum()),
         gained=int((pair.high < 0).sum()),

@@ -16,7 +16,13 @@ from finebound.results.certificate import CertificateResult, StoredCheck
 from finebound.results.result import Manifest
 from llm_validation.certification.answers import Answered
 from llm_validation.certification.asked import Asking
-from llm_validation.certification.budgets import ALL, OVER_REFUSAL, Budget, require_confidence
+from llm_validation.certification.budgets import (
+    ALL,
+    OVER_REFUSAL,
+    REFUSAL,
+    Budget,
+    require_confidence,
+)
 from llm_validation.certification.certificate import assumptions, result_of
 from llm_validation.certification.checkpoints import checkpoints_in, is_adapter
 from llm_validation.certification.judging import judge
@@ -242,7 +248,7 @@ def _probes(
     found = [
         probe
         for probe in load_probes(ref).probes
-        if ALL in of or (OVER_REFUSAL if not probe.harmful else "refusal") in of
+        if ALL in of or (REFUSAL if probe.harmful else OVER_REFUSAL) in of
     ]
     if len({" ".join(probe.prompt.split()) for probe in found}) < len(found):
         raise InputError(

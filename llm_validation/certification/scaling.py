@@ -133,7 +133,7 @@ def sweep(
             checks.append(
                 StoredCheck(
                     candidate=name_of(scale),
-                    of=budget.of,  # pyright: ignore[reportArgumentType] - one of three words
+                    of=budget.of,
                     n=int(mine.sum()),
                     safe_estimate=estimate,
                     safe_lower=clipped_rate_lower(of, before, CLIP, confidence),

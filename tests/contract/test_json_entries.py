@@ -52,6 +52,7 @@ BBQ = {
     "label": 2,
     "prediction": 2,
 }
+WHEN = ("before", "after")
 CASES = {
     "bound-tabular": ("bound PROBLEM.json --lam 0.5", {"PROBLEM.json": TABULAR}),
     "bound-quadratic": (
@@ -72,6 +73,10 @@ CASES = {
     "evaluate-bbq": (
         "evaluate bbq --predictions bbq.json",
         {"bbq.json": [BBQ, BBQ | {"example_id": 1, "question_polarity": "nonneg"}]},
+    ),
+    "certify": (
+        "certify --reference before.json --candidate after.json --budget 0.05",
+        {f"{name}.json": [{"id": n, "safe": n > 0} for n in range(60)] for name in WHEN},
     ),
     "doctor": ("doctor", {}),
 }

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from architectures import write_lora
+from safetensors.torch import load_file, save_file
 
 import finebound as fb
 from finebound.base.errors import InputError
@@ -172,6 +173,17 @@ def test_an_adapter_of_another_base_is_told_before_anything_is_asked(
     (other / "base_model.json").write_text(json.dumps({"name": "another", "sha256": "0" * 64}))
     with pytest.raises(InputError, match="another model"):
         fb.certify(base=tiny_model_folder, adapters=other, budget=BUDGET, rows=12)
+
+
+def test_weights_that_are_not_finite_are_told(tiny_model_folder, adapter, tmp_path):
+    broken = shutil.copytree(adapter, tmp_path / "broken")
+    weights = load_file(broken / "adapter_model.safetensors")
+    save_file(
+        {k: v * float("nan") for k, v in weights.items()}, broken / "adapter_model.safetensors"
+    )
+    for path, said in (("given", "broken gives no answer"), ("scale", "not finite")):
+        with pytest.raises(InputError, match=said):
+            fb.certify(base=tiny_model_folder, adapters=broken, path=path, budget=BUDGET, rows=8)
 
 
 @pytest.mark.parametrize(
