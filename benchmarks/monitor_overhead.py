@@ -140,7 +140,9 @@ def counted(options: Options) -> dict[str, float]:
     from llm_validation.models.packaged import packaged_model_folder
 
     tokenizer = load_tokenizer(packaged_model_folder())
-    task = encode(load_dataset("builtin:general"), tokenizer, max_length=512, on_long="truncate")
+    task = encode(
+        load_dataset("builtin:task-general"), tokenizer, max_length=512, on_long="truncate"
+    )
     probes = [probe.prompt for probe in builtin_pairs().probes if probe.harmful][:ANSWERS]
     answers = encode(
         Dataset.of([(prompt, REFUSAL) for prompt in probes], name="probes"),

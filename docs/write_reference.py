@@ -206,6 +206,7 @@ def _in_words(schema: dict[str, Any]) -> str:
 
 def _python() -> Iterator[str]:
     import finebound
+    import finebound.trl
     from finebound.results.result import Result
 
     yield "The public names: `import finebound as fb`, then `fb.NAME`."
@@ -213,6 +214,9 @@ def _python() -> Iterator[str]:
         yield from _named(name, getattr(finebound, name))
     yield from _named("Result", Result)
     yield "The fields of each result are in [records](records.md)."
+    yield "## finebound.trl\n\n" + _doc(finebound.trl)
+    for name in finebound.trl.__all__:
+        yield from _named(name, getattr(finebound.trl, name))
 
 
 def _named(name: str, made: Any) -> Iterator[str]:
@@ -228,7 +232,8 @@ def _named(name: str, made: Any) -> Iterator[str]:
 def _members(made: type) -> Iterator[str]:
     for name, member in vars(made).items():
         called = getattr(member, "__func__", member)
-        if name.startswith("_") or not (isinstance(member, property) or callable(called)):
+        # The events of a callback are called by its trainer.
+        if name.startswith(("_", "on_")) or not (isinstance(member, property) or callable(called)):
             continue
         if inspect.getdoc(member) and not inspect.isclass(member):
             shown = "" if isinstance(member, property) else _signature(called)
