@@ -1,9 +1,9 @@
 """Adversarial search: gradient ascent on truth / bound over an instance's own parameters.
 
 :func:`worst_cases` attacks every form of every statement that a table or a quadratic has (T1 to
-T12), each from many starts. The ascent climbs formulas of its own in JAX; what counts is judged
-afterwards by the bound that ``theory`` gives and a truth computed by another path, so that a wrong
-bound is found out, whichever of the two formulas is wrong.
+T12), and of those on answers (T21, T22), each from many starts. The ascent climbs formulas of its
+own in JAX; what counts is judged afterwards by the bound that ``theory`` gives and a truth computed
+by another path, so that a wrong bound is found out, whichever of the two formulas is wrong.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from finebound.base.progress import Progress, silent
 from finebound.base.records import spawn_seed
+from sims.adversary.answers import Answers
 from sims.adversary.ascent import World, ascend
 from sims.adversary.balls import Balls, Coins
 from sims.adversary.form import Form, Found
@@ -22,7 +23,7 @@ from sims.adversary.mixtures import Mixtures
 from sims.adversary.prices import Prices
 from sims.adversary.quadratics import Quadratics
 
-WORLDS: tuple[World, ...] = (Mixtures(), Balls(), Coins(), Quadratics(), Prices())
+WORLDS: tuple[World, ...] = (Mixtures(), Balls(), Coins(), Quadratics(), Prices(), Answers())
 FORMS: dict[str, Form] = {form.name: form for world in WORLDS for form in world.forms}
 # Forms that no smaller bound of the same kind could replace, and those proved to be looser.
 CLAIMED = {name: form for name, form in FORMS.items() if form.sharpest == 1.0}

@@ -84,7 +84,7 @@ def weights_case(rng: np.random.Generator, n: int) -> Case:
     probes, rate = int(rng.choice([1, 4, 12])), float(rng.uniform(0.3, 0.9))
     small = rate * float(1.0 + 10.0 ** rng.uniform(-3, 0))
     large = small * float(1.0 + 10.0 ** rng.uniform(-1, 1))
-    clip = large * float(rng.choice([0.9, 1.0, 3.0]))
+    clip = max(large * float(rng.choice([0.9, 1.0, 3.0])), 1.001 * rate)
     # How much of the model's rate is in its many ordinary answers, and how much in few heavy ones.
     heavy = np.where(rng.random(n) < 0.5, 0.0, 10.0 ** rng.uniform(-3, 0, size=n))
     ordinary = rate * np.where(rng.random(n) < 0.7, 1.0 - heavy, rng.random(n) * (1.0 - heavy))

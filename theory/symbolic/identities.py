@@ -1,4 +1,4 @@
-"""The identities behind T1 to T15, proved symbolically; those of T16 and T19 join the list.
+"""The identities behind T1 to T15 and T21 to T24; those of T16 and T19 join the list.
 
 Symbols are positive. A weight is written by its odds, ``w = k / (1 + k)``, so that ``w`` and
 ``1 - w`` are both positive. Where a sum over responses is meant, the summand of *one* response
@@ -326,6 +326,51 @@ def _overlap_summand(a: sp.Expr, b: sp.Expr, lam: sp.Expr) -> sp.Expr:
     return b * sp.log(1 + a / (lam * b))
 
 
+def _coin(name: str) -> sp.Expr:
+    """A probability, written by its odds."""
+    (odds,) = _positive(f"{name},")
+    return odds / (1 + odds)
+
+
+def traded_answers() -> Identity:
+    """T21: a model that only moves mass between safe and other answers loses the divergence."""
+    q, p, c = _coin("k"), _coin("m"), _coin("c")
+    before, after = (q * c, q * (1 - c), 1 - q), (p * c, p * (1 - c), 1 - p)
+    return identity(
+        r"$\mathrm{KL}(P_s\Vert P)=\mathrm{kl}(q\Vert p)$ where $P$ keeps the proportions among "
+        "the safe answers and among the others (two safe answers, one other): T21 is attained.",
+        sp.Add(*(b * sp.log(b / a) for b, a in zip(before, after, strict=True))),
+        q * sp.log(q / p) + (1 - q) * sp.log((1 - q) / (1 - p)),
+    )
+
+
+def coin_slopes() -> Identity:
+    """T21: the divergence of two coins rises in q and falls in p below q, so limits may enter."""
+    k, m = _positive("k m")
+    q, p = k / (1 + k), m / (1 + m)
+    divergence = q * sp.log(q / p) + (1 - q) * sp.log((1 - q) / (1 - p))
+    return identity(
+        r"$\partial_q\mathrm{kl}(q\Vert p)=\log\frac{q(1-p)}{p(1-q)}$ and "
+        r"$\partial_p\mathrm{kl}(q\Vert p)=\frac{p-q}{p(1-p)}$.",
+        # By the odds: dq / dk = 1 / (1 + k)^2.
+        sp.Matrix([sp.diff(divergence, k) * (1 + k) ** 2, sp.diff(divergence, m) * (1 + m) ** 2]),
+        sp.Matrix([sp.log(k / m), (p - q) / (p * (1 - p))]),
+    )
+
+
+def fair_bet() -> Identity:
+    """T23: at the boundary of the null a bet neither gains nor loses on average."""
+    b, g, stake = _positive("b g lambda")
+    return identity(
+        r"$\mathbb E[1+\lambda(b-D)]=1$ for answers lost with probability $b+g$ and gained with "
+        r"$g$, so that $\mathbb ED=b$.",
+        (1 - b - 2 * g) * (1 + stake * b)
+        + g * (1 + stake * (b + 1))
+        + (b + g) * (1 + stake * (b - 1)),
+        sp.S.One,
+    )
+
+
 # statement -> what sympy proves of it.
 IDENTITIES: dict[str, tuple[Callable[[], Identity], ...]] = {
     "T1": (quadratic_growth_constant,),
@@ -342,6 +387,8 @@ IDENTITIES: dict[str, tuple[Callable[[], Identity], ...]] = {
     "T11": (equalising_policy,),
     "T13": (adam_step_attained,),
     "T15": (overlap_homogeneity, overlap_concavity),
+    "T21": (traded_answers, coin_slopes),
+    "T23": (fair_bet,),
     **TRAINING,
     "The quadratic model": (parallel_sum_commuting, parallel_sum),
 }
