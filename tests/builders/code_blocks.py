@@ -98,7 +98,7 @@ def parse(arguments: list[str]) -> object:
     from finebound.cli.options import parse as parse_options
 
     verb, *rest = arguments
-    module = f"finebound.cli.{verb}"
+    module = f"finebound.cli.{verb.replace('-', '_')}"
     if verb == "evaluate":
         kind, *rest = rest
         module = f"llm_validation.evaluation.kinds.{kind}"
