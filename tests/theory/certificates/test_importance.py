@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -47,6 +49,13 @@ def test_the_lower_limit_nears_the_clipped_rate(rng) -> None:
     events = rng.random(4_000) < 0.95
     estimate = clipped_rate(logs, events, 2.0)
     assert estimate - 0.03 < clipped_rate_lower(logs, events, 2.0, 0.95) < estimate
+
+
+def test_a_larger_clip_only_raises_the_limit_so_choosing_it_late_costs_nothing(rng) -> None:
+    logs, events = rng.normal(-0.5, 1.0, size=80), rng.random(80) < 0.8
+    limits = [clipped_rate_lower(logs, events, clip, 0.9) for clip in (0.5, 1.0, 3.0, 30.0, 1e3)]
+    assert all(later >= one - 1e-5 for one, later in pairwise(limits))
+    assert limits[0] < limits[-1]
 
 
 def test_the_limit_is_a_probability_however_large_the_clip() -> None:
