@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from theory.divergence import Array
 
+_Numbers = TypeVar("_Numbers", float, Array)
 _EPS = float(np.finfo(np.float64).eps)
 _HALVINGS = 60
 
@@ -82,7 +84,7 @@ def kl_lower_inverses(q: ArrayLike, delta: ArrayLike) -> Array:
     return low
 
 
-def _with_rounding(q, p, delta):
+def _with_rounding(q: _Numbers, p: _Numbers, delta: _Numbers) -> _Numbers:
     """What a divergence of at most delta can come out as."""
     return delta * (1.0 + 8.0 * _EPS) + 8.0 * _EPS * (q - p)
 

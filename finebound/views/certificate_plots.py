@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from finebound.results.certificate import LOST_WORDS, CertificateResult
+from finebound.results.certificate import LOST_WORDS, CertificateResult, Probed
 from finebound.views.page_plots import PAGE_WIDTH, Plot
 from finebound.views.style import BLUE, INK, MUTED, RED, new_figure, paper_style
 
 
 def limits_plot(result: CertificateResult) -> Plot:
     """The net loss of every candidate with its limits, a panel for each kind of probe."""
-    kinds = list(dict.fromkeys(test.of for test in result.tests))
+    kinds: list[Probed] = [of for of in LOST_WORDS if any(test.of == of for test in result.tests)]
     height = sum(0.75 + 0.26 * len(result.candidates) for _ in kinds)
     with paper_style():
         figure = new_figure(width=PAGE_WIDTH, height=max(1.3, height))

@@ -154,11 +154,11 @@ class SafetyForecast(TrainerCallback):
             self._time[steps], rises, errors, float(self._time[-1]), level=self.level
         )
         share, tokens = float(self.answers.refused.mean()), float(self._tokens.mean())
-        floors = [
+        floor, floor_low = (
             kl_lower_inverse(share, max(0.0, nats * tokens))
             for nats in (change.estimate, change.upper)
-        ]
-        return Forecast(step, change, *floors)
+        )
+        return Forecast(step, change, floor, floor_low)
 
     @property
     def _tokens(self) -> np.ndarray:

@@ -73,10 +73,11 @@ def _of_refusals(found: Sequence[EvidenceResult], seed: int | None) -> list[Pred
 
     def shares(judged: Judged) -> Judged:
         """Changes of log odds as shares."""
-        return tuple(
+        middle, low, high = (
             np.array([now.after(change) for now, change in zip(before, column, strict=True)])
             for column in judged
         )
+        return middle, low, high
 
     own = np.array([[share.after, *share.interval] for share in said]).T
     mine = [refusals_of(one) for one in found]

@@ -138,7 +138,7 @@ class Answers(World):
             strategy=LossConstraint(lam=1.0),
             truth=truth,
             start=start,
-            error=1e-15 * (1.0 + (1.0 / lost if form.part == FROM_START else 0.0)),
+            error=1e-15 * (1.0 + (1.0 / lost if form.part == FROM_START else np.zeros_like(lost))),
             checked=np.ones(len(truth), dtype=bool),
             attained={"before": before, "after": after},
         )

@@ -72,7 +72,7 @@ def probes_needed(
     start, step = 0, 64
     while True:
         # For each number of events the fewest probes that still certify: more only add events.
-        events = np.arange(start, start + step)
+        events = np.arange(start, start + step, dtype=float)
         probes = _fewest(events, budget, 1.0 - confidence)
         enough = stats.binom.cdf(events, probes, expected) >= power
         needed = probes[np.argmax(enough)] if enough.any() else probes[-1]
