@@ -37,7 +37,7 @@ def test_wrong_certificates_are_no_more_than_the_level(setting: Setting, rng) ->
 
 
 def test_certificates_are_given_at_all_and_reading_more_often_gives_more(rng) -> None:
-    reading = Setting(risks=(1.0,), level=0.2, gained=0.2)
+    reading = Setting(risks=(1.0,), level=0.2)
     often = false_certificates(reading, 4_000, rng)
     once = false_certificates(Setting(**{**vars(reading), "stops": False}), 4_000, rng)
     assert 0.1 * reading.level * 4_000 < once < often

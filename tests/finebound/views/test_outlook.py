@@ -148,9 +148,18 @@ def test_evidence_is_told_as_far_as_there_is_any() -> None:
     assert told.endswith("no guarantee. How often they hold has not been counted yet.")
     known = Evidence(fine_tunes=12, coverage=0.92, mean_width=0.24)
     assert what_intervals_are(forecast(evidence=known)).endswith(
-        "On 12 fine-tunes that were run, 92 % of them held what was measured; their mean width "
-        "was 24 points."
+        "On 12 fine-tunes that were run, 92 % of such intervals held what was measured; their "
+        "mean width was 24 points."
     )
+
+    like = Evidence(fine_tunes=12, coverage=0.92, mean_width=0.24, pairs=11, calibrated=True)
+    told = what_intervals_are(forecast(evidence=like))
+    assert "holds with a probability of 90 %" in told
+    assert "12 finished ones that it rests on (T25)" in told
+    assert told.endswith("24 points, each from the fine-tunes of other pairs.")
+    unlike = like.model_copy(update={"outside": ("another model", "DPO")})
+    told = what_intervals_are(forecast(evidence=unlike))
+    assert "an estimate, because this one is unlike them: another model, DPO." in told
 
 
 @states

@@ -64,7 +64,7 @@ def test_the_contract_of_the_answer(asked, files, tmp_path, capsys) -> None:
     for name in ("refusal", "over_refusal"):
         assert {"before", "after", "interval", "level"} <= forecast[name].keys()
     assert {"safety_loss_change", "capability_gain", "cost_share"} <= forecast.keys()
-    assert {"fine_tunes", "coverage", "mean_width"} == forecast["evidence"].keys()
+    assert {"fine_tunes", "coverage", "mean_width"} <= forecast["evidence"].keys()
     option = found["options"][0]
     assert {"strategy", "how", "refusal", "safety_loss_change", "capability_gain"} <= option.keys()
     assert {"kept": 0, "broken": 1, "undecided": 3}[found["budgets"][0]["decision"]] == code != 0
