@@ -65,20 +65,31 @@ def skill(
     )
 
 
-def _of_refusals(found: Sequence[EvidenceResult], seed: int | None) -> list[PredictorSkill]:
+def calibrated_refusals(found: Sequence[EvidenceResult]) -> Judged:
+    """Shares of refusals, each calibrated on the fine-tunes of other pairs."""
+    return _as_shares(found, _calibrated([refusals_of(one) for one in found]))
+
+
+def calibrated_loss(found: Sequence[EvidenceResult]) -> Judged:
+    """Changes of the safety loss, each calibrated on the fine-tunes of other pairs."""
+    return _calibrated([loss_of(one) for one in found])
+
+
+def _as_shares(found: Sequence[EvidenceResult], judged: Judged) -> Judged:
+    """Changes of log odds as shares of refusals."""
     said = [one.forecast.refusal for one in found]
     before = [Refusals(share.before, share.n) for share in said]
+    middle, low, high = (
+        np.array([now.after(change) for now, change in zip(before, column, strict=True)])
+        for column in judged
+    )
+    return middle, low, high
+
+
+def _of_refusals(found: Sequence[EvidenceResult], seed: int | None) -> list[PredictorSkill]:
+    said = [one.forecast.refusal for one in found]
     did = np.array([one.measured.refusal for one in found])
     start = np.array([share.before for share in said])
-
-    def shares(judged: Judged) -> Judged:
-        """Changes of log odds as shares."""
-        middle, low, high = (
-            np.array([now.after(change) for now, change in zip(before, column, strict=True)])
-            for column in judged
-        )
-        return middle, low, high
-
     own = np.array([[share.after, *share.interval] for share in said]).T
     mine = [refusals_of(one) for one in found]
     stored = [
@@ -86,14 +97,15 @@ def _of_refusals(found: Sequence[EvidenceResult], seed: int | None) -> list[Pred
         for one, share in zip(found, said, strict=True)
         if share.by_likelihood is not None
     ]
+    unchanged = [replace(one, said=0.0) for one in mine]
     rows = {
-        ("coarse unroll (T20)", True): shares(_calibrated(mine)),
+        ("coarse unroll (T20)", True): calibrated_refusals(found),
         ("coarse unroll (T20)", False): (own[0], own[1], own[2]),
-        ("no change", True): shares(_calibrated([replace(one, said=0.0) for one in mine])),
-        ("climatology", True): shares(_climatology(mine)),
+        ("no change", True): _as_shares(found, _calibrated(unchanged)),
+        ("climatology", True): _as_shares(found, _climatology(mine)),
     }
     if len(stored) == len(found):
-        rows["stored answers (T22)", True] = shares(_calibrated(stored))
+        rows["stored answers (T22)", True] = _as_shares(found, _calibrated(stored))
     return [
         _row(name, REFUSALS, calibrated, judged, did, start, seed)
         for (name, calibrated), judged in rows.items()
@@ -106,7 +118,7 @@ def _of_the_loss(found: Sequence[EvidenceResult], seed: int | None) -> list[Pred
     mine = [loss_of(one) for one in found]
     did = np.array([one.did for one in mine])
     rows = {
-        ("coarse unroll (T20)", True): _calibrated(mine),
+        ("coarse unroll (T20)", True): calibrated_loss(found),
         ("coarse unroll (T20)", False): (own[0], own[1], own[2]),
         ("no change", True): _calibrated([replace(one, said=0.0, scale=1.0) for one in mine]),
         ("climatology", True): _climatology(mine),
