@@ -155,7 +155,7 @@ def _refusals(axes: Axes, found: list[dict[str, Any]]) -> None:
 
 def _losses(axes: Axes, found: list[dict[str, Any]]) -> None:
     _points(axes, found, "loss")
-    ends = [x for one in found for x in (one["loss"]["said"], one["loss"]["measured"])]
+    ends = [one["loss"][name] for one in found for name in ("lower", "upper", "measured")]
     low, high = min([*ends, 0.0]), max([*ends, 0.0])
     room = 0.08 * (high - low)
     line = np.array([low - room, high + room])
