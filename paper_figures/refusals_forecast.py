@@ -16,7 +16,13 @@ from finebound.views import style
 from finebound.views.claims import Claim
 from finebound.views.style import fixed_ticks
 from llm_validation.estimation.evidence import shipped
-from llm_validation.estimation.skill import calibrated_loss, calibrated_refusals, pair_of, skill
+from llm_validation.estimation.skill import (
+    Judged,
+    calibrated_loss,
+    calibrated_refusals,
+    pair_of,
+    skill,
+)
 
 SOURCE = "measurement"
 
@@ -32,10 +38,7 @@ def record(seed: int) -> dict[str, Any]:
             "there is no evidence yet.",
             remedy="Run `python -m llm_validation.experiments.evidence --out DIR`.",
         )
-    refusals, losses = (
-        [dict(zip(("said", "lower", "upper"), row, strict=True)) for row in np.transpose(judged)]
-        for judged in (calibrated_refusals(found), calibrated_loss(found))
-    )
+    refusals, losses = _rows(calibrated_refusals(found)), _rows(calibrated_loss(found))
     made = Manifest(**manifest(given={}, inputs={}, seed=seed))
     of_all = skill(found, made, seed=seed).to_dict()
     del of_all["manifest"]  # the figure's record has its own
@@ -47,12 +50,12 @@ def record(seed: int) -> dict[str, Any]:
                 "pair": list(pair_of(one)),
                 "method": one.plan["method"]["kind"],
                 "refusals": {
-                    **_plain(refusal),
+                    **refusal,
                     "before": one.forecast.refusal.before,
                     "by_likelihood": one.forecast.refusal.by_likelihood,
                     "measured": one.measured.refusal,
                 },
-                "loss": {**_plain(loss), "measured": one.measured.safety_loss_change},
+                "loss": {**loss, "measured": one.measured.safety_loss_change},
             }
             for one, refusal, loss in zip(found, refusals, losses, strict=True)
         ],
@@ -114,8 +117,13 @@ def claims(data: dict[str, Any]) -> list[Claim]:
     ]
 
 
-def _plain(row: dict[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in row.items()}
+def _rows(judged: Judged) -> list[dict[str, float]]:
+    """What is expected of each fine-tune, and its interval."""
+    columns = (column.tolist() for column in judged)
+    return [
+        {"said": said, "lower": lower, "upper": upper}
+        for said, lower, upper in zip(*columns, strict=True)
+    ]
 
 
 def draw(data: dict[str, Any]) -> Figure:
