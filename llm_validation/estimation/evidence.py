@@ -9,12 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from finebound.base.errors import InputError
-from finebound.base.records import manifest
 from finebound.results.evidence import EvidenceResult
 from finebound.results.outlook import Evidence
-from finebound.results.result import Manifest
-from finebound.results.skill import REFUSALS, SkillResult
-from llm_validation.estimation.skill import refusals_of, skill
+from llm_validation.estimation.skill import of_refusals, pair_of, refusals_of
 from llm_validation.forecast.calibrated import Calibration, Refusals, calibrate
 from llm_validation.training.plan import TrainingPlan
 
@@ -105,22 +102,16 @@ def trust_in(plan: TrainingPlan, model_sha256: str) -> Trust | None:
 
 def evidence_for(trust: Trust | None) -> Evidence:
     """What a forecast says of how such forecasts did."""
-    said = shipped_skill()
-    if said is None:
+    found = shipped()
+    if not found:
         return Evidence(fine_tunes=0, coverage=None, mean_width=None)
-    row = next(one for one in said.about(REFUSALS) if one.calibrated is (trust is not None))
+    rows = of_refusals(found, seed=None)  # unranked: ranks are not told here
+    row = next(one for one in rows if one.calibrated is (trust is not None))
     return Evidence(
-        fine_tunes=said.fine_tunes,
+        fine_tunes=len(found),
         coverage=row.covered.estimate,
         mean_width=row.width,
-        pairs=said.pairs,
+        pairs=len(set(map(pair_of, found))),
         calibrated=trust is not None,
         outside=() if trust is None else trust.outside,
     )
-
-
-@cache
-def shipped_skill() -> SkillResult | None:
-    """How forecasts did on the shipped records, unranked; None without any."""
-    made = Manifest(**manifest(given={}, inputs={}, seed=0))
-    return skill(shipped(), made, seed=None) if shipped() else None

@@ -44,12 +44,8 @@ def loss_of(one: EvidenceResult, said: float | None = None) -> Finished:
     return Finished(pair_of(one), said, did, LOSS_FLOOR + abs(said))
 
 
-def skill(
-    found: Sequence[EvidenceResult], manifest: Manifest, *, seed: int | None = 0
-) -> SkillResult:
+def skill(found: Sequence[EvidenceResult], manifest: Manifest, *, seed: int = 0) -> SkillResult:
     """Every predictor on both quantities; ``seed`` resamples fine-tunes for the intervals.
-
-    Without a seed nothing is ranked, which takes longest.
 
     Raises ValueError without any fine-tune.
     """
@@ -57,10 +53,10 @@ def skill(
         raise ValueError("no fine-tune was measured.")
     return SkillResult(
         fine_tunes=len(found),
-        pairs=len({pair_of(one) for one in found}),
+        pairs=len(set(map(pair_of, found))),
         model_sha256=found[0].model_sha256,
         cost_share=float(np.median([one.forecast.cost_share for one in found])),
-        predictors=(*_of_refusals(found, seed), *_of_the_loss(found, seed)),
+        predictors=(*of_refusals(found, seed), *_of_the_loss(found, seed)),
         manifest=manifest,
     )
 
@@ -86,7 +82,8 @@ def _as_shares(found: Sequence[EvidenceResult], judged: Judged) -> Judged:
     return middle, low, high
 
 
-def _of_refusals(found: Sequence[EvidenceResult], seed: int | None) -> list[PredictorSkill]:
+def of_refusals(found: Sequence[EvidenceResult], seed: int | None) -> list[PredictorSkill]:
+    """Every predictor of refusals, the estimate's first; without a seed nothing is ranked."""
     said = [one.forecast.refusal for one in found]
     did = np.array([one.measured.refusal for one in found])
     start = np.array([share.before for share in said])

@@ -58,11 +58,8 @@ class Way:
         path = path_error(float(refused.mean() - begun.mean()), self.rows, floor=SHARE_FLOOR)
         value = min(1.0, max(0.0, float(before.mean()) + change))
         half = _QUANTILE * math.hypot(sampling, float(path))
-        after, uncalibrated, interval = (
-            value,
-            None,
-            (max(0.0, value - half), min(1.0, value + half)),
-        )
+        after, uncalibrated = value, None
+        interval = (max(0.0, value - half), min(1.0, value + half))
         if harmful and self.trust is not None:
             now = Refusals(float(before.mean()), len(before))
             after, uncalibrated = self.trust.share(now, value), value

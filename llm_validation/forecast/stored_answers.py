@@ -159,22 +159,12 @@ def refusals(
     progress: Progress = silent,
 ) -> np.ndarray:
     """Which answers refuse, bool ``[draws, n]``. Draw 0 has the random numbers of ``seed``."""
-    return np.array(
-        [
-            list(map(refuses, probes, answers))
-            for answers in (
-                ask(
-                    loaded,
-                    probes,
-                    temperature=temperature,
-                    seed=seed + _APART * draw,
-                    progress=progress,
-                )
-                for draw in range(first, first + draws)
-            )
-        ],
-        dtype=bool,
-    ).reshape(draws, len(probes))
+    drawn = np.zeros((draws, len(probes)), dtype=bool)
+    for draw in range(draws):
+        apart = seed + _APART * (first + draw)
+        answers = ask(loaded, probes, temperature=temperature, seed=apart, progress=progress)
+        drawn[draw] = list(map(refuses, probes, answers))
+    return drawn
 
 
 def refuses(probe: Probe, answer: str) -> bool:

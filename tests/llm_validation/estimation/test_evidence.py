@@ -88,9 +88,7 @@ def shipped(monkeypatch):
     def ship(found) -> None:
         monkeypatch.setattr(evidence, "shipped", lambda: tuple(found))
 
-    evidence.shipped_skill.cache_clear()
-    yield ship
-    evidence.shipped_skill.cache_clear()
+    return ship
 
 
 @pytest.mark.parametrize("quantity", [REFUSALS, LOSS])
