@@ -142,7 +142,7 @@ def main(arguments: Sequence[str]) -> int:
 def _by_forecast(options: Options) -> int:
     from finebound.api import calibrate, estimate
     from finebound.base.progress import bar
-    from finebound.results.outlook import BROKEN, KEPT, UNDECIDED
+    from finebound.results.budget import exit_code
     from llm_validation.data.reading import reading_lines
     from llm_validation.estimation.request import Request, budgets_of
 
@@ -181,7 +181,7 @@ def _by_forecast(options: Options) -> int:
         from finebound.views.choice_terminal import print_choice
 
         print_choice(found, Console())
-    return {KEPT: 0, BROKEN: 1, UNDECIDED: 3}[found.decision]
+    return exit_code([found.decision])
 
 
 def _number(options: Options) -> float:

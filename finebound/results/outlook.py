@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from finebound.results.budget import BROKEN as BROKEN
+from finebound.results.budget import DECISIONS as DECISIONS
+from finebound.results.budget import KEPT as KEPT
+from finebound.results.budget import UNDECIDED as UNDECIDED
+from finebound.results.budget import decided as decided
 from finebound.results.result import Known, Number, Part
-
-KEPT, BROKEN, UNDECIDED = "kept", "broken", "undecided"
-DECISIONS = (KEPT, UNDECIDED, BROKEN)
-"""Of a budget, the best first."""
 
 
 class Verdict(Part):
@@ -141,12 +142,6 @@ class BudgetVerdict(Part):
     interval: tuple[Number, Number]
     decision: str
     given: bool = True
-
-
-def decided(limit: float, interval: tuple[float, float]) -> str:
-    """Whether what is lost keeps its limit; both in one unit."""
-    low, high = interval
-    return KEPT if high <= limit else BROKEN if low > limit else UNDECIDED
 
 
 def best_first(options: Iterable[Option]) -> tuple[Option, ...]:

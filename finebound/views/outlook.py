@@ -7,12 +7,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from finebound.results.budget import DECISION_WORDS
 from finebound.results.choice import ChoiceResult
 from finebound.results.estimate import EstimateResult
 from finebound.results.interval import Interval
 from finebound.views.outlook_plots import before_after_figure, options_figure
 from finebound.views.outlook_words import (
-    DECISIONS,
     NO_BUDGET,
     budget_words,
     losses_within,
@@ -45,7 +45,7 @@ def first_screen(result: EstimateResult) -> str:
             result=result,
             task=result.datasets["task"].name,
             audit=audit,
-            decisions=DECISIONS,
+            decisions=DECISION_WORDS,
             no_budget=NO_BUDGET,
             no_forecast=no_forecast(result),
             budgets=[(budget_words(one), one.decision) for one in result.budgets],
@@ -67,7 +67,7 @@ def table(result: EstimateResult | ChoiceResult) -> Table:
         (
             *(one.how, Interval(one.refusal, *one.interval), one.over_refusal),
             *(one.capability_gain, one.kept, one.safety_loss_change),
-            *(DECISIONS[one.within_budget], one.cost_share),
+            *(DECISION_WORDS[one.within_budget], one.cost_share),
         )
         for one in result.options
     )

@@ -10,10 +10,10 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from finebound.base.text import printable
+from finebound.results.budget import DECISION_WORDS
 from finebound.results.estimate import EstimateResult
 from finebound.results.outlook import BehaviourForecast, Option, ShareForecast
 from finebound.views.outlook_words import (
-    DECISIONS,
     NO_BUDGET,
     budget_words,
     loss_within,
@@ -40,7 +40,8 @@ def print_outlook(result: EstimateResult, console: Console) -> None:
     head = wrapped(result.verdict.sentence, _VERDICT_LINES) if result.verdict else []
     numbers = [no_forecast(result)] if result.forecast is None else list(_numbers(result.forecast))
     budgets = [
-        _cut(f"Budget {DECISIONS[one.decision]}: {budget_words(one)}") for one in result.budgets
+        _cut(f"Budget {DECISION_WORDS[one.decision]}: {budget_words(one)}")
+        for one in result.budgets
     ]
     if result.options and not budgets:
         budgets = [f"Budget: {NO_BUDGET}"]
@@ -96,7 +97,7 @@ def option_lines(options: tuple[Option, ...], room: int) -> Iterator[str]:
         refusals = percent_within(one.refusal, one.interval)
         kept, over = percent(one.kept), percent(one.over_refusal)
         how = set_cell_size(_cut(one.how, _HOW), _HOW)
-        yield f"{how} {refusals:13} {kept:>5} {over:>6}  {DECISIONS[one.within_budget]}"
+        yield f"{how} {refusals:13} {kept:>5} {over:>6}  {DECISION_WORDS[one.within_budget]}"
     if len(shown) < len(options):
         yield f"and {len(options) - len(shown)} more, on the page"
 

@@ -6,17 +6,9 @@ import re
 
 from finebound.base.text import printable
 from finebound.results.estimate import EstimateResult
-from finebound.results.outlook import (
-    BROKEN,
-    KEPT,
-    UNDECIDED,
-    BehaviourForecast,
-    BudgetVerdict,
-    Option,
-)
+from finebound.results.outlook import BehaviourForecast, BudgetVerdict, Option
 from finebound.views.page_text import short
 
-DECISIONS = {KEPT: "kept", BROKEN: "broken", UNDECIDED: "not decided"}
 NO_BUDGET = "None was given (--budget). The options are ordered by the usual one."
 _BUDGETS = {
     "refusal": ("refusals", "points", -1),

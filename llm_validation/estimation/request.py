@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from finebound.base.errors import InputError
+from finebound.base.limits import limits_of
 
 LAMS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0)
 RADII = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -173,23 +174,11 @@ def budgets_of(texts: Iterable[str]) -> dict[str, float]:
 
     Raises InputError for what is no budget.
     """
-    found: dict[str, float] = {}
-    for text in texts:
-        name, _, number = text.partition("=")
-        try:
-            value = float(number)
-        except ValueError:
-            value = math.nan
-        most = math.inf if name == "loss" else 100.0
-        if name not in ("refusal", "over-refusal", "loss") or not 0 <= value <= most:
-            raise InputError(
-                f"`budget` is {text!r}.",
-                remedy="Give refusal=POINTS or over-refusal=POINTS (0 to 100), or loss=NATS.",
-            )
-        if name in found:
-            raise InputError(f"`budget` names {name} twice.", remedy="Give it once.")
-        found[name] = value
-    return found
+    return limits_of(
+        texts,
+        {"refusal": 100.0, "over-refusal": 100.0, "loss": math.inf},
+        remedy="Give refusal=POINTS or over-refusal=POINTS (0 to 100), or loss=NATS.",
+    )
 
 
 def _flag(name: str) -> str:
