@@ -19,6 +19,7 @@ from llm_validation.callbacks.answers import (
 )
 from llm_validation.callbacks.extrapolation import extrapolate
 from llm_validation.callbacks.reporting import log
+from llm_validation.measure.losses import ratio_of_sums
 from theory.binary_divergence import kl_lower_inverse
 from theory.bound import Status
 from theory.confidence import Interval, check_probability
@@ -141,9 +142,7 @@ class SafetyForecast(TrainerCallback):
     def _rise(self, model: PreTrainedModel, pad_id: int) -> tuple[float, float]:
         """Nats per token by which the stored answers became less likely, and its error."""
         fall = self.answers.log_likelihood - self.answers.likelihoods(model, pad_id=pad_id)
-        count = self._tokens
-        rise = float(fall.sum() / count.sum())
-        influence = (fall - rise * count) / count.mean()
+        rise, influence = ratio_of_sums(fall, self._tokens)
         error = influence.std(ddof=1) / np.sqrt(len(fall)) if len(fall) > 1 else abs(rise)
         return rise, float(error)
 

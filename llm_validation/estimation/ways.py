@@ -17,6 +17,7 @@ from llm_validation.estimation.evidence import Trust
 from llm_validation.forecast.calibrated import Refusals
 from llm_validation.forecast.outcome import Outcome, gain
 from llm_validation.forecast.unroll import path_error
+from llm_validation.measure.losses import ratio_of_sums
 
 LEVEL, _QUANTILE = 0.9, 1.6449
 SHARE_FLOOR = 0.02
@@ -83,18 +84,15 @@ class Way:
         """Of the aligned model's own answers to harmful probes."""
         of = self.outcome
         mine = of.stored.harmful
-        count = of.token_count[mine]
-        change = of.safety_loss_change
-        influence = (of.fall[mine] - change * count) / count.mean()
+        change, influence = ratio_of_sums(of.fall[mine], of.token_count[mine])
         begun = 0.0 if self.begun is None else self.begun.safety_loss_change
         return self._change(change, begun, influence)
 
     def gain(self) -> ChangeForecast:
         """The fall of the loss on task rows that the unroll did not see."""
         start, of = self.start, self.outcome
-        fall, count = start.task.token_sum - of.task.token_sum, of.task.token_count
-        mean = gain(start, of)
-        influence = (fall - mean * count) / count.mean()
+        fall = start.task.token_sum - of.task.token_sum
+        mean, influence = ratio_of_sums(fall, of.task.token_count)
         begun = 0.0 if self.begun is None else gain(start, self.begun)
         return self._change(mean, begun, influence)
 

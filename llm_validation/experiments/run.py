@@ -46,7 +46,7 @@ from llm_validation.experiments.behaviour import (
 from llm_validation.experiments.config import RunConfig
 from llm_validation.experiments.datasets import SAFETY, held_out, proxy_set, task_set
 from llm_validation.experiments.prepare import Prepared, losses_on
-from llm_validation.measure.losses import Losses
+from llm_validation.measure.losses import Losses, ratio_of_sums
 from llm_validation.training.evaluation import AGAIN, read_evaluations, write_evaluation
 from llm_validation.training.record import (
     CHECKPOINTS,
@@ -444,7 +444,5 @@ def influence(now: Losses, start: Losses) -> np.ndarray:
 
     The change is a ratio of sums over rows; these are the ratio's influence values.
     """
-    difference = now.token_sum - start.token_sum
-    count = start.token_count
-    change = difference.sum() / count.sum()
-    return change + (difference - change * count) / count.mean()
+    change, rows = ratio_of_sums(now.token_sum - start.token_sum, start.token_count)
+    return change + rows

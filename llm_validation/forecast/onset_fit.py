@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from llm_validation.measure.losses import ratio_of_sums
 from llm_validation.training.record import FinetuneRun
 from theory.onset import onset_exponent
 from theory.power_law import PowerLaw
@@ -29,9 +30,8 @@ def onset_of_run(
     rises, errors = [], []
     for step in steps:
         difference = run.evaluations[step][monitor].token_sum - start.token_sum
-        rise = difference.sum() / start.token_count.sum()
-        influence = (difference - rise * start.token_count) / start.token_count.mean()
-        rises.append(float(rise))
+        rise, influence = ratio_of_sums(difference, start.token_count)
+        rises.append(rise)
         errors.append(float(influence.std(ddof=1) / np.sqrt(len(influence))))
     at = np.array(steps) - 1
     time = np.cumsum(run.steps["learning_rate"])[at]

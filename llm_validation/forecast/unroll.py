@@ -24,7 +24,7 @@ from llm_validation.forecast.world import (
     prepared,
     total_tokens,
 )
-from llm_validation.measure.losses import Losses, measure_losses
+from llm_validation.measure.losses import Losses, measure_losses, ratio_of_sums
 from llm_validation.models.memory import require_memory
 from llm_validation.training.dpo import PairStream, log_ratio
 from llm_validation.training.plan import FullWeights, SoftParameterConstraint, TrainingPlan
@@ -273,10 +273,8 @@ class _Watch:
 
 def _paired(start: Losses, end: Losses) -> tuple[float, float]:
     """The change of the mean token loss, and its standard error over rows (a ratio's)."""
-    difference, count = end.token_sum - start.token_sum, start.token_count
-    change = float(difference.sum() / count.sum())
-    influence = (difference - change * count) / count.mean()
-    n = len(count)
+    change, influence = ratio_of_sums(end.token_sum - start.token_sum, start.token_count)
+    n = len(influence)
     return change, float(influence.std(ddof=1) / np.sqrt(n)) if n > 1 else np.inf
 
 

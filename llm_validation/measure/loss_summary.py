@@ -6,7 +6,7 @@ import numpy as np
 
 from finebound.results.estimate import ModelLoss
 from finebound.results.spans import Limits
-from llm_validation.measure.losses import Losses
+from llm_validation.measure.losses import Losses, ratio_of_sums
 from theory.confidence import empirical_bernstein
 from theory.resampling import paired_bootstrap
 
@@ -18,11 +18,8 @@ def summarise(
     per_row = losses.token_sum / losses.token_count
     while per_row.max() > loss_range:
         loss_range *= 2.0
-    # The ratio's influence values: their mean is 0 and their spread is the ratio's.
-    influence = (losses.token_sum - losses.per_token * losses.token_count) / (
-        losses.token_count.mean()
-    )
-    centred = paired_bootstrap(losses.per_token + influence, rng=rng, level=0.95)
+    mean, influence = ratio_of_sums(losses.token_sum, losses.token_count)
+    centred = paired_bootstrap(mean + influence, rng=rng, level=0.95)
     return ModelLoss(
         per_token=losses.per_token,
         per_sequence=losses.per_sequence,
