@@ -18,11 +18,13 @@ from llm_validation.training.configurations.parts import (
     put_precision,
     put_schedule,
 )
+from llm_validation.training.configurations.places import references
 from llm_validation.training.configurations.reading import (
     Reading,
     count,
     flag,
     mapping,
+    names,
     number,
     short,
     text,
@@ -39,6 +41,8 @@ _LORA = (
 )  # fmt: skip
 _NO_FORECAST = ("pretraining_dataset", "reward_model", "process_reward_model")
 _COLUMNS = "finebound reads the rows by its own rules for columns and turns"
+_KERNELS = ("LigerPlugin", "CutCrossEntropyPlugin", "KernelsPlugin")
+"""Plugins that compute the same faster."""
 _PROMPTS = "Prompts are learnt too: the forecast has the loss on the answers alone."
 
 
@@ -65,6 +69,8 @@ def read(content: Mapping[str, Any], file: Path) -> TrainingFile:
     _read_method(reading)
     _read_lengths(reading)
     _read_objective(reading)
+    if any(name.rpartition(".")[2] not in _KERNELS for name in reading.get(names, "plugins") or []):
+        reading.change("plugins", "A plugin can change anything in the training.")
     tasks, template = _read_datasets(reading)
     return reading.finish(
         "axolotl",
@@ -174,15 +180,11 @@ def _rl(value: Any) -> str | None:
 
 
 def _read_datasets(reading: Reading) -> tuple[list[str], str | None]:
-    """The datasets as they are named, and the template that one of them names."""
+    """Where the datasets are, and the template that one of them names."""
     tasks: list[str] = []
     template = None
     for entry in reading.get(_entries, "datasets") or []:
-        path, files = entry.get("path"), entry.get("data_files")
-        if path in ("json", "csv", "parquet", "text", "arrow") and files:
-            tasks += [str(name) for name in (files if isinstance(files, list) else [files])]
-        else:
-            tasks.append(str(path))
+        tasks += references(reading, "datasets", entry)
         template = template or entry.get("chat_template")
         kind = entry.get("type")
         roles = entry.get("roles_to_train")

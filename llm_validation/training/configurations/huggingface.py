@@ -14,10 +14,12 @@ from llm_validation.training.configurations.parts import (
     lora_targets,
     put_lora,
 )
+from llm_validation.training.configurations.places import note_parts, references
 from llm_validation.training.configurations.reading import (
     Reading,
     count,
     flag,
+    mapping,
     names,
     number,
     text,
@@ -39,8 +41,12 @@ _DPO_LOSSES = (
     "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot",
     "aot_unpaired", "apo_zero", "apo_down", "discopop", "sigmoid_norm",
 )  # fmt: skip
+_OF_OTHERS_TOO = ("beta", "max_prompt_length", "max_completion_length", "disable_dropout")
 _TRL = ("max_length", "loss_type", "truncation_mode", "padding_free", "dataset_num_proc")
-_SCRIPT = ("model_name_or_path", "use_peft", "dataset_name", "datasets", "lora_r")
+_SCRIPT = (
+    "model_name_or_path", "use_peft", "dataset_name", "datasets", "lora_r", "dataset_mixture",
+    "dataset_mixer",
+)  # fmt: skip
 MARKS = (*_SFT, *_DPO, *_SCRIPT, "use_peft")
 _OTHERS = {
     "num_generations": "GRPO",
@@ -181,6 +187,13 @@ def _read_dpo(reading: Reading) -> None:
     losses = reading.get(names, "loss_type") or ["sigmoid"]
     if losses != ["sigmoid"]:
         reading.change("loss_type", "Another preference loss: the forecast is of sigmoid DPO.")
+    own = [key for key in (*_DPO, "loss_type") if key not in _OF_OTHERS_TOO]
+    if all(reading.key(key) is None for key in own):
+        reading.assume(
+            "objective",
+            "The file is read as one of DPO. One of ORPO, CPO or KTO, of which there is no "
+            "forecast, may look the same.",
+        )
     reading.put("objective.kind", "dpo", None)
     reading.settle("objective.beta", number(above=0), "beta", default=0.1)
 
@@ -206,12 +219,39 @@ def _read_supervision(reading: Reading, trl: bool) -> None:
 
 
 def _tasks(reading: Reading) -> list[str]:
-    one = reading.get(text, "dataset_name")
-    many = reading.get(_datasets, "datasets") or []
-    return [one] if one is not None else many
+    """Where the datasets are: of TRL's scripts, or of the alignment handbook's."""
+    name = reading.get(text, "dataset_name")
+    one = {
+        "path": name,
+        "split": reading.get(text, "dataset_train_split"),
+        "name": reading.get(text, "dataset_config"),
+    }
+    many = [(entry, "datasets") for entry in reading.get(_entries, "datasets") or []]
+    if (mixture := reading.get(mapping, "dataset_mixture")) is not None:
+        note_parts(reading, "dataset_mixture", mixture)
+        inner = reading.get(_entries, "dataset_mixture.datasets") or []
+        many += [(entry, "dataset_mixture") for entry in inner]
+    many += _mixer(reading)
+    if not many and name is not None:
+        many = [(one, "dataset_name")]
+    return [task for entry, key in many for task in references(reading, key, entry)]
 
 
-def _datasets(value: Any) -> list[str]:
-    if not (isinstance(value, list) and all(isinstance(d, dict) and "path" in d for d in value)):
+def _mixer(reading: Reading) -> list[tuple[Mapping[str, Any], str]]:
+    """Shares of datasets by name, and the splits that all of them have."""
+    mixer = reading.get(mapping, "dataset_mixer") or {}
+    splits = [s for s in reading.get(names, "dataset_splits") or [] if "train" in s] or [None]
+    return [
+        ({"path": path, "split": split, "weight": share}, "dataset_mixer")
+        for path, share in mixer.items()
+        for split in splits
+    ]
+
+
+def _entries(value: Any) -> list[dict[str, Any]]:
+    if not (
+        isinstance(value, list)
+        and all(isinstance(d, dict) and {"path", "id"} & {*d} for d in value)
+    ):
         raise ValueError("Give a list of objects, each with its path.")
-    return [str(item["path"]) for item in value]
+    return value

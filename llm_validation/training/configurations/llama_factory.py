@@ -13,6 +13,7 @@ from llm_validation.training.configurations.parts import (
     lora_targets,
     put_lora,
 )
+from llm_validation.training.configurations.places import note_parts, reference
 from llm_validation.training.configurations.reading import (
     Reading,
     count,
@@ -127,6 +128,8 @@ def _tasks(reading: Reading) -> tuple[list[str], list[Path]]:
     info = next((p for p in [*found, beside / _INFO] if p.is_file()), None)
     if not asked:
         return [], []
+    if folder == "ONLINE":
+        return [reference(name, beside) for name in asked], []
     if info is None:
         reading.assume("task", f"No {_INFO} was found, so where the datasets are is not known.")
         return asked, []
@@ -149,8 +152,9 @@ def _place(reading: Reading, described: Mapping[str, Any], info: Path, name: str
                 "finebound reads the rows by its own rules for columns and turns",
             )
         )
+    note_parts(reading, f"{_INFO}: {name}", entry)
     if (hub := entry.get("hf_hub_url")) is not None:
-        return f"hf:{hub}"
+        return reference(str(hub), info.parent, entry.get("split"))
     if isinstance(entry.get("file_name"), str):
         return str(info.parent / entry["file_name"])
     reading.assume("task", f"{_INFO} names neither a file nor a Hugging Face dataset for {name}.")

@@ -189,9 +189,15 @@ class Reading:
         """Say what is taken for a setting that the file leaves open."""
         self.assumed.append(Key(setting, "", what))
 
-    def change(self, key: str, what: str) -> None:
-        """Say what a key that was read may change beyond the plan."""
-        self.not_modelled.append(Key(f"{self.prefix}{key}", short(self._look_up(key)), what))
+    def change(self, key: str, what: str, value: Any = None) -> None:
+        """Say, once, what a key that was read may change beyond the plan.
+
+        ``value`` is that of a key of which ``key`` is a name alone.
+        """
+        name = f"{self.prefix}{key}"
+        if all(name != known.name for known in self.not_modelled):
+            value = self._look_up(key) if value is None else value
+            self.not_modelled.append(Key(name, short(value), what))
 
     def idle(self, keys: Iterable[str], why: str) -> None:
         """Say of keys, where they are given, why they change nothing."""

@@ -160,7 +160,7 @@ def test_another_preference_loss_is_named(read):
 
 def test_a_configuration_of_the_trl_command(read):
     training = read(CLI)
-    assert (training.model, training.task) == ("org/chat", "org/rows")
+    assert (training.model, training.task) == ("org/chat", "hf:org/rows:train")
     assert training.not_modelled == ()
     assert plan_for(training, 320) == TrainingPlan(
         method=QLora(rank=32, alpha=64, targets=("all-linear",), double_quant=True),
@@ -188,7 +188,7 @@ def test_full_weights_and_what_the_forecast_has_not(read):
     plan = plan_for(training, 10)
     assert plan.method == FullWeights()
     assert (plan.steps, plan.max_length, plan.truncate) == (300, None, False)
-    assert training.tasks == ("org/a", "org/b")
+    assert training.tasks == ("hf:org/a", "hf:org/b")
     assert training.contradictions == (
         "num_train_epochs is 1 and max_steps is 300: max_steps decides, as in the Trainer.",
     )
