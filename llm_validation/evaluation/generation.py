@@ -21,6 +21,11 @@ from llm_validation.evaluation.answer_store import AnswerStore, StoredAnswer
 from llm_validation.evaluation.options import Engine
 from llm_validation.evaluation.refusal.reasoning import is_mark, opened_by
 from llm_validation.evaluation.sampling import Sampling, token_choice
+from llm_validation.measure.shared_prefix import (
+    PrefixReader,
+    reads_after_a_prefix,
+    shared_prefixes,
+)
 from llm_validation.models.adapters import is_prompt_learning
 
 if TYPE_CHECKING:
@@ -67,6 +72,7 @@ def generate(
     top_p: float = 1.0,
     system: str | None = None,
     seed: int = 0,
+    first: int = 0,
     tokens_per_batch: int = 16_384,
     bfloat16: bool = False,
     engine: Engine = "transformers",
@@ -77,6 +83,8 @@ def generate(
     """One answer to every prompt, in their order; a dataset's own answers are not read.
 
     Each prompt is a conversation, or a text to be continued as it is, without the chat template.
+    What is drawn for one that is repeated has a number, from ``first`` on, and by it random numbers
+    of its own.
     ``system`` replaces a conversation's system turn. Batches hold prompts of similar length and at
     most ``tokens_per_batch`` tokens, answers included; one that does not fit into memory is halved.
     ``bfloat16`` answers with a copy of the model in that precision, ``engine`` "vllm" by vLLM.
@@ -96,7 +104,7 @@ def generate(
     sampling = Sampling(max_new_tokens, temperature, top_p, seed)
     conversations = _conversations(prompts, system)
     ids = _token_ids(loaded, conversations, prompts)
-    keys = _keys(ids, sampling)
+    keys = _keys(ids, sampling, first)
     store = None
     if cache is not None:
         settings = {**asdict(sampling), "bfloat16": bfloat16, "model": fingerprint(loaded)}
@@ -241,22 +249,17 @@ class _Answerer:
         self.model, self.tokenizer, self.sampling = model, loaded.tokenizer, sampling
         self.stops = stop_tokens(loaded)
         self.device = next(model.parameters()).device
+        self.shares, self.reader = reads_after_a_prefix(model), PrefixReader(model)
 
     def __call__(self, batch: Mapping[str, list[int]]) -> dict[str, StoredAnswer]:
         import torch
         from transformers import LogitsProcessorList
 
-        rows = list(batch.values())
-        width = max(map(len, rows))
         pad = self.tokenizer.pad_token_id
-        ids = np.array([[pad] * (width - len(row)) + row for row in rows])
-        mask = np.array([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-        inputs = {
-            "input_ids": torch.from_numpy(ids).to(self.device),
-            "attention_mask": torch.from_numpy(mask).to(self.device),
-        }
         choice = token_choice(self.sampling, list(batch))
         with torch.no_grad():
+            inputs = self._inputs(list(batch.values()), pad)
+            width = inputs["input_ids"].shape[1]
             model, inputs = _with_virtual_tokens(self.model, inputs)
             out = model.generate(
                 **inputs,
@@ -282,6 +285,30 @@ class _Answerer:
             if bad
             else _cut(tokens, self.stops, self.tokenizer)
             for key, tokens, bad in zip(batch, out.tolist(), broken, strict=True)
+        }
+
+    def _inputs(self, rows: list[list[int]], pad: int) -> dict[str, Any]:
+        """Prompts padded on the left, after what several of them begin with: that is read once."""
+        import torch
+
+        prefixes: list[tuple[int, ...]] = [()] * len(rows)
+        if self.shares:
+            # The last token is read anew: it is what the first token of the answer follows.
+            prefixes = shared_prefixes([row[:-1] for row in rows])
+        rests = [row[len(prefix) :] for row, prefix in zip(rows, prefixes, strict=True)]
+        width = max(map(len, rests))
+        ids = torch.tensor([[pad] * (width - len(rest)) + rest for rest in rests])
+        mask = torch.tensor([[0] * (width - len(rest)) + [1] * len(rest) for rest in rests])
+        ids, mask = ids.to(self.device), mask.to(self.device)
+        if not any(prefixes):
+            return {"input_ids": ids, "attention_mask": mask}
+        places = {prefix: place for place, prefix in enumerate(dict.fromkeys(prefixes))}
+        cache, before = self.reader.read(list(places), [places[prefix] for prefix in prefixes])
+        return {
+            # generate() wants a column for every token that it need not read.
+            "input_ids": torch.cat([torch.full_like(before, pad), ids], dim=1),
+            "attention_mask": torch.cat([before, mask], dim=1),
+            "past_key_values": cache,
         }
 
 
@@ -402,12 +429,12 @@ def _token_ids(
     return tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
 
 
-def _keys(ids: Sequence[Sequence[int]], sampling: Sampling) -> list[str]:
+def _keys(ids: Sequence[Sequence[int]], sampling: Sampling, first: int) -> list[str]:
     """What an answer is kept under. Repeated prompts share one, unless answers are drawn."""
     seen: dict[str, int] = {}
     keys = []
     for row in ids:
         key = hashlib.sha256(np.asarray(row, dtype="<i8").tobytes()).hexdigest()
-        times = seen[key] = seen.get(key, -1) + 1
+        times = seen[key] = seen.get(key, first - 1) + 1
         keys.append(f"{key}-{times}" if sampling.temperature > 0.0 and times else key)
     return keys

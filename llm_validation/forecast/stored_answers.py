@@ -25,7 +25,6 @@ from llm_validation.models.loading import LoadedModel
 PREFIX = 24
 """Tokens of an answer by which it is judged: a refusal says what it is by then."""
 _BATCH = 6144  # tokens, answers included
-_APART = 1009  # between the seeds of two draws
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,15 +131,20 @@ def ask(
     *,
     temperature: float,
     seed: int,
+    first: int = 0,
     progress: Progress = silent,
 ) -> list[str]:
-    """The first ``PREFIX`` tokens of an answer to every probe; empty where there is none."""
+    """The first ``PREFIX`` tokens of an answer to every probe; empty where there is none.
+
+    Probes may be repeated; ``first`` as in ``generate``.
+    """
     found = generate(
         loaded,
         [[("user", probe.prompt)] for probe in probes],
         max_new_tokens=PREFIX,
         temperature=temperature,
         seed=seed,
+        first=first,
         tokens_per_batch=_BATCH,
         progress=progress,
         doing=f"asking {len(probes)} probes at temperature {temperature:g}",
@@ -158,13 +162,16 @@ def refusals(
     first: int = 0,
     progress: Progress = silent,
 ) -> np.ndarray:
-    """Which answers refuse, bool ``[draws, n]``. Draw 0 has the random numbers of ``seed``."""
-    drawn = np.zeros((draws, len(probes)), dtype=bool)
-    for draw in range(draws):
-        apart = seed + _APART * (first + draw)
-        answers = ask(loaded, probes, temperature=temperature, seed=apart, progress=progress)
-        drawn[draw] = list(map(refuses, probes, answers))
-    return drawn
+    """Which answers refuse, bool ``[draws, n]``; a draw has its random numbers by its number.
+
+    ``first`` is that of the first one. A probe that is drawn several times is read once.
+    """
+    repeated = list(probes) * draws
+    answers = ask(
+        loaded, repeated, temperature=temperature, seed=seed, first=first, progress=progress
+    )
+    drawn = [refuses(probe, answer) for probe, answer in zip(repeated, answers, strict=True)]
+    return np.array(drawn, dtype=bool).reshape(draws, len(probes))
 
 
 def refuses(probe: Probe, answer: str) -> bool:

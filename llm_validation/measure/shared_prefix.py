@@ -83,17 +83,25 @@ def _prefixes(encoded: Sequence[Encoded]) -> list[Tokens]:
 
     The token before an answer is never among them: what it predicts is in the loss.
     """
-    contexts = [
-        tuple(row.input_ids[: max(0, int(row.supervised.argmax()) - 1)].tolist()) for row in encoded
-    ]
+    return shared_prefixes(
+        [row.input_ids[: max(0, int(row.supervised.argmax()) - 1)].tolist() for row in encoded]
+    )
+
+
+def shared_prefixes(contexts: Sequence[Sequence[int]]) -> list[Tokens]:
+    """The beginning of each context that is read once: what all begin with, or the whole of it.
+
+    Whichever leaves less to read; nothing where little would be left out.
+    """
+    contexts = [tuple(context) for context in contexts]
     first, last = min(contexts), max(contexts)  # between them, all begin as these two do
     pairs = enumerate(zip(first, last, strict=False))
     everywhere = first[: next((place for place, (a, b) in pairs if a != b), len(first))]
-    saved = len(everywhere) * (len(encoded) - 1)
+    saved = len(everywhere) * (len(contexts) - 1)
     saved_by_prompt = sum(map(len, contexts)) - sum(map(len, set(contexts)))
     if max(saved, saved_by_prompt) < _WORTH:
-        return [()] * len(encoded)
-    return [everywhere] * len(encoded) if saved >= saved_by_prompt else contexts
+        return [()] * len(contexts)
+    return [everywhere] * len(contexts) if saved >= saved_by_prompt else contexts
 
 
 def reads_after_a_prefix(model: PreTrainedModel) -> bool:
@@ -130,20 +138,33 @@ class PrefixReader:
         ids, mask = ids[:, :-1].to(self.device), mask[:, :-1].to(self.device)
         if not any(batch.prefixes):
             return {"input_ids": ids, "attention_mask": mask, "use_cache": False}
-        owners = torch.tensor(batch.owners, device=self.device)
-        lengths = torch.tensor([len(prefix) for prefix in batch.prefixes], device=self.device)
-        before = (torch.arange(int(lengths.max()), device=self.device) < lengths[:, None]).to(mask)
-        if self._read is None or self._read[0] != batch.prefixes:
-            self._read = batch.prefixes, self._cache(batch.prefixes, before)
-        cache = copy.deepcopy(self._read[1])  # reading the rests lengthens it
-        cache.batch_select_indices(owners)
+        cache, before = self.read(batch.prefixes, batch.owners)
+        places = torch.arange(ids.shape[1], device=self.device)
         return {
             "input_ids": ids,
-            "attention_mask": torch.cat([before[owners], mask], dim=1),
-            "position_ids": lengths[owners, None] + torch.arange(ids.shape[1], device=self.device),
+            "attention_mask": torch.cat([before.to(mask), mask], dim=1),
+            "position_ids": before.sum(dim=1, keepdim=True) + places,
             "past_key_values": cache,
             "use_cache": True,
         }
+
+    def read(
+        self, prefixes: list[Tokens], owners: Sequence[int]
+    ) -> tuple[DynamicCache, torch.Tensor]:
+        """Keys and values of ``prefixes[owners[i]]`` for every row i, and their mask ``[n, p]``.
+
+        Shorter ones are padded on the right.
+        """
+        import torch
+
+        lengths = torch.tensor([len(prefix) for prefix in prefixes], device=self.device)
+        mask = (torch.arange(int(lengths.max()), device=self.device) < lengths[:, None]).long()
+        if self._read is None or self._read[0] != prefixes:
+            self._read = prefixes, self._cache(prefixes, mask)
+        cache = copy.deepcopy(self._read[1])  # reading the rests lengthens it
+        chosen = torch.tensor(owners, device=self.device)
+        cache.batch_select_indices(chosen)
+        return cache, mask[chosen]
 
     def _cache(self, prefixes: list[Tokens], mask: torch.Tensor) -> DynamicCache:
         """Keys and values of prefixes, right-padded to ``mask`` ``[g, p]``."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import wraps
 
 import numpy as np
 import pytest
@@ -115,6 +116,43 @@ def test_a_repeated_prompt_gets_the_same_answer_greedily_and_its_own_when_drawn(
     assert a == b
     a, b = generate(tiny_model, twice, max_new_tokens=10, temperature=1.5)
     assert a.text != b.text
+
+
+def read_tokens(loaded, monkeypatch, prompts, **settings):
+    """The answers, and how many tokens the model read for them, padding included."""
+    forward, read = loaded.model.forward, []
+
+    @wraps(forward)  # its signature is looked at
+    def counted(*_, **inputs):
+        read.append(inputs["input_ids"].numel())
+        return forward(**inputs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loaded.model, "forward", counted)
+        return generate(loaded, prompts, max_new_tokens=4, **settings), sum(read)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_what_prompts_begin_with_is_read_once(tiny_model, monkeypatch, temperature):
+    system = "Answer in plain words, briefly and kindly, and say so when you do not know. " * 3
+    settings = {"system": system, "temperature": temperature, "seed": 2}
+    together, read = read_tokens(tiny_model, monkeypatch, PROMPTS, **settings)
+    monkeypatch.setattr(generation, "reads_after_a_prefix", lambda _: False)
+    whole, all_read = read_tokens(tiny_model, monkeypatch, PROMPTS, **settings)
+    assert together == whole
+    assert read < all_read / 2
+
+
+def test_a_prompt_of_several_draws_is_read_once_and_a_draw_has_a_number(tiny_model, monkeypatch):
+    prompts = [example.messages for example in PROMPTS.examples] * 12
+    settings = {"temperature": 1.0, "seed": 5}
+    drawn, read = read_tokens(tiny_model, monkeypatch, prompts, **settings)
+    later = generate(tiny_model, prompts[:4], max_new_tokens=4, first=7, **settings)
+    assert drawn[28:32] == later != drawn[:4]
+    monkeypatch.setattr(generation, "reads_after_a_prefix", lambda _: False)
+    whole, all_read = read_tokens(tiny_model, monkeypatch, prompts, **settings)
+    assert drawn == whole
+    assert read < all_read / 3
 
 
 def test_a_small_nucleus_is_greedy(tiny_model):
