@@ -9,8 +9,6 @@ import shlex
 from finebound.results.estimate import EstimateResult
 from finebound.results.outlook import Option
 
-_WHOLE_FLAGS = {"steps": ("--steps", "steps"), "rank": ("--rank", "method.rank")}
-"""Options whose value is a whole number: their flag, and the plan's name of it."""
 _KEY = re.compile(r"(?!--|default)[\w.:/-]+")
 
 
@@ -37,14 +35,22 @@ def steps_to_apply(option: Option, found: EstimateResult) -> tuple[str, ...]:
             f"give `finebound finetune` --radius {value:.6g}, the norm of the weights' change, "
             "which training then enforces.",
         )
-    if kind in _WHOLE_FLAGS and value is not None and 1 <= value < math.inf:
-        flag, name = _WHOLE_FLAGS[kind]
-        key = _key_of(name, found)
-        file = (
-            "" if key is None else f", or set {key} to {int(value)} in {_asked(found, 'training')}"
-        )
-        return (f"give `finebound finetune` {flag} {int(value)}{file}.",)
+    if kind == "steps" and value is not None and 1 <= value < math.inf:
+        return (_as_a_flag("--steps", "steps", int(value), found),)
+    if kind == "rank" and value is not None and 1 <= value < math.inf:
+        rank, alpha = _planned("method.rank", found), _planned("method.alpha", found)
+        said = (_as_a_flag("--rank", "method.rank", int(value), found),)
+        if not isinstance(rank, int) or not isinstance(alpha, int | float):
+            return (*said, "keep the ratio of alpha to rank.")
+        return (*said, _as_a_flag("--alpha", "method.alpha", alpha * int(value) / rank, found))
     return (f"no flag does it. Change the training as the option says: {option.how}.",)
+
+
+def _as_a_flag(flag: str, name: str, value: float, found: EstimateResult) -> str:
+    """The flag, or the key of the training file that says the plan's ``name``."""
+    key = _key_of(name, found)
+    file = "" if key is None else f", or set {key} to {value:g} in {_asked(found, 'training')}"
+    return f"give `finebound finetune` {flag} {value:g}{file}."
 
 
 def _weighed(lam: float, found: EstimateResult) -> tuple[str, ...]:

@@ -1,14 +1,14 @@
 """Other ways to train, read off the paths of few unrolls: that of the plan, and one with a mix.
 
 The weights on the way to the plan's end are those of fewer steps and of a smaller rate. Scaled back
-from it they are the scaled adapter. Between the plan's end and that of the mix they are smaller
-mixes.
+from it they are the scaled adapter, and what a radius holds. Cut to the largest singular values
+they are a LoRA of a lower rank. Between the plan's end and that of the mix they are smaller mixes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,21 +18,20 @@ from torch import nn
 
 from finebound.base.errors import InputError
 from finebound.results.outlook import DECISIONS, Option
+from llm_validation.estimation.unroll_sizes import rows_of_an_unroll
 from llm_validation.estimation.ways import Way
 from llm_validation.forecast.optimiser import Trajectory
 from llm_validation.forecast.unroll import TRAINING_SHARE, CoarseUnroll
 from llm_validation.forecast.world import World
-from llm_validation.training.plan import TrainingPlan
+from llm_validation.models.adapters import lora_factors
+from llm_validation.training.plan import Lora, TrainingPlan
 from theory.strategy import LossConstraint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-PLAN_ROWS, MIX_ROWS = (24, 60), (24, 42)
-"""The fewest and the most rows that the unroll of the plan, and that of the mix, trains on."""
-PLAN_SHARE, MIX_SHARE = 0.0375, 0.0263
-"""Of the fine-tune's rows, what they train on between those limits."""
-SCALE, SHORTER = 0.5, 0.5
+SCALE, SHORTER, WITHIN = 0.5, 0.5, 0.75
+"""Of the plan: the change that is left after training, the steps, the distance that is allowed."""
 MIX, SMALLER_MIX = 0.1, 0.03
 """Shares of safety rows: in the mix that is unrolled, and on the way to it."""
 DPO_LAMBDA = 1.0
@@ -42,9 +41,9 @@ DPO_LAMBDA = 1.0
 def unroll_of(
     world: World, plan: TrainingPlan, share: float, limits: tuple[int, int]
 ) -> CoarseUnroll:
-    """An unroll on ``share`` of the plan's rows, between two limits; never more than the plan."""
+    """An unroll on the rows of ``rows_of_an_unroll``."""
     whole = plan.steps * plan.rows_per_step
-    rows = min(max(share * whole, limits[0]), limits[1], whole)
+    rows = rows_of_an_unroll(plan, share, limits)
     try:
         return CoarseUnroll.within(world, plan, share=rows / whole / TRAINING_SHARE)
     except InputError:
@@ -67,7 +66,9 @@ def in_words(kind: str, value: float | None, plan: TrainingPlan) -> str:
         "lambda": f"add {value or 0:g} times the loss on safety rows (the model's own answers) to "
         "DPO's",
         "scale": f"scale the change of the weights by {value or 0:g} after training",
+        "radius": f"hold the change of the weights within {value or 0:.3g} while training",
         "steps": f"train {value or 0:.0f} of the {plan.steps} steps, or at half the rate",
+        "rank": f"train a LoRA of rank {value or 0:.0f}, at the same ratio of alpha to rank",
     }
     return words[kind]
 
@@ -101,6 +102,36 @@ def moved_towards(
     with _changed(trained):
         for p, end in zip(trained, there, strict=True):
             p.lerp_(torch.as_tensor(end).to(p), share)
+        yield
+
+
+def at_the_end(
+    model: PreTrainedModel, path: Trajectory, plan: TrainingPlan
+) -> list[tuple[str, float, AbstractContextManager[None]]]:
+    """The ways that the end of the plan's path holds: kind, value, and their weights."""
+    ways = [("scale", SCALE, scaled_change(model, path, SCALE))]
+    if plan.strategy is None:
+        # Projection onto the ball is this scaling, whatever the method.
+        radius = WITHIN * float(path.displacements[-1])
+        ways.append(("radius", radius, scaled_change(model, path, WITHIN)))
+    if rank := (plan.method.rank // 2 if isinstance(plan.method, Lora) else 0):
+        ways.append(("rank", float(rank), cut_to_rank(model, rank)))
+    return ways
+
+
+@contextmanager
+def cut_to_rank(model: PreTrainedModel, rank: int) -> Iterator[None]:
+    """The model with the ``rank`` largest singular values of every module's LoRA."""
+    factors = lora_factors(model)
+    with _changed([p for f in factors for p in (f.a, f.b)]):
+        for f in factors:
+            # B A = Q_b (R_b R_a') Q_a', whose middle has the singular values of the whole.
+            left, inner_left = torch.linalg.qr(f.b.float())
+            right, inner_right = torch.linalg.qr(f.a.float().mT)
+            u, values, v = torch.linalg.svd(inner_left @ inner_right.mT)
+            values[rank:] = 0.0
+            f.b.copy_(left @ (u * values))
+            f.a.copy_((right @ v.mT).mT)
         yield
 
 

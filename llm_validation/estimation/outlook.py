@@ -32,21 +32,17 @@ from llm_validation.data.dataset import Dataset
 from llm_validation.data.encoding import Encoded
 from llm_validation.estimation.evidence import Trust, evidence_for
 from llm_validation.estimation.options import (
-    MIX_ROWS,
-    MIX_SHARE,
-    PLAN_ROWS,
-    PLAN_SHARE,
-    SCALE,
     SHORTER,
+    at_the_end,
     halfway,
     in_words,
     mixed_plan,
     moved_towards,
     option_of,
-    scaled_change,
     trained_weights,
     unroll_of,
 )
+from llm_validation.estimation.unroll_sizes import MIX_ROWS, MIX_SHARE, PLAN_ROWS, PLAN_SHARE
 from llm_validation.estimation.ways import Way
 from llm_validation.evaluation.hazards.layouts import Probe
 from llm_validation.forecast.optimiser import AfterStep, ignored
@@ -62,7 +58,7 @@ from llm_validation.forecast.stored_answers import (
     store_answers,
 )
 from llm_validation.forecast.unroll import CoarseUnroll
-from llm_validation.forecast.world import FORWARD_ONLY, World, prepared, total_tokens
+from llm_validation.forecast.world import World, prepared
 from llm_validation.training.plan import FullWeights, TrainingPlan
 from theory.binary_divergence import kl_lower_inverse
 from theory.bound import Status
@@ -248,7 +244,7 @@ class _Ways:
         if self.plan.method.virtual_tokens:
             with prepared(self.asked.loaded, self.plan) as (model, _):
                 begun = self._outcome(model, (1.0,), whole=True)
-            cost = cost_of(self.asked.stored, self.rows, DRAWS)
+                cost = self._cost(model, DRAWS)
         half = halfway(unroll, self.plan) if with_options else 0
         halves: list[Outcome] = []
 
@@ -259,17 +255,17 @@ class _Ways:
         with self._unrolled(unroll, self.plan, look) as (model, path):
             found = self._outcome(model, (1.0, 0.0), whole=True)
             # The answers before were drawn once; their cost is the model's, not this plan's.
-            cost += path.tokens + FORWARD_ONLY * total_tokens(self.rows)
-            cost += cost_of(self.asked.stored, self.rows, DRAWS + 1)
+            cost += path.tokens + self._cost(model, DRAWS, 1)
             ways = [self._way("none", None, found, path.rows, cost, begun)]
-            ends = (begun or self.start, found)
+            ends, weighing = (begun or self.start, found), self._cost(model)
             for some in halves:
                 steps = round(SHORTER * self.plan.steps)
-                ways.append(self._way("steps", steps, some, path.rows, self._weigh, begun, ends))
+                ways.append(self._way("steps", steps, some, path.rows, weighing, begun, ends))
             if with_options and begun is None:  # no way leads from the aligned model to tokens
-                with scaled_change(model, path, SCALE):
-                    some = self._outcome(model)
-                ways.append(self._way("scale", SCALE, some, path.rows, self._weigh, begun, ends))
+                for kind, value, weights in at_the_end(model, path, self.plan):
+                    with weights:
+                        some = self._outcome(model)
+                    ways.append(self._way(kind, value, some, path.rows, weighing, begun, ends))
             return ways, trained_weights(model) if with_options else ()
 
     def of_a_mix(
@@ -285,18 +281,19 @@ class _Ways:
         unroll = unroll_of(self.world, mixed, MIX_SHARE, MIX_ROWS)
         with self._unrolled(unroll, mixed) as (model, path):
             found = self._outcome(model, (1.0,))
-            cost = path.tokens + self._weigh + FORWARD_ONLY * self.asked.stored.tokens
+            cost = path.tokens + self._cost(model, 1, lookalikes=False)
             ways = [self._way(kind, whole, found, path.rows, cost, begun)]
             ends = (found, planned.outcome)
             with moved_towards(model, plan_end, 1 - smaller / whole):
                 some = self._outcome(model)
-            ways.append(self._way(kind, smaller, some, path.rows, self._weigh, begun, ends))
+            ways.append(self._way(kind, smaller, some, path.rows, self._cost(model), begun, ends))
         return ways
 
-    @property
-    def _weigh(self) -> float:
-        """The cost of an outcome that nobody is asked of."""
-        return cost_of(self.asked.stored, self.rows, 0, lookalikes=False)
+    def _cost(self, model: PreTrainedModel, *draws: int, lookalikes: bool = True) -> float:
+        """Of one outcome; without draws look-alikes are not weighed."""
+        return cost_of(
+            model, self.asked.stored, self.rows, draws, lookalikes=lookalikes and bool(draws)
+        )
 
     def _unrolled(self, unroll: CoarseUnroll, plan: TrainingPlan, look: AfterStep = ignored):
         return unroll.unrolled(self.world, plan, after_step=look, progress=self.progress)

@@ -41,8 +41,9 @@ from llm_validation.data.encoding import Encoded
 from llm_validation.data.loading import load_dataset
 from llm_validation.defences.row_features import gradient_space, gradients
 from llm_validation.defences.row_matching import highest
-from llm_validation.estimation.options import PLAN_ROWS, PLAN_SHARE, unroll_of
+from llm_validation.estimation.options import unroll_of
 from llm_validation.estimation.outlook import TASK_ROWS, Asked, ask_model
+from llm_validation.estimation.unroll_sizes import PLAN_ROWS, PLAN_SHARE
 from llm_validation.evaluation.hazards.probes import load_probes
 from llm_validation.evaluation.refusal.classifier import classify
 from llm_validation.evaluation.refusal.labels import Label

@@ -11,8 +11,9 @@ from transformers import PreTrainedModel
 from finebound.base.progress import Progress, silent
 from llm_validation.data.encoding import Encoded
 from llm_validation.forecast.stored_answers import StoredAnswers, refusals
-from llm_validation.forecast.world import FORWARD_ONLY, total_tokens
+from llm_validation.forecast.world import FORWARD_ONLY
 from llm_validation.measure.losses import Losses, measure_losses
+from llm_validation.measure.shared_prefix import reads_after_a_prefix, tokens_to_read
 from llm_validation.models.loading import LoadedModel
 
 CLIP = 4.0
@@ -131,15 +132,20 @@ def gain(before: Outcome, after: Outcome) -> float:
 
 
 def cost_of(
+    model: PreTrainedModel,
     stored: StoredAnswers,
     task_rows: Sequence[Encoded],
-    asked: int,
+    draws: Sequence[int] = (),
     *,
     lookalikes: bool = True,
 ) -> float:
-    """Tokens of one measurement with so many answers to each probe.
+    """Tokens of one measurement of ``model`` that asks each probe so often at each temperature.
 
-    A token that is only read or drawn counts as a third.
+    A token that is only read or drawn counts as a third, what rows share once.
     """
-    weighed = stored.tokens if lookalikes else stored.harmful_tokens
-    return FORWARD_ONLY * (weighed + asked * stored.tokens + total_tokens(task_rows))
+    shared = reads_after_a_prefix(model)
+    weighed = [
+        row for row, its in zip(stored.rows, stored.harmful, strict=True) if its or lookalikes
+    ]
+    read = tokens_to_read(weighed, shared=shared) + tokens_to_read(task_rows, shared=shared)
+    return FORWARD_ONLY * (read + sum(stored.tokens_to_ask(n, shared=shared) for n in draws))

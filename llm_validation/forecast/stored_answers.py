@@ -20,6 +20,7 @@ from llm_validation.evaluation.hazards.layouts import Probe
 from llm_validation.evaluation.refusal.classifier import classify
 from llm_validation.evaluation.refusal.labels import Label
 from llm_validation.measure.losses import measure_losses
+from llm_validation.measure.shared_prefix import shared_prefixes, unread
 from llm_validation.models.loading import LoadedModel
 
 PREFIX = 24
@@ -63,15 +64,11 @@ class StoredAnswers:
         """The right ones of the answers (``safety_data``)."""
         return safety_data(self.answered_by, self.probes, self.answers, self.refused.tolist())
 
-    @property
-    def tokens(self) -> int:
-        """Tokens of all rows, prompts included."""
-        return sum(map(len, self.rows))
-
-    @property
-    def harmful_tokens(self) -> int:
-        """Those of the answers to harmful probes."""
-        return sum(len(row) for row, its in zip(self.rows, self.harmful, strict=True) if its)
+    def tokens_to_ask(self, draws: int, *, shared: bool) -> int:
+        """Tokens that so many answers to each probe read and draw; see ``shared_prefixes``."""
+        prompts = [row.input_ids[: int(row.supervised.argmax()) - 1].tolist() for row in self.rows]
+        saved = unread(shared_prefixes(prompts * draws)) if shared else 0
+        return draws * sum(map(len, self.rows)) - saved
 
 
 def now_in_words(stored: StoredAnswers) -> str:

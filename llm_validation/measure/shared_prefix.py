@@ -104,6 +104,16 @@ def shared_prefixes(contexts: Sequence[Sequence[int]]) -> list[Tokens]:
     return [everywhere] * len(contexts) if saved >= saved_by_prompt else contexts
 
 
+def tokens_to_read(encoded: Sequence[Encoded], *, shared: bool) -> int:
+    """Of the rows, what they share counted once."""
+    return sum(map(len, encoded)) - unread(_prefixes(encoded) if shared else [])
+
+
+def unread(prefixes: Sequence[Tokens]) -> int:
+    """Tokens that are not read again."""
+    return sum(map(len, prefixes)) - sum(map(len, set(prefixes)))
+
+
 def reads_after_a_prefix(model: PreTrainedModel) -> bool:
     """Whether the model can go on from the keys and values of earlier tokens, and to the same end.
 

@@ -103,6 +103,8 @@ PLAN_OF = {
     for name, value, source in (
         ("steps", 200, "max_steps"),
         ("method.kind", "full", "--method"),
+        ("method.rank", 8, "--rank"),
+        ("method.alpha", 16.0, "a"),
         ("objective.kind", "dpo", "default"),
     )
 }
@@ -121,7 +123,13 @@ PLAN_OF = {
         ("steps", 50, (), ["`finebound finetune` --steps 50."]),
         ("steps", 50, ("steps",), ["--steps 50, or set max_steps to 50 in own.yaml."]),
         ("steps", 12.5, (), ["--steps 12."]),  # as its words round it
-        ("rank", 2.0, (), ["--rank 2."]),
+        ("rank", 2.0, (), ["--rank 2.", "keep the ratio of alpha to rank"]),
+        (
+            "rank",
+            4.0,
+            ("method.rank", "method.alpha"),
+            ["--rank 4.", "--alpha 8, or set a to 8 in own"],
+        ),
         ("radius", 0.25, (), ["--radius 0.25, the norm of the weights' change"]),
         ("steps", 0.5, (), ["no flag does it. Change the training as the option says: IN WORDS."]),
         ("rows", 10.0, (), ["as the option says: IN WORDS."]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import wraps
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from finebound.base.errors import InputError
 from finebound.base.kept_stages import KeptStages
 from finebound.results.outlook import BROKEN, KEPT, UNDECIDED
 from llm_validation.estimation.options import (
+    cut_to_rank,
     halfway,
     moved_towards,
     scaled_change,
@@ -21,10 +23,13 @@ from llm_validation.estimation.options import (
 from llm_validation.estimation.outlook import DRAWS_BEFORE, ask_model, look_ahead
 from llm_validation.evaluation.hazards.layouts import Probe
 from llm_validation.forecast import stored_answers
-from llm_validation.forecast.outcome import outcome
+from llm_validation.forecast.outcome import cost_of, outcome
 from llm_validation.forecast.stored_answers import PREFIX, store_answers
 from llm_validation.forecast.unroll import CoarseUnroll
+from llm_validation.forecast.world import FORWARD_ONLY
+from llm_validation.models.adapters import lora_factors
 from llm_validation.models.loading import LoadedModel, load_model
+from llm_validation.training.plan import Lora
 
 WORDS = ["the", "thin", "ant", "is", "in", "a", "house", "with", "red", "apples", "and", "many"]
 
@@ -78,6 +83,24 @@ def test_a_scaled_change_is_the_scaled_adapter(theta, world_of, small_plan, prob
     assert none.delta == pytest.approx(0.0, abs=1e-4)
     assert one.delta == whole.delta == after.delta  # and the weights came back
     assert whole.delta > 0.01
+
+
+def test_a_lora_is_cut_to_its_largest_singular_values(theta, world_of, small_plan) -> None:
+    def products(model):
+        return [f.scaling * (f.b @ f.a).detach().numpy() for f in lora_factors(model)]
+
+    plan = small_plan(method=Lora(rank=4))
+    with CoarseUnroll(steps=6).unrolled(world_of(), plan) as (model, _):
+        whole, before = products(model), trained_weights(model)
+        for rank in (1, 3, 4):
+            with cut_to_rank(model, rank):
+                found = products(model)
+            for product, cut in zip(whole, found, strict=True):
+                u, values, v = np.linalg.svd(product, full_matrices=False)
+                best = (u[:, :rank] * values[:rank]) @ v[:rank]
+                np.testing.assert_allclose(cut, best, atol=1e-5 * values[0])
+        for one, two in zip(trained_weights(model), before, strict=True):
+            np.testing.assert_array_equal(one, two)
 
 
 def test_between_two_ends_lie_both_of_them(theta, world_of, small_plan) -> None:
@@ -139,13 +162,16 @@ def test_the_forecast_and_its_options(theta, datasets, small_plan, probes, impri
     assert refusal.interval[0] <= refusal.after <= refusal.interval[1]
     assert found.forecast.capability_gain.value > 0
     assert 0 <= found.forecast.refusal_at_least <= refusal.before
-    assert {option.strategy for option in found.options} == {"none", "mix", "scale", "steps"}
+    kinds = {option.strategy for option in found.options}
+    assert kinds == {"none", "mix", "scale", "radius", "rank", "steps"}
     order = [(KEPT, UNDECIDED, BROKEN).index(option.within_budget) for option in found.options]
     assert order == sorted(order)
     changes = {(o.strategy, o.value): o.safety_loss_change for o in found.options}
     whole = changes["none", None]
     # The further, the worse.
-    assert 0 < changes["scale", 0.5] < whole
+    within = next(change for (kind, _), change in changes.items() if kind == "radius")
+    assert 0 < changes["scale", 0.5] < within < whole
+    assert 0 < changes["rank", 2]
     assert changes["steps", 20] > 0
     assert len(set(changes.values())) == len(changes)
     assert found.budgets[0].decision in (BROKEN, UNDECIDED)
@@ -191,6 +217,22 @@ def test_a_finished_part_is_taken_from_an_earlier_start(
     found = look_ahead(asked, datasets["task"], small_plan(), keep=keep)
     assert made == ["forecast of the plan", "forecast of a mix", "forecast of a mix"]
     assert found.options == look_ahead(asked, datasets["task"], small_plan()).options
+
+
+def test_the_cost_is_what_is_read(theta, world_of, probes, monkeypatch) -> None:
+    stored, rows = store_answers(theta, probes, seed=0), world_of().encoded("task")[:8]
+    forward, read = theta.model.forward, []
+
+    @wraps(forward)  # its signature is looked at
+    def counted(*_, **inputs):
+        read.append(int(inputs["attention_mask"][:, -inputs["input_ids"].shape[1] :].sum()))
+        return forward(**inputs)
+
+    monkeypatch.setattr(theta.model, "forward", counted)
+    outcome(theta, theta.model, stored, rows, temperatures=(1.0, 0.0), draws=3)
+    cost = cost_of(theta.model, stored, rows, (3, 1)) / FORWARD_ONLY
+    # A new answer may be longer or shorter than the stored one.
+    assert sum(read) == pytest.approx(cost, rel=0.1)
 
 
 def test_a_model_that_refuses_nothing_is_told(tiny_model, probes) -> None:
