@@ -50,7 +50,8 @@ class CoarseUnroll:
     times ``T / K``, and AdamW's moments forget ``T / K`` times as fast. Its steps have the length
     of the rate whatever the rows say, and of that, while noise dominates, ``sqrt(m)`` is the
     direction that all rows share: the rate is raised by ``sqrt(M / m)`` besides, as far as noise
-    alone does not lead half as far as a straight fine-tune would. For a given
+    alone does not lead half as far as a straight fine-tune would. SGD's momentum forgets as much
+    faster, and the rate keeps how far a gradient leads in the end. For a given
     number of rows, small steps of one row each end closer to the fine-tune than few steps of many
     (``within``): the path follows the loss, and a later row corrects an earlier one. In DPO a row
     is a pair, and theta_s is its reference.
@@ -178,12 +179,17 @@ class CoarseUnroll:
             raised *= (plan.rows_per_step / self._narrowed(plan).rows_per_step) ** 0.5
             wandering = FARTHEST_NOISE * plan.steps / self.steps**0.5
             raised = max(straight, min(raised, wandering))
-        return blocks * raised
+        momentum = self._narrowed(plan).momentum
+        return blocks * raised * (1.0 - momentum) / (1.0 - plan.momentum)
 
     def _narrowed(self, plan: TrainingPlan) -> TrainingPlan:
         """The plan with fewer rows a step, in its streams' proportion, and shorter memory."""
         speed = plan.steps / self.steps
-        plan = replace(plan, betas=tuple(beta**speed for beta in plan.betas))
+        plan = replace(
+            plan,
+            betas=tuple(beta**speed for beta in plan.betas),
+            momentum=plan.momentum**speed,
+        )
         if self.rows_per_step is None or self.rows_per_step >= plan.rows_per_step:
             return plan
         task = round(self.rows_per_step * plan.batch_size / plan.rows_per_step)
