@@ -436,7 +436,7 @@ def load(path: str | Path) -> Result:
 
 def estimate(
     *,
-    task: str | Path,
+    task: str | Path | None = None,
     safety: str | Path | None = None,
     proxy: str | Path | None = None,
     model: str | Path | None = None,
@@ -449,10 +449,10 @@ def estimate(
     Datasets are files, ``builtin:NAME``, ``hf:OWNER/NAME[:SPLIT]`` or catalogue names; ``model`` is
     "packaged-aligned", "packaged", a folder or a hub id. Without ``safety`` the model's own answers
     are the safety data, and its refusals are forecast; without ``model`` the texts alone are
-    measured. ``settings`` are the other fields of ``finebound.Request``: ``training``, ``budget``,
-    ``steps``, ``learning_rate``, ``lam``, ``radius``, ``forecast`` and so on. ``out`` is a folder
-    for estimate.json and report.html. Gaps are in nats per response, losses in nats per token.
-    Raises InputError naming the argument, or file and row.
+    measured. ``settings`` are the other fields of ``finebound.Request``: ``training`` (a file that
+    may name task and model too), ``budget``, ``steps``, ``learning_rate``, ``lam``, ``radius``,
+    ``forecast`` and so on. ``out`` is a folder for estimate.json and report.html. Gaps are in nats
+    per response, losses in nats per token. Raises InputError naming the argument, or file and row.
     """
     from finebound.base.progress import silent
     from finebound.views.estimate import page
@@ -515,7 +515,8 @@ def calibrate(
     budgets = budgets_of(map(str, texts))
     file = None
     if problem is None:
-        if missing := [name for name in ("model", "task") if settings.get(name) is None]:
+        needed = () if settings.get("training") else ("model", "task")
+        if missing := [name for name in needed if settings.get(name) is None]:
             raise InputError(
                 f"`{missing[0]}` is missing.",
                 remedy="Give a model and a task to estimate, or an estimate that was made.",

@@ -154,7 +154,7 @@ def _by_forecast(options: Options) -> int:
         own = {field.name for field in fields(Request)}
         settings = {name: given[name] for name in surplus if name in own - {"budget", "radius"}}
         surplus = [name for name in surplus if name not in settings]
-        if not (options.model and options.task):
+        if not (options.model and options.task) and options.training is None:
             raise InputError(
                 f"--{'model' if options.task else 'task' if options.model else 'from'} is missing.",
                 remedy="Give --from estimate.json, --model and --task for a forecast, --problem "

@@ -25,8 +25,8 @@ class Options(Request):
 
     Without --safety a model's own answers to harmful probes are the safety data, and what the
     planned fine-tune does to its refusals is forecast (minutes). --training reads the
-    configuration that you train with. With --budget refusal=5 the exit code says whether the
-    forecast keeps the budget: 0 kept, 1 broken, 3 not decided.
+    configuration that you train with, its model and task data too. With --budget refusal=5 the
+    exit code says whether the forecast keeps the budget: 0 kept, 1 broken, 3 not decided.
 
     Inputs are checked together before anything is measured. With --out an interrupted estimate
     keeps its finished stages beside that folder: the same command goes on from them.
@@ -36,6 +36,8 @@ class Options(Request):
 
     Example: finebound estimate --model packaged-aligned --task builtin:task-general
              --steps 200 --budget refusal=5 --out out
+    Example: finebound estimate --training axolotl.yaml --budget refusal=5 --out out
+
     """
 
     strategy: Literal["all", "loss", "parameter", "hybrid"] = "all"

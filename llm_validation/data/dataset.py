@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -126,6 +126,29 @@ class Dataset:
             source=self.source,
             reading=self.reading,
         )
+
+
+def joined(parts: Sequence[Dataset]) -> Dataset:
+    """One dataset of all rows of ``parts``, in their order; of one part, that part."""
+    if len(parts) == 1:
+        return parts[0]
+    reading = Reading(
+        left_out=tuple(
+            LeftOut(f"{part.name}: {one.reason}", one.rows)
+            for part in parts
+            for one in part.reading.left_out
+        ),
+        unread_columns=tuple(
+            dict.fromkeys(name for part in parts for name in part.reading.unread_columns)
+        ),
+        notes=tuple(f"{part.name}: {note}" for part in parts for note in part.reading.notes),
+    )
+    return Dataset.of(
+        (example for part in parts for example in part.examples),
+        name=" + ".join(part.name for part in parts),
+        source=", ".join(part.source for part in parts),
+        reading=reading,
+    )
 
 
 def content_sha256(examples: Iterable[Example]) -> str:

@@ -8,7 +8,7 @@ from llm_validation.data.dataset import Dataset
 from llm_validation.estimation.bounds import model_bounds, planned_radius
 from llm_validation.estimation.model_side import constants_of, measure_model
 from llm_validation.estimation.pipeline import read_inputs, sampled
-from llm_validation.estimation.plan import plan_of, training_of
+from llm_validation.estimation.plan import inputs_of, plan_of
 from llm_validation.estimation.request import Request
 from theory.bound import Quantity
 from theory.calibrate import Calibration, calibrate
@@ -28,7 +28,8 @@ def calibrate_model(
     of the inputs and with the data that were measured. Raises InputError for the inputs' faults,
     ValueError for the search's.
     """
-    whole, loaded = read_inputs(request, Checks(), progress)
+    inputs = inputs_of(request)
+    whole, loaded = read_inputs(inputs, Checks(), progress)
     assert loaded is not None, "the request names no model"
     datasets = sampled(whole, request.model_rows, request.seed)
     side = measure_model(
@@ -43,7 +44,7 @@ def calibrate_model(
         progress=progress,
     )
     has_proxy = "proxy" in datasets
-    plan = plan_of(request, training_of(request), len(whole["task"]), loaded)
+    plan = plan_of(request, inputs.training, len(whole["task"]), loaded)
     reach = float(planned_radius(side, learning_rate=plan.learning_rate, steps=plan.steps).value)
     found = calibrate(
         constants_of(side, has_proxy=has_proxy),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from finebound.results.audit import AuditResult
 from finebound.results.estimate import PromptPair, ProxyDifference, StrategyForecastEntry
 from llm_validation.audit.audit import audit
 from llm_validation.audit.sentences import with_the_models_word
-from llm_validation.data.dataset import Dataset
+from llm_validation.data.dataset import Dataset, joined
 from llm_validation.data.loading import (
     load_with_columns,
     require_columns,
@@ -32,7 +32,7 @@ from llm_validation.estimation.bounds import (
     front_on_rows,
     planned_radius,
 )
-from llm_validation.estimation.plan import plan_of, training_of
+from llm_validation.estimation.plan import Inputs, inputs_of, named_by, plan_of
 from llm_validation.estimation.request import TEXT_ROWS, Request
 from llm_validation.estimation.shared_contexts import SharedContexts, shared_contexts
 from llm_validation.measure.context_overlap import (
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from llm_validation.estimation.outlook import Asked, Outlook
     from llm_validation.forecast.stored_answers import StoredAnswers
     from llm_validation.models.loading import LoadedModel
-    from llm_validation.training.configurations import TrainingFile
     from llm_validation.training.plan import TrainingPlan
 
 LEAST_TASK_ROWS, OUTLOOK_ROWS = 20, 2_000
@@ -75,7 +74,7 @@ class Measured:
     shared: SharedContexts
     front: Frontier
     model: ModelSide | None
-    training: TrainingFile
+    inputs: Inputs
     plan: TrainingPlan
     bounds: tuple[Estimated, ...] = field(repr=False)
     forecasts: tuple[StrategyForecastEntry, ...] = ()
@@ -103,9 +102,13 @@ def measure(
     which takes longest. Raises InputError naming file and row.
     """
     checks = Checks() if checks is None else checks
-    whole, loaded = read_inputs(request, checks, progress)
-    training = training_of(request)
-    plan = plan_of(request, training, len(whole["task"]), loaded)
+    inputs = checks.run(lambda: inputs_of(request))
+    if inputs is None:
+        checks.require()
+    assert inputs is not None
+    request = inputs.request
+    whole, loaded = read_inputs(inputs, checks, progress)
+    plan = plan_of(request, inputs.training, len(whole["task"]), loaded)
     asked = None
     if request.safety is None and loaded is not None:
         asked = _ask(request, loaded, stages, progress)
@@ -240,7 +243,7 @@ def measure(
         shared=shared,
         front=front_on_rows(shared, np.geomspace(1e-3, 1e3, 121)),
         model=side,
-        training=training,
+        inputs=inputs,
         plan=plan,
         bounds=tuple(bounds),
         forecasts=tuple(forecasts),
@@ -321,15 +324,14 @@ def _text_overlap(
 
 
 def read_inputs(
-    request: Request, checks: Checks, progress: Progress
+    inputs: Inputs, checks: Checks, progress: Progress
 ) -> tuple[dict[str, Dataset], LoadedModel | None]:
     """The datasets and the model, or one InputError of everything that is wrong with them."""
-    datasets = load_datasets(request, progress, checks=checks)
+    request = inputs.request
+    datasets = load_datasets(request, progress, tasks=inputs.tasks, checks=checks)
     loaded = None
     if request.model is not None:
-        from llm_validation.models.loading import load_model
-
-        loaded = checks.run(lambda: load_model(request.model, progress=progress))
+        loaded = checks.run(lambda: _load_model(inputs, progress))
     checks.require()
     return datasets, loaded
 
@@ -337,6 +339,14 @@ def read_inputs(
 def sampled(datasets: Mapping[str, Dataset], rows: int, seed: int) -> dict[str, Dataset]:
     """``coordinated_sample`` of each dataset."""
     return {name: coordinated_sample(dataset, rows, seed) for name, dataset in datasets.items()}
+def _load_model(inputs: Inputs, progress: Progress) -> LoadedModel:
+    from llm_validation.models.loading import load_model
+
+    assert inputs.request.model is not None
+    with named_by(None if inputs.model_is_given else inputs.request.training, "model"):
+        return load_model(inputs.request.model, progress=progress)
+
+
 
 
 def coordinated_sample(dataset: Dataset, rows: int, seed: int) -> Dataset:
@@ -354,30 +364,44 @@ def coordinated_sample(dataset: Dataset, rows: int, seed: int) -> Dataset:
 
 
 def load_datasets(
-    request: Request, progress: Progress, *, checks: Checks | None = None
+    request: Request,
+    progress: Progress,
+    *,
+    tasks: Sequence[str] = (),
+    checks: Checks | None = None,
 ) -> dict[str, Dataset]:
     """The datasets of a request by role, refused if they cannot answer its question.
 
-    With ``checks`` the faults are left there, and the datasets without one are returned.
+    ``tasks`` are those of its training file, where it names none itself. With ``checks`` the faults
+    are left there, and the datasets without one are returned.
     """
     gathered = Checks() if checks is None else checks
-    references = {"safety": request.safety, "task": request.task, "proxy": request.proxy}
-    given = [(name, ref) for name, ref in references.items() if ref is not None]
+    references = {"safety": [request.safety], "task": [request.task], "proxy": [request.proxy]}
+    if request.task is None:
+        references["task"] = list(tasks)
+    given = [
+        (name, found) for name, refs in references.items() if (found := [r for r in refs if r])
+    ]
     datasets: dict[str, Dataset] = {}
     columns: dict[str, tuple[str, ...]] = {}
 
-    def load(name: str, ref: str) -> None:
-        dataset, columns[ref] = load_with_columns(
-            ref,
-            role=name,
-            drop_unusable=request.drop_unusable,
-            ignore_columns=request.ignore_columns,
-        )
-        require_rows(dataset, at_least=2, role=name)
+    def load(name: str, refs: Sequence[str]) -> None:
+        parts: list[Dataset] = []
+        with named_by(request.training if name == "task" and not request.task else None, name):
+            for ref in refs:
+                part, columns[ref] = load_with_columns(
+                    ref,
+                    role=name,
+                    drop_unusable=request.drop_unusable,
+                    ignore_columns=request.ignore_columns,
+                )
+                parts.append(part)
+            dataset = joined(parts)
+            require_rows(dataset, at_least=2, role=name)
         datasets[name] = dataset
 
-    for name, ref in progress(given, "reading datasets"):
-        gathered.run(lambda name=name, ref=ref: load(name, ref))
+    for name, refs in progress(given, "reading datasets"):
+        gathered.run(lambda name=name, refs=refs: load(name, refs))
     if len(datasets) == len(given):
         gathered.run(lambda: require_columns(request.ignore_columns, columns))
         if "safety" in datasets:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finebound.base.errors import InputError
 from finebound.results.outlook import PlanSetting
 from llm_validation.estimation.request import Request
 from llm_validation.training.configurations import (
@@ -32,6 +36,76 @@ _FLAGS = (
     *("learning_rate", "steps", "epochs", "batch_size", "method", "rank", "alpha", "targets"),
     *("schedule", "warmup", "weight_decay", "objective", "precision", "max_length"),
 )
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A request with the model of its training file, where it names none itself.
+
+    ``tasks`` are references of the task data, whose rows are taken together. ``taken`` are
+    sentences on what is the file's.
+    """
+
+    request: Request
+    training: TrainingFile
+    tasks: tuple[str, ...]
+    taken: tuple[str, ...] = ()
+    model_is_given: bool = True
+
+
+def inputs_of(request: Request) -> Inputs:
+    """What the request leaves open, by its training file. Raises InputError for what is missing."""
+    training = training_of(request)
+    tasks = training.tasks if request.task is None else (request.task,)
+    model = request.model
+    if model is None and request.safety is None and training.model is not None:
+        beside = Path(training.files[0]).parent / training.model
+        is_beside = not Path(training.model).expanduser().exists() and beside.exists()
+        model = str(beside) if is_beside else training.model
+    for name, missing, what in (
+        ("task", not tasks, "task data"),
+        ("model", model is None and request.safety is None, "model"),
+    ):
+        if missing:
+            raise InputError(
+                f"names no {what}, and `{name}` is missing.",
+                remedy=f"Give `{name}`.",
+                file=request.training,
+            )
+    taken = _taken(request, training, tasks, model)
+    return Inputs(replace(request, model=model), training, tasks, taken, request.model is not None)
+
+
+def _taken(
+    request: Request, training: TrainingFile, tasks: tuple[str, ...], model: str | None
+) -> tuple[str, ...]:
+    file, said = request.training, list[str]()
+    if request.task is None:
+        said.append(f"The task data are those of {file}: {', '.join(tasks)}.")
+    if request.model is None and model is not None:
+        said.append(f"The model is that of {file}: {model}.")
+    if model is not None and training.template not in (None, "tokenizer_default"):
+        said.append(
+            f"{file} has the chat template {training.template}. The forecast writes the rows with "
+            "the model's own."
+        )
+    return tuple(said)
+
+
+@contextmanager
+def named_by(file: str | None, setting: str) -> Generator[None]:
+    """Inside, an error is of what this training file names (None: the request does)."""
+    try:
+        yield
+    except InputError as error:
+        if file is None:
+            raise
+        raise InputError(
+            error.what,
+            remedy=f"{error.remedy} {file} names it; `{setting}` names another.",
+            file=error.file,
+            row=error.row,
+        ) from error
 
 
 def training_of(request: Request) -> TrainingFile:
@@ -70,12 +144,14 @@ def plan_settings(training: TrainingFile, rows: int) -> tuple[PlanSetting, ...]:
     )
 
 
-def plan_notes(training: TrainingFile) -> tuple[str, ...]:
-    """What the training file leaves open, contradicts or says that the forecast does not hold."""
+def plan_notes(inputs: Inputs) -> tuple[str, ...]:
+    """What is taken of the training file, and what it leaves open, contradicts or says that the
+    forecast does not hold."""
+    training = inputs.training
     outside = (f"{key.name} is {key.value}. {key.what}" for key in training.not_modelled)
     unread = (f"{key.name} {key.what}." for key in training.unread)
-    assumed = (key.what for key in training.assumed)
-    return (*training.contradictions, *outside, *unread, *assumed)
+    assumed = (key.what for key in training.assumed if key.name != "task")
+    return (*inputs.taken, *training.contradictions, *outside, *unread, *assumed)
 
 
 def _plain(value: object) -> str | int | float | bool | None:

@@ -25,18 +25,19 @@ class Request:
     Datasets are files, ``builtin:NAME``, ``hf:OWNER/NAME[:SPLIT]`` or catalogue names.
     """
 
-    task: str
-    """Task data to fine-tune on."""
+    task: str | None = None
+    """Task data to fine-tune on (default: those that `training` names)."""
     safety: str | None = None
     """Safety data that the model was aligned on (default, with a model: its own answers to the
     probes; what happens to its refusals is then forecast)."""
     proxy: str | None = None
     """Safety data to be used in the fine-tune, if they are not the original ones."""
     model: str | None = None
-    """The aligned model: "packaged-aligned", "packaged", a local folder or a hub id."""
+    """The aligned model: "packaged-aligned", "packaged", a local folder or a hub id (default
+    without `safety`: the one that `training` names)."""
     training: str | None = None
     """Training configuration: a file of transformers, TRL, PEFT, axolotl, LLaMA-Factory or
-    finebound. The settings below say the same and win."""
+    finebound. What else is said of task, model and settings wins."""
     probes: str = "builtin:pairs"
     """Harmful probes and harmless look-alikes that the model is asked."""
     budget: tuple[str, ...] = ()
@@ -121,7 +122,12 @@ class Request:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"`{name}` is {value}.", remedy="Give at least 1.")
-        if self.safety is None and self.model is None:
+        if self.task is None and self.training is None:
+            raise InputError(
+                "`task` is missing.",
+                remedy="Name the task data, or a `training` file that names them.",
+            )
+        if self.safety is None and self.model is None and self.training is None:
             raise InputError(
                 "neither `safety` nor `model` is given.",
                 remedy="Name a model, whose own answers are then the safety data, or safety data.",

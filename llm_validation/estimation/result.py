@@ -128,10 +128,10 @@ def result_of(measured: Measured, *, given: Mapping[str, Any]) -> EstimateResult
         proxy_overlap=measured.proxy_overlap,
         contested_prompts=tuple(_contested_prompts(measured)[:_MOST_PROMPTS]),
         radius_curves=_radius_curves(measured),
-        request=asdict(request) | _planned(measured),
+        request=asdict(request) | {"task": ", ".join(measured.inputs.tasks)} | _planned(measured),
         command=request.command,
-        plan=plan_settings(measured.training, measured.rows_of["task"]),
-        plan_notes=plan_notes(measured.training),
+        plan=plan_settings(measured.inputs.training, measured.rows_of["task"]),
+        plan_notes=plan_notes(measured.inputs),
         straight_steps=tuple(straight_steps(measured)),
         **_outlook(measured),
     )

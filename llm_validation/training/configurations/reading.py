@@ -250,7 +250,7 @@ class Reading:
         self.sort_the_rest()
         tasks = tuple(tasks)
         if len(tasks) > 1:
-            self.assume("task", f"The file names {len(tasks)} datasets: `task` says the rows.")
+            self.assume("task", f"The file names {len(tasks)} datasets: all their rows are meant.")
         training = TrainingFile(
             format=name,
             files=(str(self.file), *map(str, files)),

@@ -54,10 +54,10 @@ class TrainingFile:
     ``settings`` are by the plan's names (``method.rank``), with ``epochs`` and ``warmup_share``
     (of the steps) where the file counts in these, and ``turns`` "last" where it trains on a row's
     last answer alone. ``tasks`` are the datasets, as ``load_dataset`` takes them where the file
-    says where they are. ``assumed`` is what the file leaves open, ``contradictions`` are sentences about keys that cannot both hold and which
-    of them does. ``not_modelled`` are keys that change the training and not the forecast,
-    ``unread`` all others that were not used. ``counting`` is whose way it is to make steps of
-    epochs.
+    says where they are. ``assumed`` is what the file leaves open, ``contradictions`` are sentences
+    about keys that cannot both hold and which of them does. ``not_modelled`` are keys that change
+    the training and not the forecast, ``unread`` all others that were not used. ``counting`` is
+    whose way it is to make steps of epochs.
     """
 
     format: str = "flags"
