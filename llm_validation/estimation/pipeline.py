@@ -336,9 +336,6 @@ def read_inputs(
     return datasets, loaded
 
 
-def sampled(datasets: Mapping[str, Dataset], rows: int, seed: int) -> dict[str, Dataset]:
-    """``coordinated_sample`` of each dataset."""
-    return {name: coordinated_sample(dataset, rows, seed) for name, dataset in datasets.items()}
 def _load_model(inputs: Inputs, progress: Progress) -> LoadedModel:
     from llm_validation.models.loading import load_model
 
@@ -350,6 +347,9 @@ def _load_model(inputs: Inputs, progress: Progress) -> LoadedModel:
 
 
 def coordinated_sample(dataset: Dataset, rows: int, seed: int) -> Dataset:
+def sampled(datasets: Mapping[str, Dataset], rows: int, seed: int) -> dict[str, Dataset]:
+    """``coordinated_sample`` of each dataset."""
+    return {name: coordinated_sample(dataset, rows, seed) for name, dataset in datasets.items()}
     """At most ``rows`` rows, chosen by a seeded hash of their prompts, in their order.
 
     A prompt that several datasets ask is drawn in all of them or in none (up to the datasets'
