@@ -344,12 +344,12 @@ def _load_model(inputs: Inputs, progress: Progress) -> LoadedModel:
         return load_model(inputs.request.model, progress=progress)
 
 
-
-
-def coordinated_sample(dataset: Dataset, rows: int, seed: int) -> Dataset:
 def sampled(datasets: Mapping[str, Dataset], rows: int, seed: int) -> dict[str, Dataset]:
     """``coordinated_sample`` of each dataset."""
     return {name: coordinated_sample(dataset, rows, seed) for name, dataset in datasets.items()}
+
+
+def coordinated_sample(dataset: Dataset, rows: int, seed: int) -> Dataset:
     """At most ``rows`` rows, chosen by a seeded hash of their prompts, in their order.
 
     A prompt that several datasets ask is drawn in all of them or in none (up to the datasets'
