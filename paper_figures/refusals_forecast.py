@@ -16,8 +16,8 @@ from finebound.views import style
 from finebound.views.claims import Claim
 from finebound.views.style import fixed_ticks
 from llm_validation.estimation.evidence import shipped
+from llm_validation.estimation.scoring import Judged
 from llm_validation.estimation.skill import (
-    Judged,
     calibrated_loss,
     calibrated_refusals,
     pair_of,

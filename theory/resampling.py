@@ -47,6 +47,16 @@ def percentile_interval(
     return Interval(estimate, float(low), float(high))
 
 
+def ratio_of_sums(part: np.ndarray, count: np.ndarray) -> tuple[float, np.ndarray]:
+    """``sum(part) / sum(count)``, and the influence ``[n]`` of each row on it.
+
+    The influence has the mean 0. Its standard deviation over the square root of n is the ratio's
+    standard error.
+    """
+    ratio = float(part.sum() / count.sum())
+    return ratio, (part - ratio * count) / count.mean()
+
+
 def interval_of_equals(
     value: float, n: int, *, span: float | None, level: float = 0.95
 ) -> Interval:

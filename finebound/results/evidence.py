@@ -29,7 +29,8 @@ class EvidenceResult(Result):
 
     ``plan`` is the whole plan. ``forecast_sha256`` is that of the forecast's file, written before
     the fine-tune began. ``gates`` say whether it trained as planned. ``seconds`` are of the
-    forecast and of the fine-tune with its measurement.
+    forecast and of the fine-tune with its measurement. ``probes_sha256`` is of all probes that its
+    own were taken from; without it those are "builtin:pairs".
     """
 
     kind: ClassVar[str] = "evidence"
@@ -46,6 +47,7 @@ class EvidenceResult(Result):
     gates: dict[str, bool]
     seconds: dict[str, Known]
     manifest: Manifest
+    probes_sha256: str | None = None
 
     def summary(self) -> str:
         """The forecast beside the measurement."""

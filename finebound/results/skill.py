@@ -19,8 +19,10 @@ class PredictorSkill(Part):
     shares of fine-tunes forecast to so many points, None of the loss. ``covered`` is the share of
     90 % intervals that held what was measured, ``width`` their mean width, ``relative_width`` that
     over the range of what was measured, and ``interval_score`` Winkler's: the width, and twenty
-    times what a measurement lies outside. With ``calibrated`` slope and interval are from the
-    fine-tunes of all other pairs (T25); a raw forecast is as it was made.
+    times what a measurement lies outside. ``score_difference`` is the estimate's own score less
+    this one's, with a 95 % interval over pairs of datasets; below 0 the estimate's is better. With
+    ``calibrated`` slope and interval are from the fine-tunes of all other pairs (T25); a raw
+    forecast is as it was made.
     """
 
     name: str
@@ -35,14 +37,59 @@ class PredictorSkill(Part):
     width: Number
     relative_width: Known
     interval_score: Number
+    score_difference: Limits | None = None
+
+
+class MethodSkill(Part):
+    """The estimate's calibrated forecasts of the fine-tunes of one ``method``; else as above."""
+
+    method: str
+    quantity: str
+    fine_tunes: int
+    covered: Limits
+    width: Number
+    error: Number
+    within_five: Limits | None
+    within_ten: Limits | None
+
+
+class VerdictSkill(Part):
+    """What was said, before each fine-tune, of a budget of so many ``points`` of refusals lost.
+
+    "Kept" and "broken" are right where the measured refusals say the same. Of the undecided ones
+    some kept the budget and some broke it.
+    """
+
+    points: Number
+    kept_right: int
+    kept_wrong: int
+    broken_right: int
+    broken_wrong: int
+    undecided_kept: int
+    undecided_broken: int
+
+    @property
+    def decided(self) -> int:
+        """Fine-tunes of which a verdict was given."""
+        return self.right + self.kept_wrong + self.broken_wrong
+
+    @property
+    def right(self) -> int:
+        """Fine-tunes of which it was right."""
+        return self.kept_right + self.broken_right
+
+    @property
+    def fine_tunes(self) -> int:
+        """All."""
+        return self.decided + self.undecided_kept + self.undecided_broken
 
 
 class SkillResult(Result):
     """Every predictor over the same fine-tunes of so many ``pairs`` of datasets.
 
     A pair is one task with one share of harmful rows. The first predictor of each quantity is the
-    one that an estimate uses. ``cost_share`` is the median cost of its forecasts over that of their
-    fine-tunes.
+    one that an estimate uses. ``methods`` and ``verdicts`` are of it alone. ``cost_share`` is the
+    median cost of its forecasts over that of their fine-tunes.
     """
 
     kind: ClassVar[str] = "skill"
@@ -54,6 +101,8 @@ class SkillResult(Result):
     cost_share: Number
     predictors: tuple[PredictorSkill, ...]
     manifest: Manifest
+    methods: tuple[MethodSkill, ...] = ()
+    verdicts: tuple[VerdictSkill, ...] = ()
 
     def about(self, quantity: str) -> tuple[PredictorSkill, ...]:
         """The predictors of one quantity, the estimate's first."""
@@ -74,4 +123,10 @@ class SkillResult(Result):
                 f"median error {scale * one.error:.2g} {unit}; {covered:.0%} of 90 % intervals "
                 f"held, {scale * one.width:.2g} {unit} wide on average."
             )
+        for one in self.verdicts:
+            if one.points == 5:
+                lines.append(
+                    f"a budget of 5 points: {one.right} of {one.decided} verdicts were right, "
+                    f"{one.fine_tunes - one.decided} were not decided."
+                )
         return "\n".join(lines)

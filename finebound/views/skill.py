@@ -10,6 +10,7 @@ from finebound.results.spans import Limits
 from finebound.views.style import BLUE, MUTED, new_figure, paper_style
 from finebound.views.tables import Table, Value
 
+_FORMS = {REFUSALS: ".0f", LOSS: ".2f"}
 _UNITS = {REFUSALS: (100.0, "points"), LOSS: (1.0, "nats/token")}
 
 
@@ -18,6 +19,7 @@ def table(result: SkillResult) -> Table:
     columns = (
         *("quantity", "forecast", "Spearman", "within 5 points (%)", "within 10 points (%)"),
         *("RMSE", "intervals that held (%)", "width", "width / range", "interval score"),
+        "the estimate's score less this one's",
     )
     title = (
         f"{result.fine_tunes} fine-tunes in {result.pairs} pairs of datasets; refusals in points, "
@@ -42,12 +44,45 @@ def for_a_terminal(result: SkillResult) -> list[Table]:
                     (one.covered, ".0%"),
                 )
             )
-            form = ".0f" if quantity == REFUSALS else ".2f"
-            numbers = (f"{scale * x:{form}}" for x in (one.width, one.interval_score))
+            numbers = (f"{scale * x:{_FORMS[quantity]}}" for x in (one.width, one.interval_score))
             rows.append((_name(one), spearman, *([within] if near else []), held, *numbers))
         columns = ("forecast", "Spearman", *near, "held", "width", "score")
         tables.append(Table("skill", f"{quantity} ({unit})", columns, tuple(rows)))
+    if result.methods:
+        tables += [by_method(result, quantity) for quantity in (REFUSALS, LOSS)]
+    if result.verdicts:
+        tables.append(verdicts(result))
     return tables
+
+
+def by_method(result: SkillResult, quantity: str) -> Table:
+    """The estimate's own intervals of one quantity on the fine-tunes of each method."""
+    (scale, unit), form = _UNITS[quantity], _FORMS[quantity]
+    near = ("within 5", "within 10") if quantity == REFUSALS else ()
+    rows = []
+    for one in result.methods:
+        if one.quantity == quantity:
+            found = (one.covered, one.within_five, one.within_ten)
+            held, *within = (_count(limits, one.fine_tunes) for limits in found if limits)
+            numbers = (f"{scale * x:{form}}" for x in (one.width, one.error))
+            rows.append((one.method, one.fine_tunes, held, *numbers, *within))
+    columns = ("method", "fine-tunes", "held", "width", "median error", *near)
+    return Table("skill_by_method", f"{quantity} ({unit}) by method", columns, tuple(rows))
+
+
+def verdicts(result: SkillResult) -> Table:
+    """What was said of each budget before the fine-tunes, and what they then did."""
+    said = (f"{word}, {how}" for word in ("kept", "broken") for how in ("right", "wrong"))
+    rows = tuple(
+        (
+            f"{one.points:g} points",
+            *(one.kept_right, one.kept_wrong, one.broken_right, one.broken_wrong),
+            f"{one.undecided_kept + one.undecided_broken} ({one.undecided_kept} kept)",
+        )
+        for one in result.verdicts
+    )
+    title = "what was said of a budget of refusals lost"
+    return Table("skill_verdicts", title, ("budget", *said, "not decided"), rows)
 
 
 def plot(result: SkillResult) -> Figure:
@@ -78,7 +113,12 @@ def _cells(one: PredictorSkill) -> tuple[Value, ...]:
         scale * one.width,
         one.relative_width,
         scale * one.interval_score,
+        _limits(one.score_difference, scale),
     )
+
+
+def _count(found: Limits, n: int) -> int:
+    return round(n * (found.estimate or 0.0))
 
 
 def _name(one: PredictorSkill) -> str:

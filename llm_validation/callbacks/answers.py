@@ -16,7 +16,7 @@ from finebound.base.progress import Progress, silent
 from finebound.base.records import to_json, write_atomically
 from llm_validation.data.encoding import Encoded
 from llm_validation.evaluation.hazards.layouts import Probe
-from llm_validation.evaluation.hazards.probes import load_probes, sampled
+from llm_validation.evaluation.hazards.probes import load_probes, probes_sha256, sampled
 from llm_validation.forecast.stored_answers import StoredAnswers, store_answers
 from llm_validation.models.loading import LoadedModel, load_model, on_device
 
@@ -130,12 +130,6 @@ def _encoded(tokens: Sequence[int], supervised: Sequence[int]) -> Encoded:
     mask = np.zeros(len(tokens), dtype=bool)
     mask[supervised] = True
     return Encoded(np.array(tokens, dtype=np.int32), mask)
-
-
-def probes_sha256(probes: Sequence[Probe]) -> str:
-    """What is asked and whether it is harmful, in this order; 64 hex digits."""
-    asked = [[probe.prompt, probe.harmful] for probe in probes]
-    return hashlib.sha256(to_json(asked, indent=None).encode()).hexdigest()
 
 
 def taken(stored: StoredAnswers, places: np.ndarray) -> StoredAnswers:

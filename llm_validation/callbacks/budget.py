@@ -21,7 +21,6 @@ from llm_validation.callbacks.answers import (
     Answers,
     apart,
     pad_id_of,
-    probes_sha256,
     read_answers,
     require_the_same_model,
 )
@@ -29,6 +28,7 @@ from llm_validation.callbacks.asking import asked_at_temperature_one
 from llm_validation.callbacks.budget_record import BudgetRecord, Test
 from llm_validation.callbacks.reporting import agreed, log, tokenizer_of
 from llm_validation.callbacks.schedule import check_every, steps_due
+from llm_validation.evaluation.hazards.probes import probes_sha256
 from llm_validation.forecast.outcome import CLIP
 from llm_validation.forecast.stored_answers import StoredAnswers
 from theory.certificates.betting import mean_p_value, mean_upper_limit

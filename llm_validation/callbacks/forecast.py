@@ -19,10 +19,10 @@ from llm_validation.callbacks.answers import (
 )
 from llm_validation.callbacks.extrapolation import extrapolate
 from llm_validation.callbacks.reporting import log
-from llm_validation.measure.losses import ratio_of_sums
 from theory.binary_divergence import kl_lower_inverse
 from theory.bound import Status
 from theory.confidence import Interval, check_probability
+from theory.resampling import ratio_of_sums
 
 _NAME = "forecast_ESTIMATED/"
 _SO_FAR, _ERROR = _NAME + "so_far", _NAME + "so_far_standard_error"

@@ -11,9 +11,9 @@ import numpy as np
 from finebound.base.errors import InputError
 from finebound.results.evidence import EvidenceResult
 from finebound.results.outlook import Evidence
+from llm_validation.estimation.likeness import Setting, setting_of, unlike
 from llm_validation.estimation.skill import of_refusals, pair_of, refusals_of
 from llm_validation.forecast.calibrated import Calibration, Refusals, calibrate
-from llm_validation.training.plan import TrainingPlan
 
 RECORDS = Path(__file__).with_name("evidence_records")
 """One record a fine-tune, made by ``llm_validation.experiments.evidence``."""
@@ -73,31 +73,15 @@ def shipped() -> tuple[EvidenceResult, ...]:
     return records_in(RECORDS) if any(RECORDS.glob("*.json")) else ()
 
 
-def trust_in(plan: TrainingPlan, model_sha256: str) -> Trust | None:
-    """The shipped evidence's calibration for this plan; None where it has too few pairs."""
+def trust_in(asked: Setting) -> Trust | None:
+    """The shipped evidence's calibration for this setting; None where it has too few pairs."""
     found = shipped()
     if not found:
         return None
     calibration = calibrate([refusals_of(one) for one in found])
     if not np.isfinite(calibration.quantile):
         return None
-    reasons = []
-    if model_sha256 != found[0].model_sha256:
-        reasons.append("another model")
-    kinds = {one.plan["method"]["kind"] for one in found}
-    if plan.objective is not None:
-        reasons.append("DPO")
-    if plan.method.kind not in kinds:
-        reasons.append(f"the method {plan.method.kind}")
-    rates = [one.plan["learning_rate"] for one in found]
-    longest = max(one.plan["steps"] for one in found)
-    if plan.steps > 2 * longest:
-        reasons.append(f"{plan.steps} steps, where the longest fine-tune has {longest}")
-    if not min(rates) <= plan.learning_rate <= max(rates):
-        reasons.append(f"a learning rate of {plan.learning_rate:g}")
-    if plan.optimizer != "adamw":
-        reasons.append(f"the optimizer {plan.optimizer}")
-    return Trust(calibration, tuple(reasons))
+    return Trust(calibration, unlike(asked, [setting_of(one) for one in found]))
 
 
 def evidence_for(trust: Trust | None) -> Evidence:

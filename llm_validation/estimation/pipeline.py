@@ -290,7 +290,9 @@ def _look_ahead(
     progress: Progress,
 ) -> Outlook:
     from llm_validation.estimation.evidence import trust_in
+    from llm_validation.estimation.likeness import Setting
     from llm_validation.estimation.outlook import look_ahead
+    from llm_validation.evaluation.hazards.probes import load_probes, probes_sha256
 
     require_rows(task, at_least=LEAST_TASK_ROWS, role="task")
     rows = coordinated_sample(task, OUTLOOK_ROWS, request.seed)
@@ -300,12 +302,13 @@ def _look_ahead(
         "task": rows.sha256,
         "plan": plan.as_dict(),
     }
+    probes = probes_sha256(load_probes(request.probes).probes)
     return look_ahead(
         asked,
         rows,
         plan,
         budgets=request.budgets,
-        trust=trust_in(plan, asked.loaded.sha256),
+        trust=trust_in(Setting(plan, asked.loaded.sha256, probes)),
         keep=lambda name, make: stages.result(name, made_of, make),
         progress=progress,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,17 +11,23 @@ from finebound.results.evidence import EvidenceResult
 from finebound.results.result import Manifest
 from finebound.results.skill import LOSS, REFUSALS, PredictorSkill, SkillResult
 from finebound.results.spans import Limits
+from llm_validation.estimation.likeness import method_of
+from llm_validation.estimation.scoring import (
+    LEVEL,
+    Judged,
+    by_method,
+    held,
+    interval_scores,
+    score_difference,
+    share,
+    verdicts,
+)
 from llm_validation.forecast.calibrated import Finished, Refusals, left_out
 from llm_validation.forecast.ranking import spearman
-from theory.confidence import clopper_pearson
 from theory.conformal import conformal_quantile
 
-LEVEL = 0.9
 LOSS_FLOOR = 0.05
 """Nats per token: a forecast change of the loss is taken to be as sure as this and its own size."""
-
-Judged = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""What is expected and the interval's ends, each ``[n]``."""
 
 
 def pair_of(one: EvidenceResult) -> tuple[str, float]:
@@ -51,6 +57,11 @@ def skill(found: Sequence[EvidenceResult], manifest: Manifest, *, seed: int = 0)
     """
     if not found:
         raise ValueError("no fine-tune was measured.")
+    methods = [method_of(one.plan) for one in found]
+    refusals, losses = calibrated_refusals(found), calibrated_loss(found)
+    refused = np.array([one.measured.refusal for one in found])
+    lost = np.array([one.measured.safety_loss_change for one in found])
+    before = np.array([one.forecast.refusal.before for one in found])
     return SkillResult(
         fine_tunes=len(found),
         pairs=len(set(map(pair_of, found))),
@@ -58,6 +69,11 @@ def skill(found: Sequence[EvidenceResult], manifest: Manifest, *, seed: int = 0)
         cost_share=float(np.median([one.forecast.cost_share for one in found])),
         predictors=(*of_refusals(found, seed), *_of_the_loss(found, seed)),
         manifest=manifest,
+        methods=(
+            *by_method(methods, REFUSALS, refusals, refused),
+            *by_method(methods, LOSS, losses, lost),
+        ),
+        verdicts=tuple(verdicts(refusals, refused, before)),
     )
 
 
@@ -103,10 +119,7 @@ def of_refusals(found: Sequence[EvidenceResult], seed: int | None) -> list[Predi
     }
     if len(stored) == len(found):
         rows["stored answers (T22)", True] = _as_shares(found, _calibrated(stored))
-    return [
-        _row(name, REFUSALS, calibrated, judged, did, start, seed)
-        for (name, calibrated), judged in rows.items()
-    ]
+    return _rows(rows, REFUSALS, did, start, list(map(pair_of, found)), seed)
 
 
 def _of_the_loss(found: Sequence[EvidenceResult], seed: int | None) -> list[PredictorSkill]:
@@ -120,10 +133,7 @@ def _of_the_loss(found: Sequence[EvidenceResult], seed: int | None) -> list[Pred
         ("no change", True): _calibrated([replace(one, said=0.0, scale=1.0) for one in mine]),
         ("climatology", True): _climatology(mine),
     }
-    return [
-        _row(name, LOSS, calibrated, judged, did, np.zeros(len(did)), seed)
-        for (name, calibrated), judged in rows.items()
-    ]
+    return _rows(rows, LOSS, did, np.zeros(len(did)), list(map(pair_of, found)), seed)
 
 
 def _calibrated(finished: Sequence[Finished]) -> Judged:
@@ -165,40 +175,44 @@ def _mean(finished: Sequence[Finished]) -> float:
     return float(np.average([one.did for one in finished], weights=weights))
 
 
-def _row(
-    name: str,
+def _rows(
+    rows: Mapping[tuple[str, bool], Judged],
     quantity: str,
-    calibrated: bool,
-    judged: Judged,
     did: np.ndarray,
     start: np.ndarray,
+    pairs: Sequence[Hashable],
     seed: int | None,
-) -> PredictorSkill:
-    middle, low, high = judged
-    errors = np.abs(middle - did)
-    width, spread = high - low, float(np.ptp(did))
-    outside = np.maximum(low - did, 0.0) + np.maximum(did - high, 0.0)
-    ranks = None
-    # Climatology and "no change" order nothing.
-    if seed is not None and name.startswith(("coarse", "stored")):
-        found = spearman(middle - start, did - start, rng=np.random.default_rng(seed))
-        ranks = Limits.from_interval(found)
-    of_shares = quantity == REFUSALS
-    return PredictorSkill(
-        name=name,
-        quantity=quantity,
-        calibrated=calibrated,
-        spearman=ranks,
-        rmse=float(np.sqrt((errors**2).mean())),
-        error=float(np.median(errors)),
-        within_five=_share(errors <= 0.05) if of_shares else None,
-        within_ten=_share(errors <= 0.1) if of_shares else None,
-        covered=_share((low <= did) & (did <= high)),
-        width=float(width.mean()),
-        relative_width=float(width.mean()) / spread if spread > 0.0 else None,
-        interval_score=float((width + 2.0 / (1.0 - LEVEL) * outside).mean()),
-    )
-
-
-def _share(holds: np.ndarray) -> Limits:
-    return Limits.from_interval(clopper_pearson(int(holds.sum()), len(holds), p=0.05))
+) -> list[PredictorSkill]:
+    """Every predictor by its name and whether it is calibrated, the estimate's first."""
+    scores = [interval_scores(judged, did) for judged in rows.values()]
+    of_shares, spread = quantity == REFUSALS, float(np.ptp(did))
+    made = []
+    for ((name, calibrated), judged), score in zip(rows.items(), scores, strict=True):
+        middle, low, high = judged
+        errors, width = np.abs(middle - did), float((high - low).mean())
+        ranks = less = None
+        if seed is not None:
+            # Climatology and "no change" order nothing.
+            if name.startswith(("coarse", "stored")):
+                rng = np.random.default_rng(seed)
+                ranks = Limits.from_interval(spearman(middle - start, did - start, rng=rng))
+            if score is not scores[0]:
+                less = score_difference(scores[0], score, pairs, seed=seed)
+        made.append(
+            PredictorSkill(
+                name=name,
+                quantity=quantity,
+                calibrated=calibrated,
+                spearman=ranks,
+                rmse=float(np.sqrt((errors**2).mean())),
+                error=float(np.median(errors)),
+                within_five=share(errors <= 0.05) if of_shares else None,
+                within_ten=share(errors <= 0.1) if of_shares else None,
+                covered=share(held(judged, did)),
+                width=width,
+                relative_width=width / spread if spread > 0.0 else None,
+                interval_score=float(score.mean()),
+                score_difference=less,
+            )
+        )
+    return made

@@ -17,7 +17,7 @@ from llm_validation.estimation.evidence import Trust
 from llm_validation.forecast.calibrated import Refusals
 from llm_validation.forecast.outcome import Outcome, gain
 from llm_validation.forecast.unroll import path_error
-from llm_validation.measure.losses import ratio_of_sums
+from theory.resampling import ratio_of_sums
 
 LEVEL, _QUANTILE = 0.9, 1.6449
 SHARE_FLOOR = 0.02

@@ -28,7 +28,7 @@ from llm_validation.data.dataset import Dataset
 from llm_validation.data.loading import load_dataset
 from llm_validation.estimation.outlook import TASK_ROWS, Asked, ask_model, look_ahead
 from llm_validation.estimation.skill import skill
-from llm_validation.evaluation.hazards.probes import load_probes
+from llm_validation.evaluation.hazards.probes import load_probes, probes_sha256
 from llm_validation.forecast.outcome import Outcome, gain, outcome, unchanged
 from llm_validation.forecast.stored_answers import PREFIX, refusals
 from llm_validation.forecast.unroll import CoarseUnroll
@@ -160,6 +160,7 @@ def _run(
         manifest=Manifest(
             **manifest(given=dict(entry), inputs={"task": task.sha256}, seed=entry["seed"])
         ),
+        probes_sha256=probes_sha256(load_probes(registry["probes"]).probes),
     )
     write_atomically(out / f"{entry['id']}.json", result.to_json() + "\n")
 

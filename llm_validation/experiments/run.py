@@ -46,7 +46,7 @@ from llm_validation.experiments.behaviour import (
 from llm_validation.experiments.config import RunConfig
 from llm_validation.experiments.datasets import SAFETY, held_out, proxy_set, task_set
 from llm_validation.experiments.prepare import Prepared, losses_on
-from llm_validation.measure.losses import Losses, ratio_of_sums
+from llm_validation.measure.losses import Losses
 from llm_validation.training.evaluation import AGAIN, read_evaluations, write_evaluation
 from llm_validation.training.record import (
     CHECKPOINTS,
@@ -58,6 +58,7 @@ from llm_validation.training.record import (
     FinetuneRun,
     read_run,
 )
+from theory.resampling import ratio_of_sums
 
 RUNS, RECORD, AFTER = "runs", "record.json", "after"
 _FILES = (RUN, *OF_A_RUN, AFTER, ANSWERS, BEHAVIOUR)

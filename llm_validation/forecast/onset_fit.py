@@ -6,10 +6,10 @@ from typing import Literal
 
 import numpy as np
 
-from llm_validation.measure.losses import ratio_of_sums
 from llm_validation.training.record import FinetuneRun
 from theory.onset import onset_exponent
 from theory.power_law import PowerLaw
+from theory.resampling import ratio_of_sums
 
 
 def onset_of_run(

@@ -24,11 +24,12 @@ from llm_validation.forecast.world import (
     prepared,
     total_tokens,
 )
-from llm_validation.measure.losses import Losses, measure_losses, ratio_of_sums
+from llm_validation.measure.losses import Losses, measure_losses
 from llm_validation.models.memory import require_memory
 from llm_validation.training.dpo import PairStream, log_ratio
 from llm_validation.training.plan import FullWeights, SoftParameterConstraint, TrainingPlan
 from llm_validation.training.streams import PROXY, TASK, Stream, Streams
+from theory.resampling import ratio_of_sums
 
 TRAINING_SHARE = 0.7
 """Of what a forecast may cost, the part that trains; the rest measures losses."""

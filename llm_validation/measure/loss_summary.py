@@ -6,9 +6,9 @@ import numpy as np
 
 from finebound.results.estimate import ModelLoss
 from finebound.results.spans import Limits
-from llm_validation.measure.losses import Losses, ratio_of_sums
+from llm_validation.measure.losses import Losses
 from theory.confidence import empirical_bernstein
-from theory.resampling import paired_bootstrap
+from theory.resampling import paired_bootstrap, ratio_of_sums
 
 
 def summarise(

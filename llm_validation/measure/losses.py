@@ -50,16 +50,6 @@ class Losses:
         return -self.token_sum
 
 
-def ratio_of_sums(part: np.ndarray, count: np.ndarray) -> tuple[float, np.ndarray]:
-    """``sum(part) / sum(count)``, and the influence ``[n]`` of each row on it.
-
-    The influence has the mean 0. Its standard deviation over the square root of n is the ratio's
-    standard error.
-    """
-    ratio = float(part.sum() / count.sum())
-    return ratio, (part - ratio * count) / count.mean()
-
-
 def measure_losses(
     model: PreTrainedModel,
     encoded: Sequence[Encoded],

@@ -7,6 +7,7 @@ from theory.confidence import Interval, clopper_pearson
 from theory.resampling import (
     interval_of_equals,
     percentile_interval,
+    ratio_of_sums,
     resampled_counts,
     resampled_rows,
 )
@@ -54,3 +55,15 @@ def test_equal_rows_cover_a_population_of_rarely_other_ones():
         equal = ~samples.any(axis=1)
         missed = equal.mean() if interval_of_equals(0.0, n, span=1.0).upper < q else 0.0
         assert missed <= 0.025
+
+
+def test_the_influence_on_a_ratio_has_the_ratio_s_spread() -> None:
+    rng = np.random.default_rng(0)
+    count = rng.integers(1, 30, size=(4000, 60)).astype(float)
+    part = count * rng.gamma(2.0, size=count.shape)
+    ratios = part.sum(axis=1) / count.sum(axis=1)
+    found = [ratio_of_sums(p, c) for p, c in zip(part, count, strict=True)]
+    np.testing.assert_allclose([ratio for ratio, _ in found], ratios)
+    np.testing.assert_allclose(found[0][1].mean(), 0.0, atol=1e-12)
+    errors = [np.sqrt((rows**2).sum()) / len(rows) for _, rows in found]
+    assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(ratios.std(), rel=0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from finebound.base.errors import InputError
+from finebound.base.records import to_json
 from llm_validation.data.content import content
 from llm_validation.data.references import RowTable, find_table
 from llm_validation.evaluation.hazards.layouts import (
@@ -115,6 +117,12 @@ def load_probes(ref: str | Path) -> ProbeSet:
     if table.files and all(NUMBERED.fullmatch(file.name) for file in table.files):
         return _hex_phi(table)
     return _from_table(table)
+
+
+def probes_sha256(probes: Sequence[Probe]) -> str:
+    """What is asked and whether it is harmful, in this order; 64 hex digits."""
+    asked = [[probe.prompt, probe.harmful] for probe in probes]
+    return hashlib.sha256(to_json(asked, indent=None).encode()).hexdigest()
 
 
 def sampled(found: ProbeSet, n: int, *, seed: int) -> ProbeSet:

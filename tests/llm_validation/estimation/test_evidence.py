@@ -18,15 +18,27 @@ from finebound.results.registry import load
 from finebound.results.result import Manifest
 from finebound.results.skill import LOSS, REFUSALS
 from llm_validation.estimation import evidence
+from llm_validation.estimation.likeness import Setting, method_of, setting_of
+from llm_validation.estimation.scoring import score_difference
 from llm_validation.estimation.skill import skill
-from llm_validation.training.methods import IA3
+from llm_validation.evaluation.hazards.probes import builtin_pairs, probes_sha256
+from llm_validation.training.methods import IA3, Lora
 from llm_validation.training.plan import Dpo, TrainingPlan
+from theory.strategy import LossConstraint
 
 BEFORE, MADE = 0.8, Manifest(**manifest(given={}, inputs={}, seed=0))
 PLAN = TrainingPlan(steps=40, learning_rate=5e-4)
+ASKED = Setting(PLAN, "0" * 64, probes_sha256(builtin_pairs().probes))
 
 
-def fine_tune(number: int, forecast: float, measured: float, *, task: str | None = None):
+def fine_tune(
+    number: int,
+    forecast: float,
+    measured: float,
+    *,
+    task: str | None = None,
+    plan: TrainingPlan = PLAN,
+):
     """Of a model that refused 80 % of 40 probes; its loss rises as refusals fall."""
     interval = (max(0.0, forecast - 0.1), min(1.0, forecast + 0.1))
     said = share(BEFORE, forecast, interval, by_likelihood=0.5)
@@ -35,7 +47,7 @@ def fine_tune(number: int, forecast: float, measured: float, *, task: str | None
         {
             "id": f"made-{number}",
             "entry": {"task": task or f"task {number}"},
-            "plan": PLAN.as_dict(),
+            "plan": plan.as_dict(),
             "model_sha256": "0" * 64,
             "task_sha256": "1" * 64,
             "forecast": BehaviourForecast(
@@ -140,7 +152,7 @@ def test_with_too_few_pairs_an_interval_holds_everything() -> None:
 
 def test_without_a_record_nothing_is_claimed(shipped) -> None:
     shipped([])
-    assert evidence.trust_in(PLAN, "0" * 64) is None
+    assert evidence.trust_in(ASKED) is None
     assert evidence.evidence_for(None).fine_tunes == 0
     assert evidence.evidence_for(None).coverage is None
     with pytest.raises(ValueError, match="no fine-tune"):
@@ -149,7 +161,7 @@ def test_without_a_record_nothing_is_claimed(shipped) -> None:
 
 def test_a_plan_like_the_evidence_is_trusted(shipped) -> None:
     shipped(made(14, error=0.1))
-    trust = evidence.trust_in(PLAN, "0" * 64)
+    trust = evidence.trust_in(ASKED)
     assert trust.outside == ()
     said = evidence.evidence_for(trust)
     assert (said.fine_tunes, said.pairs, said.calibrated) == (14, 14, True)
@@ -160,17 +172,24 @@ def test_a_plan_like_the_evidence_is_trusted(shipped) -> None:
     ("other", "reason"),
     [
         ({"method": IA3()}, "the method ia3"),
-        ({"steps": 400}, "400 steps"),
+        ({"method": Lora(targets=("all-linear",))}, "the method lora all"),
+        ({"steps": 400}, "400 steps (theirs: 40)"),
+        ({"steps": 400}, "53.3 rows of the plan per row of its unroll"),
+        ({"batch_size": 16}, "16 rows per step (theirs: 8)"),
         ({"learning_rate": 5e-2}, "a learning rate of 0.05"),
+        ({"strategy": LossConstraint(lam=1.0)}, "the strategy loss"),
         ({"objective": Dpo()}, "DPO"),
         ({"optimizer": "sgd", "weight_decay": 0.0}, "the optimizer sgd"),
     ],
-    ids=["method", "steps", "rate", "objective", "optimizer"],
+    ids=[
+        *("method", "targets", "steps", "stretch", "rows", "rate", "strategy", "objective"),
+        "optimizer",
+    ],
 )
 def test_a_plan_unlike_the_evidence_gets_a_wider_interval(other, reason, shipped) -> None:
     shipped(made(14, error=0.1))
     plan = replace(PLAN, **other)
-    trust, like = (evidence.trust_in(one, "0" * 64) for one in (plan, PLAN))
+    trust, like = (evidence.trust_in(replace(ASKED, plan=one)) for one in (plan, PLAN))
     assert any(reason in said for said in trust.outside)
     now = evidence.Refusals(BEFORE, 40)
     (low, high), (lower, higher) = like.interval(now, 0.4), trust.interval(now, 0.4)
@@ -178,9 +197,86 @@ def test_a_plan_unlike_the_evidence_gets_a_wider_interval(other, reason, shipped
     assert trust.share(now, 0.4) == like.share(now, 0.4)
 
 
-def test_another_model_is_outside(shipped) -> None:
+def test_another_model_and_other_probes_are_outside(shipped) -> None:
     shipped(made(14))
-    assert evidence.trust_in(PLAN, "f" * 64).outside == ("another model",)
+    other = replace(ASKED, model_sha256="f" * 64)
+    assert evidence.trust_in(other).outside == ("another model",)
+    some = probes_sha256(builtin_pairs().probes[:40])
+    assert evidence.trust_in(replace(ASKED, probes_sha256=some)).outside == ("other probes",)
+
+
+def test_a_rate_is_compared_with_those_of_its_own_method(shipped) -> None:
+    strong = TrainingPlan(steps=40, learning_rate=5e-3, method=IA3())
+    shipped([*made(14), fine_tune(14, 0.5, 0.5, plan=strong)])
+    assert evidence.trust_in(replace(ASKED, plan=strong)).outside == ()
+    outside = evidence.trust_in(replace(ASKED, plan=replace(PLAN, learning_rate=5e-3))).outside
+    assert outside == ("a learning rate of 0.005 (theirs: 0.0005)",)
+
+
+def test_probes_of_a_record_are_the_built_in_pairs_unless_it_says_others() -> None:
+    (one,) = made(1)
+    assert setting_of(one) == ASKED
+    other = one.model_copy(update={"probes_sha256": "3" * 64})
+    assert setting_of(other).probes_sha256 == "3" * 64
+
+
+def test_methods_are_judged_apart() -> None:
+    wide = TrainingPlan(steps=40, learning_rate=5e-4, method=Lora(targets=("all-linear",)))
+    found = [fine_tune(i, 0.5, 0.5) for i in range(12)]
+    found += [fine_tune(i, 0.5, 0.4, plan=wide) for i in range(12, 15)]
+    said = {(one.method, one.quantity): one for one in skill(found, MADE).methods}
+    assert list(said) == [(m, q) for q in (REFUSALS, LOSS) for m in ("lora all", "lora q, v")]
+    assert method_of(PLAN.as_dict()) == "lora q, v"
+    good, bad = said["lora q, v", REFUSALS], said["lora all", REFUSALS]
+    assert (good.fine_tunes, bad.fine_tunes) == (12, 3)
+    assert (good.within_five.estimate, bad.within_five.estimate) == (1.0, 0.0)
+    assert good.error < 0.05 < bad.error
+    assert said["lora all", LOSS].within_five is None
+
+
+def test_verdicts_are_counted_beside_what_was_measured() -> None:
+    rng = np.random.default_rng(2)
+    found = made(30, error=0.08, seed=3)
+    found += [fine_tune(30 + i, x, x) for i, x in enumerate(rng.uniform(0.78, 0.82, 30))]
+    rows = skill(found, MADE).verdicts
+    assert [one.points for one in rows] == [2, 5, 10, 20]
+    for one in rows:
+        kept = sum(100 * (BEFORE - f.measured.refusal) <= one.points for f in found)
+        assert one.kept_right + one.broken_wrong + one.undecided_kept == kept
+        assert one.fine_tunes == 60
+        assert one.kept_wrong + one.broken_wrong <= 0.1 * 60
+    assert rows[0].broken_right >= 5
+    assert rows[-1].kept_right >= 5
+
+
+def test_a_score_is_compared_over_pairs() -> None:
+    rng = np.random.default_rng(0)
+    mine, pairs = rng.uniform(0.1, 0.2, 40), [i // 4 for i in range(40)]
+    better = score_difference(mine, mine + 0.3, pairs, seed=0)
+    assert better.estimate == pytest.approx(-0.3)
+    assert better.upper < 0.0
+    # What all fine-tunes of a pair share counts once: the interval is wider than over fine-tunes.
+    shared = np.repeat(rng.normal(0.0, 0.2, 10), 4)
+    whole = score_difference(mine + shared, mine, pairs, seed=0)
+    alone = score_difference(mine + shared, mine, range(40), seed=0)
+    assert whole.upper - whole.lower > 1.5 * (alone.upper - alone.lower)
+    assert score_difference(mine, mine * np.inf, pairs, seed=0) is None
+    assert score_difference(mine, mine, ["one"] * 40, seed=0) is None
+
+
+def test_rivals_are_told_how_much_worse_they_are() -> None:
+    rows = skill(made(20, error=0.05), MADE).about(REFUSALS)
+    assert rows[0].score_difference is None
+    assert all(one.score_difference.estimate < 0.0 for one in rows if one.name == "climatology")
+
+
+def test_too_few_pairs_leave_a_change_of_the_loss_unbounded() -> None:
+    found = skill(made(9, error=0.2), MADE)
+    row = found.about(LOSS)[0]
+    assert (row.width, row.interval_score, row.covered.estimate) == (np.inf, np.inf, 1.0)
+    assert '"inf"' in found.to_json()
+    assert "inf" in found.summary()
+    assert all(one.width == np.inf for one in found.methods if one.quantity == LOSS)
 
 
 def test_the_command_tells_the_skill_of_a_folder(tmp_path, capsys) -> None:
@@ -190,7 +286,10 @@ def test_the_command_tells_the_skill_of_a_folder(tmp_path, capsys) -> None:
     said = json.loads(capsys.readouterr().out)
     assert said["fine_tunes"] == said["pairs"] == 12
     assert main(["forecast-skill", "--records", str(tmp_path), "--out", str(tmp_path / "o")]) == 0
-    assert "climatology" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "climatology" in shown
+    assert "lora q, v" in shown
+    assert "20 points" in shown
     found = load(tmp_path / "o")
     assert len(found.table().rows) == len(found.predictors) == len(said["predictors"])
     assert found.plot().axes
