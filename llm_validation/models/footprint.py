@@ -15,6 +15,13 @@ Trained = Literal["full", "adapter"]
 Stored = Literal["fp32", "bf16", "nf4"]
 BYTES: dict[Stored, float] = {"fp32": 4.0, "bf16": 2.0, "nf4": 0.5 + (1 + 4 / 256) / 64}
 """Per weight. NF4 has a scale of one byte per block of 64, and a float32 per 256 scales."""
+WAYS: dict[str, tuple[Trained, Stored]] = {
+    "full": ("full", "fp32"),
+    "LoRA": ("adapter", "fp32"),
+    "LoRA, base in bfloat16": ("adapter", "bf16"),
+    "QLoRA": ("adapter", "nf4"),
+}
+"""Ways to train, by name. finebound keeps a LoRA's base in float32; others keep it in bfloat16."""
 _MOMENTS = 8.0  # AdamW: two numbers in float32 per trained weight
 
 
@@ -136,7 +143,8 @@ def footprint(
     size f, query size q, key size k, vocabulary V, c bytes per computed number and rank r:
 
     - weights b P, and 4 T for an adapter; gradients 4 T; AdamW 8 T;
-    - casts 2 bytes per linear weight that is stored in float32 and computed in bfloat16;
+    - casts 2 bytes per linear weight that is stored in float32 and computed in bfloat16; with
+      checkpointing one layer's of an adapter's base, whose copies are made anew;
     - activations of a layer, per token: 4 d times 4 (2 for an adapter: norms are frozen),
       c ((h + g) d + (1 + a) q + 2 k + 4 f), with h = g = a = 1; in bfloat16 h = 3 and g = 2, for
       every linear module reads a copy of its own, and a = 2 for an adapter; 7 r c for an adapter;
@@ -167,6 +175,8 @@ def footprint(
     head = shape.vocabulary * d
     is_cast = compute == "bf16"
     read = adapter + (shape.linear + head if base == "fp32" else head if base == "nf4" else 0)
+    if adapter and checkpointing and base == "fp32":
+        read -= shape.linear - shape.linear // shape.layers
     layer = _activations(shape, base, rank if adapter else 0, is_cast) * n
     last = n * (4 * d * (2 if trained == "full" else 1) + 4)
     last += 0 if adapter else m * d * (2 if is_cast else 4)

@@ -15,12 +15,20 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from finebound.base.errors import InputError
 from finebound.base.progress import Progress, silent
+from llm_validation.models.footprint import BYTES
 from llm_validation.models.packaged import NAME as PACKAGED_NAME
 from llm_validation.models.packaged import cache_folder, packaged_model_folder, without_bars
 from llm_validation.models.packaged_aligned import (
     ALIGNED_NAME,
     aligned_sha256,
     packaged_aligned_folder,
+)
+from llm_validation.models.placement import (
+    PLAIN,
+    Placement,
+    loading_options,
+    placed,
+    require_own_weights,
 )
 
 if TYPE_CHECKING:
@@ -110,24 +118,32 @@ def load_model(
     ref: str | Path | None = None,
     *,
     attention: Literal["sdpa", "eager"] = "sdpa",
+    placement: Placement = PLAIN,
+    gradients: bool = True,
     progress: Progress = silent,
 ) -> LoadedModel:
     """Load ``ref``: None or ``"packaged"``, ``"packaged-aligned"``, a folder, or a hub id.
 
     ``attention="eager"`` is slower and can be differentiated twice on a CPU, which curvature
-    needs. Only safetensors are read and no code of the model's own is run. Raises InputError for a
-    folder or id that cannot be loaded so; an unreachable hub is reported within seconds.
+    needs. ``placement`` says where its weights lie and in which numbers; where ``gradients`` will
+    be taken, none may be offloaded. Only safetensors are read and no code of the model's own is
+    run. Raises InputError for a folder or id that cannot be loaded so; an unreachable hub is
+    reported within seconds.
     """
+
+    def load(folder: Path, name: str, sha256: str | None = None) -> LoadedModel:
+        loaded = _load_folder(folder, name, attention, placement, progress)
+        require_own_weights(loaded.model, gradients=gradients, file=folder)
+        return _told(replace(loaded, sha256=sha256 or loaded.sha256), placement)
+
     if ref is None or str(ref) == "packaged":
-        packaged = packaged_model_folder(progress=progress)
-        return _load_folder(packaged, PACKAGED_NAME, attention, progress)
+        return load(packaged_model_folder(progress=progress), PACKAGED_NAME)
     if str(ref) == "packaged-aligned":
         aligned = packaged_aligned_folder(progress=progress)
-        loaded = _load_folder(aligned, ALIGNED_NAME, attention, progress)
-        return replace(loaded, sha256=aligned_sha256())
+        return load(aligned, ALIGNED_NAME, aligned_sha256())
     folder = Path(ref).expanduser()
     if folder.is_dir():
-        return _load_folder(folder, folder.resolve().name, attention, progress)
+        return load(folder, folder.resolve().name)
     if folder.exists():
         raise InputError(
             "This is a file, not a model.",
@@ -137,7 +153,16 @@ def load_model(
         )
     if isinstance(ref, Path) or not is_hub_id(ref):
         raise _no_folder(ref)
-    return _load_folder(hub_folder(ref), ref, attention, progress)
+    return load(hub_folder(ref), ref)
+
+
+def _told(loaded: LoadedModel, placement: Placement) -> LoadedModel:
+    """A rounded model is another one, and says so."""
+    if placement.load_in == "fp32":
+        return loaded
+    digest = hashlib.sha256(f"{loaded.sha256} {placement.load_in}".encode()).hexdigest()
+    note = f"{loaded.name} is loaded in {placement.load_in}: its linear modules are rounded to NF4."
+    return replace(loaded, sha256=digest, notes=(*loaded.notes, note))
 
 
 def _no_folder(ref: str | Path) -> InputError:
@@ -158,12 +183,15 @@ def on_device(loaded: LoadedModel) -> LoadedModel:
     return loaded
 
 
-def _load_folder(folder: Path, name: str, attention: str, progress: Progress) -> LoadedModel:
+def _load_folder(
+    folder: Path, name: str, attention: str, placement: Placement, progress: Progress
+) -> LoadedModel:
     weights = _weight_files(folder)
-    _require_room(weights, name)
+    if placement.device_map is None:
+        _require_room(weights, name, placement)
     for place in progress([folder], f"loading the model {name}"):
         tokenizer = load_tokenizer(place)
-        model = _load_weights(place, attention)
+        model = _load_weights(place, attention, placement)
     context_length = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     return LoadedModel(
         model=model,
@@ -288,8 +316,8 @@ def load_tokenizer(folder: Path, *, template: str | None = None) -> PreTrainedTo
     return tokenizer
 
 
-def _require_room(weights: list[Path], name: str) -> None:
-    """Raises NeedsMemory where the weights in float32 do not fit into memory."""
+def _require_room(weights: list[Path], name: str, placement: Placement) -> None:
+    """Raises NeedsMemory where the weights do not fit into memory."""
     from safetensors import SafetensorError, safe_open
 
     from llm_validation.models.memory import require_memory
@@ -298,24 +326,29 @@ def _require_room(weights: list[Path], name: str) -> None:
     for file in weights:
         try:
             with safe_open(file, framework="np") as opened:
-                for tensor in map(opened.get_slice, opened.keys()):
+                for key in opened.keys():  # noqa: SIM118 - it is no dictionary
+                    tensor = opened.get_slice(key)
+                    shape = tensor.get_shape()
                     size = 4.0 if "F" in tensor.get_dtype() else 1.0  # whole numbers: quantised
-                    need += size * math.prod(tensor.get_shape())
+                    if placement.load_in == "4bit" and ".layers." in key and len(shape) == 2:
+                        size = BYTES["nf4"]
+                    need += size * math.prod(shape)
         except (SafetensorError, OSError):
             return  # loading says what is wrong with it
     require_memory(
         need,
-        f"loading {name} in float32",
+        f"loading {name} in {'float32' if placement.load_in == 'fp32' else '4-bit numbers'}",
         remedy="Use a smaller model or a larger machine, or allow more `memory`.",
     )
 
 
-def _load_weights(folder: Path, attention: str) -> PreTrainedModel:
+def _load_weights(folder: Path, attention: str, placement: Placement) -> PreTrainedModel:
     import torch
     from transformers import AutoModelForCausalLM
 
     # Left to itself, transformers takes sdpa wherever the architecture has it.
     choice = {"sdpa": {}, "eager": {"attn_implementation": "eager"}}[attention]
+    lies = loading_options(placement)
     try:
         with without_bars():
             read: Any = AutoModelForCausalLM.from_pretrained(
@@ -326,9 +359,11 @@ def _load_weights(folder: Path, attention: str) -> PreTrainedModel:
                 local_files_only=True,
                 output_loading_info=True,
                 **choice,
+                **lies,
             )
             model, found = read
-    except MemoryError:
+            placed(model, placement, lies)
+    except (MemoryError, InputError):
         raise
     except Exception as error:  # whatever the model's code says of its files
         if "trust_remote_code" in str(error):

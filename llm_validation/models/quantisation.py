@@ -151,17 +151,40 @@ def _rounded(bnb, module: nn.Linear, how: FourBit) -> nn.Module:
     return made.train(module.training)
 
 
-def _mark(model: PreTrainedModel, how: FourBit) -> None:
-    """What transformers, peft and accelerate look at, and what ``quantisation_of`` reads."""
-    from transformers import BitsAndBytesConfig
-    from transformers.quantizers import AutoHfQuantizer
+def loading_config(how: FourBit) -> Any:
+    """What transformers is given to round a model so while it reads it.
 
-    config = BitsAndBytesConfig(
+    Raises InputError where bitsandbytes is missing or cannot run.
+    """
+    from transformers import BitsAndBytesConfig
+
+    _bitsandbytes()
+    return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type=how.kind,
         bnb_4bit_use_double_quant=how.double_quant,
         bnb_4bit_compute_dtype="bfloat16" if how.compute == "bf16" else "float32",
     )
+
+
+def mark_loaded(model: PreTrainedModel, how: FourBit) -> None:
+    """Make a model that was read with ``loading_config`` what ``quantise`` makes; nothing trains.
+
+    What transformers leaves to a fast path of a processor computes as in training.
+    """
+    modules: Any = model.modules()
+    for module in modules:
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    _mark(model, how)
+    model.requires_grad_(False)
+
+
+def _mark(model: PreTrainedModel, how: FourBit) -> None:
+    """What transformers, peft and accelerate look at, and what ``quantisation_of`` reads."""
+    from transformers.quantizers import AutoHfQuantizer
+
+    config = loading_config(how)
     marked: Any = model
     marked.hf_quantizer = AutoHfQuantizer.from_config(config)
     marked.quantization_method = config.quant_method
