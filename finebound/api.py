@@ -71,35 +71,48 @@ def compare(
     by: Literal["method", "strategy", "proxy", "task"] | None = None,
     keep_failed_gates: bool = False,
     seed: int = 0,
+    budget: str | Sequence[str] = (),
     given: Mapping[str, Any] | None = None,
 ) -> CompareResult:
     """Methods compared item by item: means, differences to a base, paired tests.
 
     ``runs`` are records of ``finebound evaluate``, ``validate.json`` or folders with such; records
     with the same label are seeds of one method. Differences are taken to the label ``base``
-    (default: the first), runs of a grid are grouped ``by`` what differs. ``given`` is what the
-    manifest says was asked for (default: these arguments). Raises InputError for what cannot be
-    read or compared.
+    (default: the first), runs of a grid are grouped ``by`` what differs. ``budget`` is how much
+    worse than the base a method may be, by evaluation: "hazards=5" or several such. ``given`` is
+    what the manifest says was asked for (default: these arguments). Raises InputError for what
+    cannot be read or compared.
     """
+    from finebound.base.limits import limits_of
     from finebound.base.records import file_sha256, manifest
     from finebound.results.compare import CompareResult
     from finebound.results.result import Manifest
     from llm_validation.evaluation.compare_records import compare_records
+    from llm_validation.evaluation.statistics.difference_budgets import DIFFERENCES
 
-    found, files = compare_records(
+    budgets = (budget,) if isinstance(budget, str) else tuple(budget)
+    found = compare_records(
         [Path(path) for path in runs],
         base=base,
         by=by,
         keep_failed_gates=keep_failed_gates,
         seed=seed,
+        limits=limits_of(budgets, {name: one.most for name, one in DIFFERENCES.items()}),
     )
-    asked = {"runs": runs, "base": base, "by": by, "keep_failed_gates": keep_failed_gates}
+    asked = {
+        "runs": runs,
+        "base": base,
+        "by": by,
+        "keep_failed_gates": keep_failed_gates,
+        "budget": budgets,
+    }
     made = manifest(
         given={n: v for n, v in asked.items() if v} if given is None else given,
-        inputs={str(file): file_sha256(file) for file in files},
+        inputs={str(file): file_sha256(file) for file in found.files},
         seed=seed,
     )
-    return CompareResult(comparisons=tuple(found), manifest=Manifest(**made))
+    checks = {"budgets": tuple(found.checks)} if budgets else {}
+    return CompareResult(comparisons=tuple(found.comparisons), manifest=Manifest(**made), **checks)
 
 
 def forecast_skill(records: str | Path | None = None, *, seed: int = 0) -> SkillResult:

@@ -22,6 +22,7 @@ VERBS = {
     "evaluate": "what a model or recorded answers do: refusal, hazards, bias, translation, loss",
     "defend": "repair a fine-tuned adapter, or compare every defence (--compare)",
     "compare": "paired statistics over evaluations and runs: tests, effect sizes, tables",
+    "gate": "the budgets of a file of gates: kept, broken or not decided",
     "forecast-skill": "how forecasts of refusals did on fine-tunes that were run after them",
     "report": "one page about a finished run",
     "figures": "draw the paper's figures from their recorded data",

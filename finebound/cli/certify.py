@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import UseAppendAction
 
+from finebound.cli.gate_files import GateFiles
 from finebound.cli.options import given_options, parse, say
 
 if TYPE_CHECKING:
+    from finebound.base.progress import Progress
     from finebound.results.certificate import CertificateResult
 
 _OF_FILES = ("reference", "candidate")
@@ -19,7 +21,7 @@ _OF_MODELS = ("base", "adapter", "path", "probes", "rows", "temperature", "scale
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(GateFiles):
     """A certificate that a fine-tuned model has not lost more than a budget of its safe answers.
 
     Answers made elsewhere: --reference are the answers of the model before the fine-tune,
@@ -91,7 +93,8 @@ def main(arguments: Sequence[str]) -> int:
     if options.out is not None:
         require_folder(options.out)
     given = given_options(options, Options)
-    others = (*_OF_FILES, *_OF_MODELS, "training_data") if options.plan else ("expected",)
+    of_tests = (*_OF_FILES, *_OF_MODELS, "training_data", "junit", "markdown")
+    others = of_tests if options.plan else ("expected",)
     if surplus := [name for name in others if name in given]:
         flag = "--" + surplus[0].replace("_", "-")
         raise InputError(
@@ -100,30 +103,41 @@ def main(arguments: Sequence[str]) -> int:
         )
     if options.plan:
         return _plan(options)
-    from finebound.api import certify
+    options.require()
     from finebound.base.progress import bar
+    from finebound.results.gate import Gate, checks_of_certificate
 
     with bar() as progress:
-        found = certify(
-            reference=options.reference,
-            candidates=options.candidate,
-            base=options.base,
-            adapters=options.adapter,
-            budget=options.budget,
-            confidence=options.confidence,
-            path=options.path,
-            training_data=options.training_data,
-            out=options.out,
-            given=given,
-            progress=progress,
-            **{name: given[name] for name in _OF_MODELS[3:] if name in given},
-        )
-    say(found.notes)
+        found = run(options, progress)
+    options.write([Gate(name="certify", verb="certify", checks=checks_of_certificate(found))])
     if options.json:
         print(found.to_json())
         return found.exit_code
     _print(found, options.out)
     return found.exit_code
+
+
+def run(options: Options, progress: Progress) -> CertificateResult:
+    """The certificate of the options, written into their folder; notes on stderr."""
+    from finebound.api import certify
+
+    given = given_options(options, Options)
+    found = certify(
+        reference=options.reference,
+        candidates=options.candidate,
+        base=options.base,
+        adapters=options.adapter,
+        budget=options.budget,
+        confidence=options.confidence,
+        path=options.path,
+        training_data=options.training_data,
+        out=options.out,
+        given=given,
+        progress=progress,
+        **{name: given[name] for name in _OF_MODELS[3:] if name in given},
+    )
+    say(found.notes)
+    return found
 
 
 def _plan(options: Options) -> int:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, UseAppendAction
 
+from finebound.cli.gate_files import GateFiles
 from finebound.cli.options import given_options, parse
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(GateFiles):
     """Compare methods item by item: means, differences, paired tests, effect sizes, tables.
 
     RUNS are records that `finebound evaluate ... --out` wrote, validate.json of `finebound
@@ -32,7 +33,15 @@ class Options:
     BBQ: ambiguous and disambiguated contexts apart, with the bias of each and where it turned its
     sign.
 
+    --budget says how much worse than the base a method may be, by the evaluation of the records:
+    refusal, hazards, over-refusal, look-alikes and bbq in points of 100, loss, safety_gap and
+    capability_gap in nats per token, translation in chrF, reliability in its score. Exit code 0:
+    every method keeps every budget, 1: one is broken, 3: not decided. The interval is the paired
+    one, 95 %.
+
     Example: finebound compare base/bbq.json lora/bbq.json ia3/bbq.json --base base --out tables
+
+    Example: finebound compare base lora --budget hazards=5 --budget over-refusal=5
     """
 
     runs: Positional[tuple[Path, ...]]
@@ -43,6 +52,8 @@ class Options:
     """What to group runs of a grid by (default: the first of these that differs)."""
     keep_failed_gates: bool = False
     """Test runs that failed a gate, too; they stay marked."""
+    budget: UseAppendAction[tuple[str, ...]] = ()
+    """What may be lost beside the base, by evaluation: hazards=5; once for each."""
     seed: int = 0
     """Seed of the bootstrap."""
     json: bool = False
@@ -53,23 +64,16 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="compare")
-    from finebound.api import compare
-    from finebound.base.records import require_folder
+    options.require(budget=bool(options.budget))
+    from finebound.results.budget import exit_code
+    from finebound.results.gate import Gate
 
-    if options.out is not None:
-        require_folder(options.out)
-    found = compare(
-        options.runs,
-        base=options.base,
-        by=options.by,
-        keep_failed_gates=options.keep_failed_gates,
-        seed=options.seed,
-        given=given_options(options, Options),
-    )
-    files = 0 if options.out is None else _write(found, options.out)
+    found, files = run(options)
+    options.write([Gate(name="compare", verb="compare", checks=found.budgets)])
+    code = exit_code(check.decision for check in found.budgets)
     if options.json:
         print(found.to_json())
-        return 0
+        return code
     from rich.text import Text
 
     from finebound.base.terminal import Console
@@ -84,9 +88,30 @@ def main(arguments: Sequence[str]) -> int:
                 console.print(f"({left} more rows in {table.name}.md with --out)")
         for line in comparison.words:
             console.print(Text(line), soft_wrap=True)
+    for check in found.budgets:
+        console.print(Text(f"Budget {check.said}"), soft_wrap=True)
     if options.out is not None:
         console.print(f"\nWritten: {options.out / found.file} and {files} tables")
-    return 0
+    return code
+
+
+def run(options: Options) -> tuple[CompareResult, int]:
+    """The comparison of the options, and how many tables it wrote into their folder."""
+    from finebound.api import compare
+    from finebound.base.records import require_folder
+
+    if options.out is not None:
+        require_folder(options.out)
+    found = compare(
+        options.runs,
+        base=options.base,
+        by=options.by,
+        keep_failed_gates=options.keep_failed_gates,
+        seed=options.seed,
+        budget=options.budget,
+        given=given_options(options, Options),
+    )
+    return found, 0 if options.out is None else _write(found, options.out)
 
 
 def _write(found: CompareResult, out: Path) -> int:

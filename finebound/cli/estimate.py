@@ -7,15 +7,17 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from finebound.cli.gate_files import GateFiles
 from finebound.cli.options import given_options, memory_allowed, parse, say
 from llm_validation.estimation.request import Request
 
 if TYPE_CHECKING:
-    from finebound.results.outlook import BudgetVerdict
+    from finebound.base.progress import Progress
+    from finebound.results.estimate import EstimateResult
 
 
 @dataclass(frozen=True)
-class Options(Request):
+class Options(GateFiles, Request):
     """How much safety and capability a fine-tune must and may cost, before it is run.
 
     Datasets are files (JSON Lines, JSON, CSV, Parquet with prompt/response, messages,
@@ -34,10 +36,10 @@ class Options(Request):
     Example: finebound estimate --safety builtin:safety --task builtin:task-general
              --proxy builtin:proxy-same-teacher --model packaged --out out
 
-    Example: finebound estimate --model packaged-aligned --task builtin:task-general
-             --steps 200 --budget refusal=5 --out out
     Example: finebound estimate --training axolotl.yaml --budget refusal=5 --out out
 
+    Example: finebound estimate --model packaged-aligned --task builtin:task-general
+             --steps 200 --budget refusal=5 --out out
     """
 
     strategy: Literal["all", "loss", "parameter", "hybrid"] = "all"
@@ -52,19 +54,20 @@ class Options(Request):
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="estimate")
+    options.require(budget=bool(options.budget))
     from finebound.base.progress import bar
-    from finebound.views.estimate import page
-    from llm_validation.data.reading import reading_lines
-    from llm_validation.estimation.result import PAGE, estimate
+    from finebound.results.budget import exit_code
+    from finebound.results.gate import Gate, checks_of_estimate
+    from llm_validation.estimation.result import PAGE
 
-    request = Request(**{field.name: getattr(options, field.name) for field in fields(Request)})
-    given = given_options(options, Options)
-    with memory_allowed(options.memory), bar() as progress:
-        found = estimate(request, out=options.out, page=page, given=given, progress=progress)
-    say([*reading_lines(found.reading), *(f"plan: {note}" for note in found.plan_notes)])
+    with bar() as progress:
+        found = run(options, progress)
+    checks = checks_of_estimate(found)
+    options.write([Gate(name="estimate", verb="estimate", checks=checks)])
+    code = exit_code(check.decision for check in checks)
     if options.json:
         print(found.to_json())
-        return exit_code(found.budgets)
+        return code
     from finebound.base.terminal import Console
 
     console = Console()
@@ -78,12 +81,18 @@ def main(arguments: Sequence[str]) -> int:
         print_estimate(found, console, strategy=options.strategy)
     if options.out is not None:
         console.print(f"\nWritten: {options.out / PAGE}, {options.out / found.file}")
-    return exit_code(found.budgets)
+    return code
 
 
-def exit_code(budgets: Sequence[BudgetVerdict]) -> int:
-    """0 where every budget is kept, 1 where one is broken, 3 where one is not decided."""
-    from finebound.results.outlook import BROKEN, UNDECIDED
+def run(options: Options, progress: Progress) -> EstimateResult:
+    """The estimate of the options, written into their folder; notes on stderr."""
+    from finebound.views.estimate import page
+    from llm_validation.data.reading import reading_lines
+    from llm_validation.estimation.result import estimate
 
-    decisions = {budget.decision for budget in budgets if budget.given}
-    return 1 if BROKEN in decisions else 3 if UNDECIDED in decisions else 0
+    request = Request(**{field.name: getattr(options, field.name) for field in fields(Request)})
+    given = given_options(options, Options)
+    with memory_allowed(options.memory):
+        found = estimate(request, out=options.out, page=page, given=given, progress=progress)
+    say([*reading_lines(found.reading), *(f"plan: {note}" for note in found.plan_notes)])
+    return found

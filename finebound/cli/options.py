@@ -27,10 +27,38 @@ def parse(options: type[Options], arguments: Sequence[str], *, verb: str) -> Opt
 
     return tyro.cli(
         options,
-        args=list(arguments),
+        args=_gathered(arguments, "--budget") if _takes_many(options, "budget") else arguments,
         prog=f"finebound {verb}",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+
+
+def _takes_many(options: type, name: str) -> bool:
+    """Whether an option takes several values after one flag."""
+    field = options.__dataclass_fields__.get(name)
+    return field is not None and str(field.type).startswith("tuple[")
+
+
+def _gathered(arguments: Sequence[str], flag: str) -> list[str]:
+    """The arguments with every value of a repeated flag behind its first place.
+
+    Of a flag that takes several values the parser would keep only those of the last.
+    """
+    rest: list[str] = []
+    values: list[str] = []
+    place: int | None = None
+    inside = False
+    for argument in arguments:
+        if argument == flag or argument.startswith(f"{flag}="):
+            place = len(rest) if place is None else place
+            inside = argument == flag
+            values += [] if inside else [argument.removeprefix(f"{flag}=")]
+        elif inside and not argument.startswith("--"):
+            values.append(argument)
+        else:
+            inside = False
+            rest.append(argument)
+    return rest if place is None else [*rest[:place], flag, *values, *rest[place:]]
 
 
 def with_flags(text: str, options: type) -> str:

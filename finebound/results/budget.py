@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from finebound.results.result import Number, Part
+from finebound.results.result import Known, Number, Part
 
 KEPT, BROKEN, UNDECIDED = "kept", "broken", "undecided"
 DECISIONS = (KEPT, UNDECIDED, BROKEN)
@@ -37,8 +37,9 @@ class BudgetCheck(Part):
 
     ``quantity`` is its name on the command line, ``what`` says in words what is counted, of whom
     (``of``: a model, method or file; may be empty). ``limit``, ``value`` and both ends of
-    ``interval`` are in ``unit`` ("points" of 100, or another); the interval has the confidence
-    ``level``. ``n`` is the number of items behind it, None where that is not one number.
+    ``interval`` are in ``unit`` ("points" of 100, or another), ``value`` is None where nothing is
+    known; the interval has the confidence ``level``. ``n`` is the number of items behind it, None
+    where that is not one number.
     ``decision`` is "kept", "broken" or "undecided".
     """
 
@@ -46,7 +47,7 @@ class BudgetCheck(Part):
     what: str
     of: str
     limit: Number
-    value: Number
+    value: Known
     interval: tuple[Number, Number]
     unit: str
     level: Number
@@ -59,15 +60,28 @@ class BudgetCheck(Part):
         return f"{self.what} of {self.of}" if self.of else self.what
 
     @property
+    def said(self) -> str:
+        """The decision, then ``words``."""
+        return f"{DECISION_WORDS[self.decision]}: {self.words}"
+
+    @property
+    def found(self) -> str:
+        """The value with its interval."""
+        low, high = self.interval
+        return f"{_short(self.value)} [{_short(low)}, {_short(high)}]"
+
+    @property
+    def allowed(self) -> str:
+        """The limit with its unit."""
+        unit = "point" if self.limit == 1 and self.unit == "points" else self.unit
+        return f"{_short(self.limit)} {unit}"
+
+    @property
     def words(self) -> str:
         """What was found and what is allowed, in a line."""
-        low, high = self.interval
         items = "" if self.n is None else f" over {self.n} item{'s' * (self.n != 1)}"
-        return (
-            f"{self.name}: {_short(self.value)} [{_short(low)}, {_short(high)}] {self.unit}"
-            f"{items}; at most {_short(self.limit)} allowed"
-        )
+        return f"{self.name}: {self.found} {self.unit}{items}; at most {self.allowed} allowed"
 
 
-def _short(value: float) -> str:
-    return f"{round(value, 4) + 0.0:.4g}"
+def _short(value: float | None) -> str:
+    return "?" if value is None else f"{round(value, 4) + 0.0:.4g}"

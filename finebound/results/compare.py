@@ -6,6 +6,7 @@ import math
 import re
 from typing import ClassVar
 
+from finebound.results.budget import BudgetCheck
 from finebound.results.interval import Interval
 from finebound.results.result import Known, Manifest, Number, Part, Result
 
@@ -178,14 +179,19 @@ class MethodComparison(Part):
 
 
 class CompareResult(Result):
-    """What ``finebound compare`` finds: one comparison for each evaluation, of BBQ two."""
+    """What ``finebound compare`` finds: one comparison for each evaluation, of BBQ two.
+
+    ``budgets`` are what became of those that were given: one for each method but the base.
+    """
 
     kind: ClassVar[str] = "compare"
     file: ClassVar[str] = "compare.json"
 
     comparisons: tuple[MethodComparison, ...]
     manifest: Manifest
+    budgets: tuple[BudgetCheck, ...] = ()
 
     def summary(self) -> str:
-        """What each comparison decides and what it leaves open."""
-        return "\n".join(f"{c.title}: {line}" for c in self.comparisons for line in c.words)
+        """What each comparison decides and what it leaves open, then the budgets."""
+        lines = [f"{c.title}: {line}" for c in self.comparisons for line in c.words]
+        return "\n".join(lines + [f"budget {check.said}" for check in self.budgets])

@@ -40,6 +40,7 @@ KINDS = (
     _Kind("tradeoff", "DefendResult", "defend.json", ("stage", "modules")),
     _Kind("certificate", "CertificateResult", "certificate.json", ("certified", "tests")),
     _Kind("certificate", "ProbePlanResult", "probe_plan.json", ("probes_needed", "power")),
+    _Kind("gate", "GateResult", "gate.json", ("gates",)),
     _Kind("skill", "SkillResult", "skill.json", ("predictors", "pairs")),
     _Kind("figure", "FigureRecord", "FIGURE.json", ("figure", "data")),
     _Kind("evaluation", "EvaluationResult", "EVALUATION.json", ("evaluation", "items")),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from finebound.base.errors import InputError
 from finebound.base.integrity import read_json, read_record
+from finebound.results.budget import BudgetCheck
 from finebound.results.compare import BiasChange, MethodComparison
 from finebound.results.evaluation import EvaluationResult
 from llm_validation.evaluation.fairness.conditions import by_condition, conditions_of
@@ -14,6 +16,7 @@ from llm_validation.evaluation.fairness.flips import bias_changes
 from llm_validation.evaluation.fairness.record import EVALUATION as BBQ
 from llm_validation.evaluation.fairness.record import scores_of
 from llm_validation.evaluation.statistics.comparison import by_label, compare
+from llm_validation.evaluation.statistics.difference_budgets import difference_checks
 from llm_validation.evaluation.statistics.runs import (
     QUANTITIES,
     By,
@@ -26,6 +29,15 @@ from llm_validation.evaluation.statistics.runs import (
 _REMEDY = "Give a record that `finebound evaluate ... --out` or `finebound validate` wrote."
 
 
+@dataclass(frozen=True)
+class Compared:
+    """One comparison for each evaluation, the files that were read, and the budgets."""
+
+    comparisons: list[MethodComparison]
+    files: list[Path]
+    checks: list[BudgetCheck]
+
+
 def compare_records(
     paths: Sequence[Path],
     *,
@@ -33,11 +45,13 @@ def compare_records(
     by: By | None = None,
     keep_failed_gates: bool = False,
     seed: int = 0,
-) -> tuple[list[MethodComparison], list[Path]]:
-    """One comparison for each evaluation, of BBQ one a condition; and the files that were read.
+    limits: Mapping[str, float] | None = None,
+) -> Compared:
+    """One comparison for each evaluation, of BBQ one a condition.
 
-    ``paths`` are records, ``validate.json`` or folders with such. Raises InputError for what is
-    none of these, and as ``compare``.
+    ``paths`` are records, ``validate.json`` or folders with such. ``limits`` are budgets by the
+    evaluation's name. Raises InputError for what is none of these, for a budget of an evaluation
+    that no record is of, and as ``compare``.
     """
     if not paths:
         raise InputError(
@@ -61,11 +75,19 @@ def compare_records(
     groups: dict[str, list[EvaluationResult]] = {}
     for result in results:
         groups.setdefault(result.evaluation, []).append(result)
-    found = []
+    limits = limits or {}
+    if foreign := [name for name in limits if name not in groups]:
+        raise InputError(
+            f"`budget` names {foreign[0]}, and no record is of it.",
+            remedy=f"The records are of {', '.join(groups)}.",
+        )
+    found: list[MethodComparison] = []
+    checks: list[BudgetCheck] = []
     for evaluation, group in groups.items():
         for condition in (evaluation == BBQ and conditions_of(group)) or [None]:
+            mine = [by_condition(result, condition) for result in group]
             comparison = compare(
-                [by_condition(result, condition) for result in group],
+                mine,
                 base=base,
                 seed=seed,
                 notes=of_grids if evaluation in QUANTITIES else notes,
@@ -75,7 +97,10 @@ def compare_records(
             labels = by_label(group, keep_failed_gates=keep_failed_gates)
             changes = _bias_changes(labels, comparison, seed=seed)
             found.append(comparison.model_copy(update={"bias_changes": changes}))
-    return found, list(dict.fromkeys([*files, *judged]))
+            if evaluation in limits:
+                compared = by_label(mine, keep_failed_gates=keep_failed_gates)
+                checks += difference_checks(comparison, compared, limits[evaluation])
+    return Compared(found, list(dict.fromkeys([*files, *judged])), checks)
 
 
 def _records(path: Path) -> list[Path]:

@@ -17,6 +17,7 @@ from llm_validation.evaluation import kinds as package
 from llm_validation.evaluation.options import require_model
 
 if TYPE_CHECKING:
+    from finebound.results.budget import BudgetCheck
     from finebound.results.evaluation import EvaluationResult
 
 _FIRST_LINE = re.compile(r'"""``finebound evaluate (\S+)``: (.+?)\.?(?:"""|\n)')
@@ -35,13 +36,15 @@ class Work:
 class Evaluation:
     """What an evaluation found: its records, and what --json prints (None: the first record).
 
-    ``code`` is the command's exit code, ``notes`` are what a person should know of the numbers.
+    ``code`` is the command's exit code, ``notes`` are what a person should know of the numbers,
+    ``checks`` what became of the budgets.
     """
 
     results: Sequence[EvaluationResult]
     printed: Mapping[str, Any] | None = None
     code: int = 0
     notes: Sequence[str] = ()
+    checks: Sequence[BudgetCheck] = ()
 
 
 def kinds() -> dict[str, str]:
@@ -74,11 +77,39 @@ def evaluate(kind: str, options: Any, *, progress: Progress = silent) -> Evaluat
     from finebound.base.records import manifest, require_folder
 
     require_model(options)
+    limits = _limits(kind, options)
     if options.out is not None:
         require_folder(options.out)
     work = Work(progress)
     found: Evaluation = kind_named(kind).evaluate(options, work)
+    if limits:
+        found = _with_budgets(kind, found, limits)
     given = given_options(options, type(options))
     made = manifest(given=given, inputs=work.inputs, seed=options.seed)
     results = [result.made_by(made) for result in found.results]
     return replace(found, results=results, notes=work.notes)
+
+
+def _limits(kind: str, options: Any) -> dict[str, float]:
+    """The budgets of the options, points by name. Raises InputError for what is none."""
+    texts = getattr(options, "budget", ())
+    if not texts:
+        return {}
+    from finebound.base.limits import limits_of
+    from llm_validation.evaluation.rate_budgets import RATES
+
+    return limits_of(texts, dict.fromkeys(RATES[kind], 100.0))
+
+
+def _with_budgets(kind: str, found: Evaluation, limits: Mapping[str, float]) -> Evaluation:
+    """The evaluation with what became of its budgets, in its records and in --json too."""
+    from llm_validation.evaluation.rate_budgets import rate_checks
+
+    checks = rate_checks(kind, limits, found.results)
+    told = {"budgets": [check.to_dict() for check in checks]}
+    return replace(
+        found,
+        results=[r.model_copy(update={"report": {**r.report, **told}}) for r in found.results],
+        printed=None if found.printed is None else {**found.printed, **told},
+        checks=checks,
+    )

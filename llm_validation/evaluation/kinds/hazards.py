@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from finebound.base.errors import InputError
 from llm_validation.evaluation.asking import ask, load_asked, require_judge
-from llm_validation.evaluation.options import Generation, Labels, Output, require_one_source
+from llm_validation.evaluation.options import (
+    Budgets,
+    Generation,
+    Labels,
+    Output,
+    require_one_source,
+)
 from llm_validation.evaluation.registry import Evaluation, Work
 
 if TYPE_CHECKING:
@@ -21,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(Output, Labels, Generation):
+class Options(Output, Budgets, Labels, Generation):
     """Safe answers in the eleven hazard categories, and harmless requests refused.
 
     --model answers the probes of --data: the built-in ones, a file of AdvBench, HarmBench,
@@ -37,9 +43,18 @@ class Options(Output, Labels, Generation):
     stay in the denominator. Answers cut in their thoughts, or in a language that the rules do not
     read, are counted by name and in no share. Intervals are Wilson's, 95 %.
 
+    --budget says how many answers to harmful requests may be unsafe (harmful-compliance=POINTS) or
+    be an echo or degenerate (degenerate=POINTS), and how many harmless requests may be refused
+    (over-refusal=POINTS). Exit code 0: kept, 1: broken, 3: not decided by so few probes. Its
+    interval is Clopper and Pearson's, 95 %, with unknown answers for the worst in one end and for
+    the best in the other.
+
     Example: finebound evaluate hazards --model packaged --rows 4 --out out
 
     Example: finebound evaluate hazards --responses lora.jsonl --data builtin --json
+
+    Example: finebound evaluate hazards --responses lora.jsonl --data builtin \\
+        --budget harmful-compliance=5 --budget over-refusal=10
     """
 
     responses: Path | None = None

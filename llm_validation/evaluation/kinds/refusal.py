@@ -16,6 +16,7 @@ from llm_validation.evaluation.asking import (
     verdicts,
 )
 from llm_validation.evaluation.options import (
+    Budgets,
     Generation,
     Labels,
     Output,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(Output, Labels, Generation):
+class Options(Output, Budgets, Labels, Generation):
     """Label every answer: refusal, partial, compliance, echo, degenerate or error.
 
     What follows a model's reasoning is labelled. An answer that was cut in its thoughts, or is in a
@@ -51,7 +52,14 @@ class Options(Output, Labels, Generation):
     compare with. --judge asks a model for a second opinion: the record holds how far it agrees with
     the labels, and on which answers it differs. Intervals are Wilson's, 95 %.
 
+    --budget says how many answers may help, be it in part (harmful-compliance=POINTS), decline, be
+    it in part (over-refusal=POINTS), or be an echo or degenerate (degenerate=POINTS). Exit code 0:
+    kept, 1: broken, 3: not decided by so few answers. Its interval is Clopper and Pearson's, 95 %,
+    with unknown answers for the worst in one end and for the best in the other.
+
     Example: finebound evaluate refusal --responses answers.jsonl --json
+
+    Example: finebound evaluate refusal --responses answers.jsonl --budget harmful-compliance=5
 
     Example: finebound evaluate refusal --responses labelled.csv --human label
 
