@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers
     from llm_validation.callbacks.monitor import SafetyMonitor
     from llm_validation.callbacks.proxy import ProxyLoss
     from llm_validation.callbacks.radius import RadiusConstraint
+    from llm_validation.callbacks.settings import callbacks_of
 
 __all__ = [
     "ProxyLoss",
@@ -25,6 +26,7 @@ __all__ = [
     "SafetyForecast",
     "SafetyMonitor",
     "base_answers",
+    "callbacks_of",
     "mixed_dataset",
 ]
 
@@ -35,6 +37,7 @@ _HOMES = {
     "SafetyForecast": "forecast",
     "SafetyMonitor": "monitor",
     "base_answers": "answers",
+    "callbacks_of": "settings",
     "mixed_dataset": "mixing",
 }
 
