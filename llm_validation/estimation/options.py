@@ -1,14 +1,14 @@
 """Other ways to train, read off the paths of few unrolls: that of the plan, and one with a mix.
 
 The weights on the way to the plan's end are those of fewer steps and of a smaller rate. Scaled back
-from it they are the scaled adapter, and what a radius holds. Cut to the largest singular values
-they are a LoRA of a lower rank. Between the plan's end and that of the mix they are smaller mixes.
+from it they are the scaled adapter, what a radius holds, and a LoRA of a lower rank. Between the
+plan's end and that of the mix they are smaller mixes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,6 @@ from llm_validation.estimation.ways import Way
 from llm_validation.forecast.optimiser import Trajectory
 from llm_validation.forecast.unroll import TRAINING_SHARE, CoarseUnroll
 from llm_validation.forecast.world import World
-from llm_validation.models.adapters import lora_factors
 from llm_validation.training.plan import Lora, TrainingPlan
 from theory.strategy import LossConstraint
 
@@ -105,34 +104,16 @@ def moved_towards(
         yield
 
 
-def at_the_end(
-    model: PreTrainedModel, path: Trajectory, plan: TrainingPlan
-) -> list[tuple[str, float, AbstractContextManager[None]]]:
-    """The ways that the end of the plan's path holds: kind, value, and their weights."""
-    ways = [("scale", SCALE, scaled_change(model, path, SCALE))]
+def at_the_end(path: Trajectory, plan: TrainingPlan) -> list[tuple[str, float, float]]:
+    """The ways that the end of the plan's path holds: kind, value, the share of its change."""
+    ways = [("scale", SCALE, SCALE)]
     if plan.strategy is None:
         # Projection onto the ball is this scaling, whatever the method.
-        radius = WITHIN * float(path.displacements[-1])
-        ways.append(("radius", radius, scaled_change(model, path, WITHIN)))
+        ways.append(("radius", WITHIN * float(path.displacements[-1]), WITHIN))
     if rank := (plan.method.rank // 2 if isinstance(plan.method, Lora) else 0):
-        ways.append(("rank", float(rank), cut_to_rank(model, rank)))
+        # Every pair of a row of A and a column of B moves as far, however many pairs there are.
+        ways.append(("rank", float(rank), rank / plan.method.rank))
     return ways
-
-
-@contextmanager
-def cut_to_rank(model: PreTrainedModel, rank: int) -> Iterator[None]:
-    """The model with the ``rank`` largest singular values of every module's LoRA."""
-    factors = lora_factors(model)
-    with _changed([p for f in factors for p in (f.a, f.b)]):
-        for f in factors:
-            # B A = Q_b (R_b R_a') Q_a', whose middle has the singular values of the whole.
-            left, inner_left = torch.linalg.qr(f.b.float())
-            right, inner_right = torch.linalg.qr(f.a.float().mT)
-            u, values, v = torch.linalg.svd(inner_left @ inner_right.mT)
-            values[rank:] = 0.0
-            f.b.copy_(left @ (u * values))
-            f.a.copy_((right @ v.mT).mT)
-        yield
 
 
 @contextmanager

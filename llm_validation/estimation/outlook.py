@@ -39,6 +39,7 @@ from llm_validation.estimation.options import (
     mixed_plan,
     moved_towards,
     option_of,
+    scaled_change,
     trained_weights,
     unroll_of,
 )
@@ -262,10 +263,14 @@ class _Ways:
                 steps = round(SHORTER * self.plan.steps)
                 ways.append(self._way("steps", steps, some, path.rows, weighing, begun, ends))
             if with_options and begun is None:  # no way leads from the aligned model to tokens
-                for kind, value, weights in at_the_end(model, path, self.plan):
-                    with weights:
-                        some = self._outcome(model)
-                    ways.append(self._way(kind, value, some, path.rows, weighing, begun, ends))
+                known: dict[float, Outcome] = {}
+                for kind, value, share in at_the_end(path, self.plan):
+                    cost = 0.0 if share in known else weighing
+                    if share not in known:
+                        with scaled_change(model, path, share):
+                            known[share] = self._outcome(model)
+                    some = known[share]
+                    ways.append(self._way(kind, value, some, path.rows, cost, begun, ends))
             return ways, trained_weights(model) if with_options else ()
 
     def of_a_mix(

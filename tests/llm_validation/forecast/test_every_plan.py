@@ -293,7 +293,7 @@ def test_methods_have_their_options(method, theta, datasets, small_plan, imprint
         named |= {("rank", 2)}
     assert {key for key in changes if key[0] != "radius"} == named
     assert len(changes) == len(named) + 1
-    assert len(set(changes.values())) == len(changes)
+    assert len(set(changes.values())) == len(changes) - isinstance(method, QLora)
     # A part of the change does less than all of it.
     assert abs(changes["scale", 0.5]) < abs(changes["none", None])
 

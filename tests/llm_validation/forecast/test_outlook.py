@@ -13,7 +13,7 @@ from finebound.base.errors import InputError
 from finebound.base.kept_stages import KeptStages
 from finebound.results.outlook import BROKEN, KEPT, UNDECIDED
 from llm_validation.estimation.options import (
-    cut_to_rank,
+    at_the_end,
     halfway,
     moved_towards,
     scaled_change,
@@ -27,7 +27,7 @@ from llm_validation.forecast.outcome import cost_of, outcome
 from llm_validation.forecast.stored_answers import PREFIX, store_answers
 from llm_validation.forecast.unroll import CoarseUnroll
 from llm_validation.forecast.world import FORWARD_ONLY
-from llm_validation.models.adapters import lora_factors
+from llm_validation.measure.losses import measure_losses
 from llm_validation.models.loading import LoadedModel, load_model
 from llm_validation.training.plan import Lora
 
@@ -85,22 +85,25 @@ def test_a_scaled_change_is_the_scaled_adapter(theta, world_of, small_plan, prob
     assert whole.delta > 0.01
 
 
-def test_a_lora_is_cut_to_its_largest_singular_values(theta, world_of, small_plan) -> None:
-    def products(model):
-        return [f.scaling * (f.b @ f.a).detach().numpy() for f in lora_factors(model)]
+@pytest.mark.parametrize("rate", [1e-4, 1e-3])
+def test_a_lora_of_half_the_rank_is_half_of_the_change(rate, theta, world_of, small_plan) -> None:
+    world, small = world_of(), {"steps": 8, "learning_rate": rate}
+    rows = world.encoded("task")
 
-    plan = small_plan(method=Lora(rank=4))
-    with CoarseUnroll(steps=6).unrolled(world_of(), plan) as (model, _):
-        whole, before = products(model), trained_weights(model)
-        for rank in (1, 3, 4):
-            with cut_to_rank(model, rank):
-                found = products(model)
-            for product, cut in zip(whole, found, strict=True):
-                u, values, v = np.linalg.svd(product, full_matrices=False)
-                best = (u[:, :rank] * values[:rank]) @ v[:rank]
-                np.testing.assert_allclose(cut, best, atol=1e-5 * values[0])
-        for one, two in zip(trained_weights(model), before, strict=True):
-            np.testing.assert_array_equal(one, two)
+    def fall(model) -> float:
+        return start - measure_losses(model, rows, pad_id=theta.pad_id).per_token
+
+    start = measure_losses(theta.model, rows, pad_id=theta.pad_id).per_token
+    plan = small_plan(**small, method=Lora(rank=16, alpha=32))
+    with CoarseUnroll(steps=8).unrolled(world, plan) as (model, path):
+        whole = fall(model)
+        (share,) = (share for kind, _, share in at_the_end(path, plan) if kind == "rank")
+        with scaled_change(model, path, share):
+            half = fall(model)
+    plan = small_plan(**small, method=Lora(rank=8, alpha=16))
+    with CoarseUnroll(steps=8).unrolled(world, plan) as (model, _):
+        assert fall(model) == pytest.approx(half, rel=0.15)
+    assert half < 0.8 * whole
 
 
 def test_between_two_ends_lie_both_of_them(theta, world_of, small_plan) -> None:
@@ -171,9 +174,10 @@ def test_the_forecast_and_its_options(theta, datasets, small_plan, probes, impri
     # The further, the worse.
     within = next(change for (kind, _), change in changes.items() if kind == "radius")
     assert 0 < changes["scale", 0.5] < within < whole
-    assert 0 < changes["rank", 2]
     assert changes["steps", 20] > 0
-    assert len(set(changes.values())) == len(changes)
+    # Half of the rank is half of the change.
+    assert changes["rank", 2] == changes["scale", 0.5]
+    assert len(set(changes.values())) == len(changes) - 1
     assert found.budgets[0].decision in (BROKEN, UNDECIDED)
     assert f"{100 * refusal.before:.0f} %" in found.verdict.sentence
 
