@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and type checkers
     from finebound.base.errors import InputError
     from llm_validation.data.loading import load_dataset
     from llm_validation.estimation.request import Request
+    from llm_validation.evaluation.harness.export import export_tasks
     from llm_validation.models.loading import load_model
     from theory.bound import Bound, Direction, Quantity, Status
     from theory.evaluation import best
@@ -63,6 +64,7 @@ __all__ = [
     "estimate",
     "evaluate",
     "exact",
+    "export_tasks",
     "finetune",
     "forecast_skill",
     "frontier",
@@ -98,6 +100,7 @@ _HOMES = {
     "theory.evaluation": ("best",),
     "theory.exact": ("exact", "frontier"),
     "llm_validation.data.loading": ("load_dataset",),
+    "llm_validation.evaluation.harness.export": ("export_tasks",),
     "llm_validation.models.loading": ("load_model",),
     "llm_validation.estimation.request": ("Request",),
     "finebound.base.errors": ("InputError",),

@@ -40,8 +40,9 @@ KINDS = (
     _Kind("tradeoff", "DefendResult", "defend.json", ("stage", "modules")),
     _Kind("certificate", "CertificateResult", "certificate.json", ("certified", "tests")),
     _Kind("certificate", "ProbePlanResult", "probe_plan.json", ("probes_needed", "power")),
-    _Kind("gate", "GateResult", "gate.json", ("gates",)),
+    _Kind("gate", "GateResult", "gate.json", ("gates", "manifest")),
     _Kind("skill", "SkillResult", "skill.json", ("predictors", "pairs")),
+    _Kind("harness", "HarnessTasksResult", "tasks.json", ("lm_eval", "inspect")),
     _Kind("figure", "FigureRecord", "FIGURE.json", ("figure", "data")),
     _Kind("evaluation", "EvaluationResult", "EVALUATION.json", ("evaluation", "items")),
 )
@@ -55,15 +56,24 @@ def load(path: str | Path) -> Result:
     """
     path = Path(path)
     file = _record_in(path) if path.is_dir() else path
-    content = _read(file)
-    for kind in KINDS:
-        if all(name in content for name in kind.entries):
-            return kind.of.load(path)
+    kind = _kind_of(_read(file))
+    if kind is not None:
+        return kind.of.load(path)
     raise InputError(
         "this is no record of a result that is known here.",
         remedy="Give a record that this version of finebound wrote.",
         file=file,
     )
+
+
+def records_in(folder: Path) -> list[Path]:
+    """The files of a folder that are records of a known kind, by name."""
+    return [file for file in sorted(folder.glob("*.json")) if _kind_of(_read(file)) is not None]
+
+
+def _kind_of(content: Mapping[str, Any]) -> _Kind | None:
+    known = (kind for kind in KINDS if all(name in content for name in kind.entries))
+    return next(known, None)
 
 
 def _record_in(folder: Path) -> Path:

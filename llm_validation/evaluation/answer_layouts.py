@@ -26,8 +26,8 @@ from llm_validation.data.columns import (
     SYSTEM_COLUMNS,
     TURN_COLUMNS,
 )
-from llm_validation.data.formats import read_rows
 from llm_validation.data.turns import ROLES, read_turns
+from llm_validation.evaluation.harness_logs import logged_rows, with_probe
 
 Row = Mapping[str, Any]
 Turns = tuple[tuple[str, str], ...]
@@ -99,7 +99,8 @@ class Columns:
 
 def answer_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The numbered rows of an answers file; those under a behaviour's name have ``behavior_id``."""
-    for number, row in read_rows(path, rows_of=lambda content: _rows_of(content, path)):
+    for number, row in logged_rows(path, lambda content: _rows_of(content, path)):
+        row = with_probe(row)
         if not _is_spelt_so(tuple(row)):
             row = {_name(key, row): value for key, value in row.items()}
         yield number, row

@@ -9,7 +9,7 @@ from typing import Any
 
 from finebound.base.errors import InputError
 from finebound.base.text import counted_rows
-from llm_validation.data.formats import data_extension, read_rows
+from llm_validation.data.formats import data_extension
 from llm_validation.evaluation.fairness.items import (
     CATEGORIES,
     INTERSECTIONS,
@@ -19,8 +19,10 @@ from llm_validation.evaluation.fairness.items import (
     ItemSet,
     is_excluded,
 )
+from llm_validation.evaluation.fairness.logged import as_prediction
 from llm_validation.evaluation.fairness.metadata import NAME as METADATA
 from llm_validation.evaluation.fairness.rows import RowReader, UnscorableError
+from llm_validation.evaluation.harness_logs import logged_rows
 
 PREDICTION = "prediction"
 """The field that holds a prediction, where no other is named."""
@@ -192,8 +194,13 @@ def match_predictions(
 
 def _numbered(file: Path) -> Iterator[tuple[Path, int, Mapping[str, Any]]]:
     for path in _files(file):
-        for number, row in read_rows(path):
-            yield path, number, row
+        for number, row in logged_rows(path, _rows_of):
+            yield path, number, as_prediction(row, path, number)
+
+
+def _rows_of(content: dict[str, Any]) -> list[Any] | None:
+    """The rows of a JSON file that is one object: its data, or a log of inspect_ai."""
+    return content.get("data", content.get("samples"))
 
 
 def _files(path: Path) -> list[Path]:

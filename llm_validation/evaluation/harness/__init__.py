@@ -1,0 +1,1 @@
+"""Other people's evaluation harnesses: lm-evaluation-harness and inspect_ai."""
