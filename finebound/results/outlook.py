@@ -71,6 +71,21 @@ class Evidence(Part):
     outside: tuple[str, ...] = ()
 
 
+class Promise(Part):
+    """What is promised of refusals before any training, with probability ``level``.
+
+    The loss on the model's own answers to harmful probes rises by at most ``rise`` nats per answer
+    (T25, from finished fine-tunes). At least the share ``refusal`` of them is then refused (T21).
+    ``status`` in the words of the bounds: ESTIMATED where the plan is unlike the finished ones.
+    """
+
+    refusal: Number
+    rise: Number
+    level: Number
+    status: str
+    assumptions: tuple[str, ...]
+
+
 class BehaviourForecast(Part):
     """What the planned fine-tune does, forecast by a coarse unroll of it (T20).
 
@@ -78,7 +93,8 @@ class BehaviourForecast(Part):
     ``safety_loss_change`` is on the aligned model's own answers to the harmful probes,
     ``capability_gain`` the fall of the loss on task rows that the unroll did not see.
     ``refusal_at_least`` is what T21 says of a fine-tune whose ``delta`` (nats per answer) is the
-    forecast one. ``cost_share``: the forecast's tokens over those of the fine-tune.
+    forecast one; ``promise`` also counts how far such forecasts err. ``cost_share``: the forecast's
+    tokens over those of the fine-tune.
     """
 
     refusal: ShareForecast
@@ -90,13 +106,15 @@ class BehaviourForecast(Part):
     effective_answers: Number
     cost_share: Number
     evidence: Evidence
+    promise: Promise | None = None
 
 
 class Option(Part):
     """A way to train, best first: what it changes in words, and what it is forecast to do.
 
     ``strategy`` names its kind and ``value`` its strength: "none", "mix" (share of safety rows), in
-    DPO "lambda" for it, "scale" (of the change after training), "steps" (how many are trained).
+    DPO "lambda" for it, "scale" (of the change after training), "radius" (of the change while
+    training), "steps" (how many are trained), "rank" (of the LoRA).
     ``kept`` is the share of the planned fine-tune's capability gain that is left,
     None where there is none.
     ``refusal`` and ``interval`` are shares after the fine-tune. ``cost_share`` as in the forecast.

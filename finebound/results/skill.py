@@ -84,6 +84,23 @@ class VerdictSkill(Part):
         return self.decided + self.undecided_kept + self.undecided_broken
 
 
+class PromiseSkill(Part):
+    """How promises of refusals did (``outlook.Promise``), each from fine-tunes of other pairs.
+
+    ``covered``: the share of fine-tunes whose loss rose no more than the limit. ``kept``: that of
+    those that refused no less than promised. ``informative``: that of those to which a hundredth or
+    more was promised. ``width`` is the mean of the limit less the rise in nats per answer,
+    ``slack`` that of the refusals less the promised ones, as a share.
+    """
+
+    level: Number
+    covered: Limits
+    kept: Limits
+    informative: Limits
+    width: Number
+    slack: Number
+
+
 class SkillResult(Result):
     """Every predictor over the same fine-tunes of so many ``pairs`` of datasets.
 
@@ -103,6 +120,7 @@ class SkillResult(Result):
     manifest: Manifest
     methods: tuple[MethodSkill, ...] = ()
     verdicts: tuple[VerdictSkill, ...] = ()
+    promise: PromiseSkill | None = None
 
     def about(self, quantity: str) -> tuple[PredictorSkill, ...]:
         """The predictors of one quantity, the estimate's first."""
@@ -129,4 +147,14 @@ class SkillResult(Result):
                     f"a budget of 5 points: {one.right} of {one.decided} verdicts were right, "
                     f"{one.fine_tunes - one.decided} were not decided."
                 )
+        if self.promise is not None:
+            one = self.promise
+            covered, kept, says = (
+                f"{found.estimate or 0.0:.0%}" for found in (one.covered, one.kept, one.informative)
+            )
+            lines.append(
+                f"promised before training (T21, T25): {covered} of the {one.level:.0%} limits of "
+                f"the loss held, {one.width:.2g} nats/answer above it on average; {kept} of the "
+                f"promises of refusals were kept, {says} promised 1 % or more."
+            )
         return "\n".join(lines)

@@ -21,6 +21,7 @@ from finebound.views.estimate_tables import (
     strategy_table,
 )
 from finebound.views.outlook_plots import options_figure
+from finebound.views.outlook_words import promise_words
 from finebound.views.page_text import elements, number_text
 from finebound.views.style import new_figure
 from finebound.views.tables import Table
@@ -70,6 +71,7 @@ def page(result: EstimateResult) -> str:
         proxy_overlap=_overlaps(result.proxy_overlap),
         proxy_measures=_overlaps(mismatch.context.measures if mismatch else ()),
         bounds=bound_groups(result),
+        promise="" if result.forecast is None else promise_words(result.forecast),
         lacking=lacking(result),
         constants=constant_lines(result),
         command=result.command,

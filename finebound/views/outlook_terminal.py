@@ -21,6 +21,7 @@ from finebound.views.outlook_words import (
     percent,
     percent_within,
     plain,
+    promise_words,
     what_intervals_are,
 )
 
@@ -49,6 +50,7 @@ def print_outlook(result: EstimateResult, console: Console) -> None:
     last = wrapped(f"Audit: {found}", _AUDIT_LINES) if found else []
     if result.forecast is not None:
         last += wrapped(what_intervals_are(result.forecast), 3)
+        last += wrapped(promise_words(result.forecast), 2)
     # Three empty lines part the four blocks.
     room = LINES - 3 - len(head) - len(numbers) - len(budgets) - len(last)
     options = list(option_lines(result.options, room))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from finebound.base.text import printable
@@ -79,6 +80,10 @@ def label(option: Option) -> str:
         return f"mix {percent(option.value)}"
     if option.strategy == "scale" and option.value is not None:
         return f"scale {option.value:g}"
+    if option.strategy == "radius" and option.value is not None:
+        return f"radius {option.value:.3g}"
+    if option.strategy == "rank" and option.value is not None:
+        return f"rank {option.value:.0f}"
     if option.strategy == "steps" and option.value is not None:
         return f"{option.value:.0f} steps"
     return plain(option.how, 26)
@@ -116,6 +121,24 @@ def what_intervals_are(forecast: BehaviourForecast) -> str:
     width = f"{held}; their mean width was {_points(100 * evidence.mean_width)} points"
     return (
         f"{width}, each from the fine-tunes of other pairs." if evidence.calibrated else f"{width}."
+    )
+
+
+def promise_words(forecast: BehaviourForecast) -> str:
+    """What T21 and T25 promise before training, in a sentence; empty where nothing is said."""
+    found = forecast.promise
+    if found is None:
+        return ""
+    sure = f"with {percent(found.level)} probability"
+    if found.status != "HIGH_PROBABILITY":
+        sure = f"by an estimate {sure}"
+    rise = f"the loss rises by at most {found.rise:.3g} nats/answer (T25)"
+    whole = math.floor(100 * found.refusal)
+    if not whole:
+        return f"Promised before training: nothing. {sure.capitalize()} {rise}; all may be lost."
+    return (
+        f"Promised before training: {sure} at least {whole} % of harmful probes are still refused "
+        f"(T21), as {rise}."
     )
 
 

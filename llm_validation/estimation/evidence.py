@@ -10,15 +10,14 @@ import numpy as np
 
 from finebound.base.errors import InputError
 from finebound.results.evidence import EvidenceResult
-from finebound.results.outlook import Evidence
+from finebound.results.outlook import Evidence, Promise
 from llm_validation.estimation.likeness import Setting, setting_of, unlike
-from llm_validation.estimation.skill import of_refusals, pair_of, refusals_of
-from llm_validation.forecast.calibrated import Calibration, Refusals, calibrate
+from llm_validation.estimation.promise import WIDER, promised
+from llm_validation.estimation.skill import of_refusals, pair_of, refusals_of, rise_of
+from llm_validation.forecast.calibrated import Calibration, Finished, Refusals, calibrate
 
 RECORDS = Path(__file__).with_name("evidence_records")
 """One record a fine-tune, made by ``llm_validation.experiments.evidence``."""
-WIDER = 1.5
-"""How much wider an interval is, in log odds, for a plan that lies outside of the evidence."""
 
 
 def records_in(folder: Path) -> tuple[EvidenceResult, ...]:
@@ -50,11 +49,12 @@ class Trust:
 
     Where it does not, the interval holds with its level's probability, given that the fine-tune is
     exchangeable with those of the evidence (T25). Where it does, the interval is ``WIDER`` and an
-    estimate.
+    estimate. ``rises`` are those of the evidence's losses (``skill.rise_of``).
     """
 
     calibration: Calibration
     outside: tuple[str, ...] = ()
+    rises: tuple[Finished, ...] = ()
 
     def share(self, before: Refusals, said: float) -> float:
         """The share of refusals to expect where ``said`` is forecast."""
@@ -65,6 +65,10 @@ class Trust:
         widened = WIDER if self.outside else 1.0
         low, high = self.calibration.interval(before.change_to(said), widened=widened)
         return before.after(low), before.after(high)
+
+    def promise(self, before: float, rise: float) -> Promise | None:
+        """What is promised of this share of refusals where a ``rise`` of the loss is forecast."""
+        return promised(self.rises, rise, before, outside=self.outside) if self.rises else None
 
 
 @cache
@@ -81,7 +85,8 @@ def trust_in(asked: Setting) -> Trust | None:
     calibration = calibrate([refusals_of(one) for one in found])
     if not np.isfinite(calibration.quantile):
         return None
-    return Trust(calibration, unlike(asked, [setting_of(one) for one in found]))
+    outside = unlike(asked, [setting_of(one) for one in found])
+    return Trust(calibration, outside, tuple(map(rise_of, found)))
 
 
 def evidence_for(trust: Trust | None) -> Evidence:

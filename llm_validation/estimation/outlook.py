@@ -22,7 +22,6 @@ from finebound.results.outlook import (
     UNDECIDED,
     BehaviourForecast,
     BudgetVerdict,
-    Evidence,
     Option,
     ShareForecast,
     Verdict,
@@ -125,7 +124,7 @@ def ask_model(
     ``probes`` are harmful ones and harmless look-alikes. Raises InputError for too few of them, and
     for a model that refuses too little to lose anything.
     """
-    measured, mixed = _halves(probes, seed)
+    measured, mixed = probe_halves(probes, seed)
     stored = store_answers(loaded, measured, seed=seed, progress=progress)
     _require_refusals(stored)
     tell(f"finebound: {now_in_words(stored)}")
@@ -190,7 +189,7 @@ def look_ahead(
         )
     ]
     planned = ways[0]
-    forecast = _forecast(planned, sum(way.tokens for way in ways) / whole, evidence_for(trust))
+    forecast = _forecast(planned, sum(way.tokens for way in ways) / whole, trust)
     kept = budgets or DEFAULT_BUDGET
     options = best_first([option_of(way, planned, kept, whole) for way in ways])
     decided = tuple(
@@ -341,7 +340,7 @@ def _measured_rows(world: World, unroll: CoarseUnroll, plan: TrainingPlan) -> li
     return [row for row in rows if row.row not in trained][:TASK_ROWS] or rows[:TASK_ROWS]
 
 
-def _halves(probes: Sequence[Probe], seed: int) -> tuple[list[Probe], list[Probe]]:
+def probe_halves(probes: Sequence[Probe], seed: int) -> tuple[list[Probe], list[Probe]]:
     """Probes to measure and as many others to mix in, of either kind."""
     rng = np.random.default_rng(spawn_seed(seed, "probes"))
     measured: list[Probe] = []
@@ -372,7 +371,7 @@ def _require_refusals(stored: StoredAnswers) -> None:
         )
 
 
-def _forecast(planned: Way, cost_share: float, evidence: Evidence) -> BehaviourForecast:
+def _forecast(planned: Way, cost_share: float, trust: Trust | None) -> BehaviourForecast:
     refusal = planned.share(harmful=True)
     delta = planned.outcome.delta
     return BehaviourForecast(
@@ -384,7 +383,8 @@ def _forecast(planned: Way, cost_share: float, evidence: Evidence) -> BehaviourF
         refusal_at_least=kl_lower_inverse(refusal.before, max(0.0, delta)),
         effective_answers=planned.outcome.effective_answers,
         cost_share=cost_share,
-        evidence=evidence,
+        evidence=evidence_for(trust),
+        promise=None if trust is None else trust.promise(refusal.before, delta),
     )
 
 

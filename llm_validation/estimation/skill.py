@@ -12,6 +12,7 @@ from finebound.results.result import Manifest
 from finebound.results.skill import LOSS, REFUSALS, PredictorSkill, SkillResult
 from finebound.results.spans import Limits
 from llm_validation.estimation.likeness import method_of
+from llm_validation.estimation.promise import promise_skill, rise_scale
 from llm_validation.estimation.scoring import (
     LEVEL,
     Judged,
@@ -50,6 +51,12 @@ def loss_of(one: EvidenceResult, said: float | None = None) -> Finished:
     return Finished(pair_of(one), said, did, LOSS_FLOOR + abs(said))
 
 
+def rise_of(one: EvidenceResult) -> Finished:
+    """The rise of the loss on the model's own answers to harmful probes, nats per answer."""
+    said = one.forecast.delta
+    return Finished(pair_of(one), said, one.measured.delta, rise_scale(said))
+
+
 def skill(found: Sequence[EvidenceResult], manifest: Manifest, *, seed: int = 0) -> SkillResult:
     """Every predictor on both quantities; ``seed`` resamples fine-tunes for the intervals.
 
@@ -74,6 +81,7 @@ def skill(found: Sequence[EvidenceResult], manifest: Manifest, *, seed: int = 0)
             *by_method(methods, LOSS, losses, lost),
         ),
         verdicts=tuple(verdicts(refusals, refused, before)),
+        promise=promise_skill([rise_of(one) for one in found], before.tolist(), refused.tolist()),
     )
 
 
