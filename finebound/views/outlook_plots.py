@@ -179,9 +179,10 @@ def _label_points(
     A label covers no point, no interval, no budget's line (at ``levels``) and no other label.
     """
     to_pixels, around = axes.transData.transform, axes.get_window_extent()
-    names = ["aligned model", *map(label, options)]
-    points = [(0.0, before), *((one.capability_gain, 100 * one.refusal) for one in options)]
-    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in map(to_pixels, points)]
+    named = {(0.0, before): ["aligned model"]}
+    for one in options:  # several may be one point
+        named.setdefault((one.capability_gain, 100 * one.refusal), []).append(label(one))
+    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in map(to_pixels, named)]
     for one in options:
         ends = [to_pixels((one.capability_gain, 100 * end)) for end in one.interval]
         taken.append(Bbox(ends).padded(3, 0))
@@ -189,8 +190,8 @@ def _label_points(
         y = to_pixels((0.0, level))[1]
         taken.append(Bbox.from_extents(around.x0, y - 1, around.x1, y + 1))
     left_out = 0
-    for name, point in zip(names, points, strict=True):
-        x, y = to_pixels(point)
+    for point, names in named.items():
+        name, (x, y) = ", ".join(dict.fromkeys(names)), to_pixels(point)
         width, height = _size(axes, name)
         for away, (right, up) in product(_AWAY, _SIDES):
             # Where the text's left lower corner comes to lie.
@@ -204,7 +205,7 @@ def _label_points(
                 _label(axes, name, point, away, (right, up))
                 break
         else:
-            left_out += 1
+            left_out += len(names)
     return left_out
 
 

@@ -307,6 +307,13 @@ def test_the_figures_say_their_numbers() -> None:
     assert options_figure(outlook(options=())) is None
 
 
+def test_options_that_are_one_point_share_a_label() -> None:
+    half = next(one for one in OPTIONS if label(one) == "scale 0.5")
+    rank = half.model_copy(update={"strategy": "rank", "value": 4.0})
+    found = options_figure(outlook(options=(*OPTIONS, rank)))
+    assert "scale 0.5, rank 4" in {text.get_text() for text in labels(found)}
+
+
 def labels(plot) -> list[Annotation]:
     (axes,) = plot.figure.axes
     return [text for text in axes.texts if isinstance(text, Annotation)]
@@ -322,7 +329,8 @@ def test_no_label_covers_another_or_leaves_the_axes(options) -> None:
     assert len(boxes) >= 2
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
     assert all(around.x0 <= box.x0 and box.x1 <= around.x1 for box in boxes)
-    left_out = len(boxes) < len(options) + 1
+    points = {(one.capability_gain, one.refusal) for one in options}
+    left_out = len(boxes) < len(points) + 1
     assert left_out == found.caption.endswith("The table names every point.")
 
 
