@@ -75,7 +75,10 @@ def bags(
     for plan in plans:
         time, rows = plan.longer * steps, target + 0.3 * plan.noisier * noise
         if plan.signs:
-            ends = [np.sign(t) * np.minimum(time, np.abs(t)) for t in (target, rows)]
+            end = np.zeros(rows.shape)
+            for _ in range(_COARSE):  # steps as large overshoot
+                end += time / _COARSE * np.sign(rows - end)
+            ends = [np.sign(target) * np.minimum(time, np.abs(target)), end]
         else:
             coarse = np.minimum(time * curvature / _COARSE, 1.9)
             ends = [target * -np.expm1(-time * curvature), rows * (1 - (1 - coarse) ** _COARSE)]
@@ -109,11 +112,8 @@ def failures(scores: Array, names: np.ndarray, limit: Limit, new: Array | None =
     return missed / len(pairs)
 
 
-def jackknife_failures(bag: Bag, level: float, *, learnt_inside: bool = False) -> Array:
-    """The same of the jackknife+ around a slope that is learnt from the other pairs, ``[n]``.
-
-    ``learnt_inside``: the slope of every error is of all pairs, its own included: no jackknife.
-    """
+def jackknife_failures(bag: Bag, level: float) -> Array:
+    """The same of the jackknife+ around a slope that is learnt from the other pairs, ``[n]``."""
     pairs = np.unique(bag.names)
     weight = 1.0 / (np.bincount(bag.names)[bag.names] * bag.scale**2)
     of_pair = bag.names == pairs[:, None]
@@ -123,12 +123,11 @@ def jackknife_failures(bag: Bag, level: float, *, learnt_inside: bool = False) -
     for new in pairs:
         others = bag.names != new
         names = bag.names[others]
-        without = 0.0 if learnt_inside else 1.0
         # Of every finished fine-tune: the sums over pairs without the new one and its own.
         top = both.sum(axis=1) - both[:, new]
         bottom = square.sum(axis=1) - square[:, new]
-        slopes = (top[:, None] - without * both[:, names] + PRIOR) / (
-            bottom[:, None] - without * square[:, names] + PRIOR
+        slopes = (top[:, None] - both[:, names] + PRIOR) / (
+            bottom[:, None] - square[:, names] + PRIOR
         )
         errors = np.abs(bag.did[:, others] - slopes * bag.said[:, others]) / bag.scale[:, others]
         own = np.flatnonzero(~others)

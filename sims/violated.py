@@ -8,7 +8,12 @@ import numpy as np
 
 from finebound.base.progress import Progress, silent
 from finebound.base.records import spawn_seed
-from sims.assumptions import certificates, loss_constraint, parameter_constraint
+from sims.assumptions import (
+    calibrations,
+    certificates,
+    loss_constraint,
+    parameter_constraint,
+)
 from sims.assumptions.common import Experiment
 
 EXPERIMENTS: tuple[Experiment, ...] = tuple(
@@ -17,6 +22,7 @@ EXPERIMENTS: tuple[Experiment, ...] = tuple(
             *loss_constraint.EXPERIMENTS,
             *parameter_constraint.EXPERIMENTS,
             *certificates.EXPERIMENTS,
+            *calibrations.EXPERIMENTS,
         ),
         key=lambda experiment: int(experiment.statement[1:]),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from theory.conformal import conformal_quantile
+from theory.conformal import conformal_quantile, jackknife_limits
 
 PRIOR = 1.0
 """Weight of "the forecast is right as it stands", in groups of fine-tunes of one unit of change."""
@@ -30,8 +30,9 @@ class Finished:
 class Calibration:
     """``slope`` times the forecast change, and by how many scales that may be wrong.
 
-    ``quantile`` holds a new fine-tune's error with probability ``level``, given that it is
-    exchangeable with the ``fine_tunes`` of ``groups`` pairs; infinite for too few pairs.
+    ``quantile`` is of the errors of ``fine_tunes`` of so many ``groups``, infinite for too few of
+    these. Of each fine-tune ``left_out`` has the group, the slope of the other groups, and its
+    error by that slope.
     """
 
     level: float
@@ -39,6 +40,7 @@ class Calibration:
     quantile: float
     groups: int
     fine_tunes: int
+    left_out: tuple[tuple[Hashable, float, float], ...] = ()
 
     def change(self, said: float) -> float:
         """The change to expect."""
@@ -47,13 +49,23 @@ class Calibration:
     def interval(
         self, said: float, *, scale: float = 1.0, widened: float = 1.0
     ) -> tuple[float, float]:
-        """That holds the change; ``widened`` times as wide."""
-        half = widened * scale * self.quantile
-        return self.change(said) - half, self.change(said) + half
+        """That holds the change of a fine-tune which is exchangeable with these.
+
+        Its jackknife+ limits: a probability of ``level`` as a rule, of ``2 level - 1`` proved. All
+        errors are ``widened``.
+        """
+        change, half = self.change(said), widened * scale
+        if not self.left_out:
+            return change - half * self.quantile, change + half * self.quantile
+        groups, slopes, errors = zip(*self.left_out, strict=True)
+        low, high = jackknife_limits(
+            said * np.array(slopes), half * np.array(errors), self.level, groups=groups
+        )
+        return min(change, float(low)), max(change, float(high))
 
 
 def calibrate(finished: Sequence[Finished], level: float = 0.9) -> Calibration:
-    """A slope by weighted least squares, and the conformal quantile of what it leaves.
+    """A slope by weighted least squares, and the conformal limits of what it leaves.
 
     Every group has the same weight, and ``PRIOR`` draws the slope towards 1. A fine-tune's error is
     by the slope of the other groups. No change is forecast as none, whatever the slope. Source:
@@ -64,8 +76,9 @@ def calibrate(finished: Sequence[Finished], level: float = 0.9) -> Calibration:
     groups = [one.group for one in finished]
     slopes = {name: _slope([one for one in finished if one.group != name]) for name in set(groups)}
     errors = [abs(one.did - slopes[one.group] * one.said) / one.scale for one in finished]
+    left = tuple(zip(groups, (slopes[name] for name in groups), errors, strict=True))
     quantile = conformal_quantile(errors, level, groups=groups)
-    return Calibration(level, _slope(finished), quantile, len(set(groups)), len(finished))
+    return Calibration(level, _slope(finished), quantile, len(slopes), len(finished), left)
 
 
 def left_out(finished: Sequence[Finished], level: float = 0.9) -> list[Calibration | None]:

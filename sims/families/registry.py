@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sims.families.answers import Answers
 from sims.families.budgets import Budgets
+from sims.families.calibrations import Calibrations
 from sims.families.certificates import Certificates
 from sims.families.onsets import Onsets
 from sims.families.price import Price
@@ -28,6 +29,7 @@ FAMILIES: dict[str, Family] = {
         Onsets(),
         Answers(),
         Certificates(),
+        Calibrations(),
         Samples(),
         Trained("log-linear", chunk=512),
         Trained("mlp", chunk=128),
@@ -47,6 +49,7 @@ CLOSED_FORM = (
     "onsets",
     "answers",
     "certificates",
+    "calibrations",
 )
 
 # What `make audit` draws.
@@ -61,6 +64,7 @@ FULL = {
     "onsets": 100_000,
     "answers": 10_000,
     "certificates": 10_000,
+    "calibrations": 10_000,
     "samples": 100_000,
     "log-linear": 10_000,
     "mlp": 1_000,

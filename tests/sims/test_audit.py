@@ -22,7 +22,7 @@ from theory.evaluation import STATEMENTS
 from theory.statement import Statement
 
 FEW = 600
-ON_SETS = {"T13", "T15", "T17", "T18", "T19", "T23", "T24"}
+ON_SETS = {"T13", "T15", "T17", "T18", "T19", "T23", "T24", "T25"}
 
 
 def every_family(instances: int) -> list:

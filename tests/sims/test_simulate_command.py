@@ -17,7 +17,7 @@ from theory.bound import Direction
 from theory.evaluation import STATEMENTS
 
 KEYS = {"instances", "violations", "max_ratio", "mutants", "mutants_caught", "finetunes"}
-ON_SETS = {"T13", "T15", "T17", "T18", "T19", "T21", "T22", "T23", "T24"}
+ON_SETS = {"T13", "T15", "T17", "T18", "T19", "T21", "T22", "T23", "T24", "T25"}
 
 
 def test_json_is_the_contract_and_nothing_else_is_on_stdout(capsys, tmp_path) -> None:

@@ -37,7 +37,7 @@ def test_experiments_are_named_once_and_told_in_order() -> None:
     assert [o.name for o in found] == IDS
     numbers = [int(o.statement[1:]) for o in found]
     assert numbers == sorted(numbers)
-    assert {1, 2, 3, 4, 5, 6, 8, 10, 12, 13, 21, 22, 23, 24} <= set(numbers)
+    assert {1, 2, 3, 4, 5, 6, 8, 10, 12, 13, 21, 22, 23, 24, 25} <= set(numbers)
     assert found == violated_assumptions(seed=3) != violated_assumptions(seed=4)
     assert set(found[0].as_json()) >= {"assumption", "statement", "share", "worst"}
 

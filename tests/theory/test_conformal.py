@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from theory.conformal import conformal_quantile, groups_needed
+from theory.conformal import (
+    conformal_quantile,
+    conformal_quantiles,
+    groups_needed,
+    jackknife_limits,
+)
 
 LEVEL = 0.9
 
@@ -32,6 +37,32 @@ def test_a_group_weighs_as_much_as_another() -> None:
     groups = [*range(9), *["large"] * 9]
     assert conformal_quantile(scores, 0.8, groups=groups) == 9.0
     assert conformal_quantile(scores, 0.8) == 100.0
+
+
+def test_many_sets_of_scores_at_once() -> None:
+    scores = np.random.default_rng(0).normal(size=(5, 3, 12))
+    groups = [0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 8]
+    found = conformal_quantiles(scores, 0.7, groups=groups)
+    assert found.shape == (5, 3)
+    assert found[4, 1] == conformal_quantile(scores[4, 1], 0.7, groups=groups)
+
+
+def test_a_forecast_that_is_not_learnt_has_jackknife_limits_of_the_quantile() -> None:
+    errors = np.random.default_rng(1).gamma(1.0, size=20)
+    low, high = jackknife_limits(np.full(20, 3.0), errors, LEVEL)
+    q = conformal_quantile(errors, LEVEL)
+    assert (low, high) == pytest.approx((3.0 - q, 3.0 + q))
+    # One fine-tune decides much: without it the forecast is another, which the limits hold.
+    low, high = jackknife_limits([*[3.0] * 19, 9.0], errors * 0, 0.99)
+    assert (low, high) == (-np.inf, np.inf)
+    low, high = jackknife_limits([*[3.0] * 19, 9.0], errors * 0, 20 / 21)
+    assert (low, high) == (3.0, 9.0)
+
+
+def test_one_side_alone() -> None:
+    """The signed score of rank 18 of 19: as many as nine tenths of twenty."""
+    signed = np.arange(-9.0, 10.0)
+    assert conformal_quantile(signed, LEVEL) == 8.0
 
 
 def coverage(quantile, *, groups: int, runs: int, scatter: float, draws: int = 2500) -> float:
