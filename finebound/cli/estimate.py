@@ -28,7 +28,8 @@ class Options(GateFiles, Request):
     Without --safety a model's own answers to harmful probes are the safety data, and what the
     planned fine-tune does to its refusals is forecast (minutes). --training reads the
     configuration that you train with, its model and task data too. With --budget refusal=5 the
-    exit code says whether the forecast keeps the budget: 0 kept, 1 broken, 3 not decided.
+    exit code says whether the forecast keeps the budget: 0 kept, 1 broken, 3 not decided. With
+    --safety and a budget both are told, and the mix is of those safety data.
 
     Inputs are checked together before anything is measured. With --out an interrupted estimate
     keeps its finished stages beside that folder: the same command goes on from them.

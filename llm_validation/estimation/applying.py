@@ -57,6 +57,9 @@ def _weighed(lam: float, found: EstimateResult) -> tuple[str, ...]:
     """Safety rows beside the task's, by the weight of their loss."""
     dpo = " --objective dpo" if _planned("objective.kind", found) == "dpo" else ""
     model = _asked(found, "model")
+    if (found.request or {}).get("safety") is not None:
+        rows = _asked(found, "safety")
+        return (f"give `finebound finetune` --lam {lam:.4g} --proxy {rows}{dpo}.",)
     return (
         f"give `finebound finetune` --lam {lam:.4g} --proxy SAFETY.jsonl{dpo}.",
         "SAFETY.jsonl has the model's own answers: refusals of harmful requests, help with "

@@ -18,9 +18,11 @@ from torch import nn
 
 from finebound.base.errors import InputError
 from finebound.results.outlook import DECISIONS, Option
+from llm_validation.data.dataset import Dataset
 from llm_validation.estimation.unroll_sizes import rows_of_an_unroll
 from llm_validation.estimation.ways import Way
 from llm_validation.forecast.optimiser import Trajectory
+from llm_validation.forecast.stored_answers import SELF_GENERATED
 from llm_validation.forecast.unroll import TRAINING_SHARE, CoarseUnroll
 from llm_validation.forecast.world import World
 from llm_validation.training.plan import Lora, TrainingPlan
@@ -56,13 +58,14 @@ def halfway(unroll: CoarseUnroll, plan: TrainingPlan) -> int:
     return step if step < len(done) else 0
 
 
-def in_words(kind: str, value: float | None, plan: TrainingPlan) -> str:
-    """What a person changes."""
+def in_words(kind: str, value: float | None, plan: TrainingPlan, safety: Dataset) -> str:
+    """What a person changes; ``safety`` are the rows that are mixed in."""
+    rows = "the model's own answers" if safety.source == SELF_GENERATED else safety.name
     share = 100 * (value or 0.0)
     words = {
         "none": "train as planned",
-        "mix": f"mix {share:.0f} % safety rows (the model's own answers) into every step",
-        "lambda": f"add {value or 0:g} times the loss on safety rows (the model's own answers) to "
+        "mix": f"mix {share:.0f} % safety rows ({rows}) into every step",
+        "lambda": f"add {value or 0:g} times the loss on safety rows ({rows}) to "
         "DPO's",
         "scale": f"scale the change of the weights by {value or 0:g} after training",
         "radius": f"hold the change of the weights within {value or 0:.3g} while training",

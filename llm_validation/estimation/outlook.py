@@ -328,7 +328,7 @@ class _Ways:
         begun: Outcome | None,
         ends: tuple[Outcome, Outcome] | None = None,
     ) -> Way:
-        how = in_words(kind, value, self.plan)
+        how = in_words(kind, value, self.plan, self.asked.safety)
         return Way(kind, value, how, found, self.start, rows, tokens, begun, ends)
 
 

@@ -110,8 +110,11 @@ def measure(
     whole, loaded = read_inputs(inputs, checks, progress)
     plan = plan_of(request, inputs.training, len(whole["task"]), loaded)
     asked = None
-    if request.safety is None and loaded is not None:
+    if loaded is not None and (request.safety is None or request.budget):
         asked = _ask(request, loaded, stages, progress)
+        if "safety" in whole:
+            mixed = coordinated_sample(whole["safety"], OUTLOOK_ROWS, request.seed)
+            asked = replace(asked, safety=mixed)
         whole = {"safety": asked.stored.safety_data, **whole}
     rows_of = {name: len(dataset) for name, dataset in whole.items()}
     datasets = sampled(whole, request.rows or TEXT_ROWS, request.seed)
@@ -155,7 +158,7 @@ def measure(
             ),
         )
     side = None
-    if loaded is not None and asked is None:
+    if loaded is not None and request.safety is not None:
         from llm_validation.estimation.model_side import measure_model
         from llm_validation.models.embedding import embedder
 
@@ -299,6 +302,7 @@ def _look_ahead(
     made_of = {
         "model": asked.loaded.sha256,
         "answers": asked.stored.safety_data.sha256,
+        "mixed in": asked.safety.sha256,
         "task": rows.sha256,
         "plan": plan.as_dict(),
     }

@@ -132,10 +132,10 @@ class Request:
                 "neither `safety` nor `model` is given.",
                 remedy="Name a model, whose own answers are then the safety data, or safety data.",
             )
-        if self.budget and self.safety is not None:
+        if self.budget and self.safety is not None and self.model is None and not self.training:
             raise InputError(
-                "`budget` is about a forecast of refusals, which is made without `safety`.",
-                remedy="Leave `safety` out: the model's own answers are the safety data.",
+                "`budget` is about a forecast of refusals, and no model is given.",
+                remedy="Give packaged-aligned, a folder or a hub id as `model`.",
             )
         self.budgets  # noqa: B018 - rejected here, before any work
         if self.drop_long and self.truncate:

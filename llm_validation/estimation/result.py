@@ -145,7 +145,7 @@ def _planned(measured: Measured) -> dict[str, Any]:
 
 
 def _outlook(measured: Measured) -> dict[str, Any]:
-    """The answer about refusals, where the model's own answers are the safety data."""
+    """The answer about refusals, where the model was asked."""
     if measured.asked is None:
         return {}
     if measured.outlook is None:

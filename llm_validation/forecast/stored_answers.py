@@ -25,6 +25,8 @@ from llm_validation.models.loading import LoadedModel
 
 PREFIX = 24
 """Tokens of an answer by which it is judged: a refusal says what it is by then."""
+SELF_GENERATED = "self-generated"
+"""Source of the answers as data."""
 _BATCH = 6144  # tokens, answers included
 
 
@@ -118,7 +120,7 @@ def safety_data(
             if declined == probe.harmful and answer.strip()
         ),
         name=f"answers of {answered_by}",
-        source="self-generated",
+        source=SELF_GENERATED,
     )
 
 

@@ -153,6 +153,7 @@ def test_a_sample_keeps_matched_prompts_together():
         ({"learning_rate": 0.0}, "`learning_rate` is 0"),
         ({"batch_size": 0}, "`batch_size` is 0"),
         ({"forecast": True}, "`forecast` needs `model`"),
+        ({"budget": ("refusal=5",)}, "no model is given"),
         ({"drop_long": True, "truncate": True}, "`drop_long` and `truncate`"),
     ],
 )

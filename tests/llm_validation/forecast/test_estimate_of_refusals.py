@@ -33,6 +33,8 @@ def files(tmp_path_factory: pytest.TempPathFactory, datasets) -> dict[str, Path]
             table.writerow([f"{' '.join(rng.choice(WORDS, 5))} {i}", "Malware", i % 2 == 0])
     rows = [{"prompt": row.prompt, "response": row.response} for row in datasets["task"].examples]
     (folder / "task.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    safe = [{"prompt": row.prompt, "response": row.response} for row in datasets["safety"].examples]
+    (folder / "safety.jsonl").write_text("\n".join(map(json.dumps, safe)))
     (folder / "few.jsonl").write_text("\n".join(map(json.dumps, rows[:12])))
     trl = {
         "per_device_train_batch_size": 4,
@@ -94,6 +96,18 @@ def test_a_training_file_is_the_plan_and_flags_win(asked, files, capsys) -> None
     assert abs(found["forecast"]["safety_loss_change"]["value"]) < 0.05
 
 
+def test_with_safety_data_a_budget_asks_for_refusals_too(asked, files, tmp_path, capsys) -> None:
+    given = ["--safety", str(files["safety"]), "--steps", "12", "--batch-size", "4"]
+    main([*asked, *given, "--budget", "refusal=5", "--json", "--out", str(tmp_path / "out")])
+    found = json.loads(capsys.readouterr().out)
+    assert found["model"] is not None  # bounds, on the data that were given
+    assert found["forecast"]["refusal"]["before"] > 0.8
+    mix = next(option for option in found["options"] if option["strategy"] == "mix")
+    assert mix["how"].startswith("mix 10 % safety rows (safety)")
+    html = (tmp_path / "out" / "report.html").read_text()
+    assert html.index("is forecast to refuse") < html.index("Everything here was measured on")
+
+
 def test_the_terminal_answers_in_25_lines(asked, capsys) -> None:
     main([*asked, "--steps", "12", "--batch-size", "4"])
     lines = capsys.readouterr().out.rstrip().splitlines()
@@ -107,7 +121,6 @@ def test_the_terminal_answers_in_25_lines(asked, capsys) -> None:
         (["--budget", "refusal=120"], "budget"),
         (["--budget", "safety=5"], "budget"),
         (["--budget", "refusal=many"], "budget"),
-        (["--safety", "builtin:safety", "--budget", "refusal=5"], "safety"),
         (["--probes", "no-such-file.csv"], "no-such-file.csv"),
         (["--training", "no-such-file.yaml"], "no-such-file.yaml"),
     ],
