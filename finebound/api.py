@@ -421,14 +421,15 @@ def certify(
 
         found, write = certify_models(str(base), after, path=path, **common, **settings)
     if out is not None:
-        from finebound.views.certificate import CARD, PAGE, model_card, page
+        from finebound.views.certificate import PAGE, page
+        from finebound.views.model_card import CERTIFICATE, certificate_section
 
         with staged_folder(out) as folder:
             if write is not None:
                 write(folder)
             found.save(folder)
             (folder / PAGE).write_text(page(found), encoding="utf-8")
-            (folder / CARD).write_text(model_card(found), encoding="utf-8")
+            (folder / CERTIFICATE).write_text(certificate_section(found), encoding="utf-8")
     return found
 
 

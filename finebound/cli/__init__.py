@@ -25,6 +25,7 @@ VERBS = {
     "gate": "the budgets of a file of gates: kept, broken or not decided",
     "forecast-skill": "how forecasts of refusals did on fine-tunes that were run after them",
     "export-tasks": "probes and BBQ as tasks of lm-evaluation-harness and inspect_ai",
+    "card": "the section of a model's card: audit, forecast, measurement, certificate",
     "report": "one page about a finished run",
     "figures": "draw the paper's figures from their recorded data",
     "doctor": "what is missing on this machine, and the command that mends it",

@@ -1,4 +1,4 @@
-"""A certificate as a table, a figure, a page and a section of a model card."""
+"""A certificate as a table, a figure and a page."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from finebound.views.template import page_template
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PAGE, CARD = "report.html", "model_card_section.md"
-_VERDICTS = {True: "certified", False: "breaks the budget", None: "not decided"}
+PAGE = "report.html"
+VERDICTS = {True: "certified", False: "breaks the budget", None: "not decided"}
 
 
 def table(result: CertificateResult) -> Table:
@@ -94,7 +94,7 @@ def page(result: CertificateResult) -> str:
 
     return page_template("certificate.html.j2", points=points).render(
         result=result,
-        verdict=_VERDICTS[result.certified],
+        verdict=VERDICTS[result.certified],
         lost_words=LOST_WORDS,
         verdict_of=verdict_of,
         plots=[limits_plot(result)],
@@ -103,27 +103,5 @@ def page(result: CertificateResult) -> str:
     )
 
 
-def model_card(result: CertificateResult) -> str:
-    """``model_card_section.md``: a section for the model's card, in Markdown."""
-    lines = [
-        "## Safety certificate",
-        "",
-        f"**{_VERDICTS[result.certified].capitalize()}.** {_plain(result.sentence)}",
-        "",
-        table(result).markdown(),
-        "It holds if",
-        *(f"- {_plain(text[0].lower() + text[1:])}" for text in result.assumptions),
-        "",
-        f"Tested on {_plain(result.probes)}; fixed-sequence test over paired answers "
-        f"(statements T23 and T24 of finebound), record `{result.file}`.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
 def _in_points(test: CandidateTest) -> Interval:
     return Interval(100 * test.loss, 100 * test.loss_lower, 100 * test.loss_upper)
-
-
-def _plain(text: str) -> str:
-    """Text in Markdown that marks nothing."""
-    return "".join(f"\\{c}" if c in "\\`*_[]<>#|" else c for c in " ".join(text.split()))

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as Xml
 from finebound.base.text import printable
 from finebound.results.budget import BROKEN, DECISION_WORDS, KEPT, UNDECIDED, exit_code
 from finebound.results.gate import Gate, GateResult
-from finebound.views.markdown_text import plain
+from finebound.views.markdown_text import pipe_table
 from finebound.views.tables import Table
 
 _NO_XML = re.compile(r"[\ufffe\uffff]")
@@ -29,10 +29,12 @@ def table(result: GateResult) -> Table:
 def markdown(gates: Sequence[Gate]) -> str:
     """A section for a job summary or a comment, in GitHub-flavoured Markdown."""
     code = exit_code(check.decision for gate in gates for check in gate.checks)
-    rows = [_COLUMNS, ("---",) * len(_COLUMNS)]
-    rows += [tuple(map(plain, row)) for row in _rows(gates)]
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([f"### finebound: {_HEADS[code]}", "", *lines]) + "\n"
+    return f"### finebound: {_HEADS[code]}\n\n{rows_in_markdown(gates)}\n"
+
+
+def rows_in_markdown(gates: Sequence[Gate]) -> str:
+    """The table of ``markdown`` alone, without a last line feed."""
+    return pipe_table(_COLUMNS, _rows(gates))
 
 
 def junit(gates: Sequence[Gate]) -> str:
