@@ -348,7 +348,7 @@ def _load_model(inputs: Inputs, progress: Progress) -> LoadedModel:
 
     assert inputs.request.model is not None
     with named_by(None if inputs.model_is_given else inputs.request.training, "model"):
-        return load_model(inputs.request.model, progress=progress)
+        return load_model(inputs.request.model, placement=inputs.request, progress=progress)
 
 
 def sampled(datasets: Mapping[str, Dataset], rows: int, seed: int) -> dict[str, Dataset]:

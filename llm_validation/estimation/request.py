@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from finebound.base.errors import InputError
 from finebound.base.limits import limits_of
+from llm_validation.models.placement import Placement
 
 LAMS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0)
 RADII = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -19,7 +20,7 @@ TEXT_ROWS = 200_000
 
 
 @dataclass(frozen=True)
-class Request:
+class Request(Placement):
     """What to estimate; ``finebound estimate`` has the same options. Raises InputError.
 
     Datasets are files, ``builtin:NAME``, ``hf:OWNER/NAME[:SPLIT]`` or catalogue names.
@@ -141,6 +142,11 @@ class Request:
         if self.drop_long and self.truncate:
             raise InputError(
                 "`drop_long` and `truncate` are two answers to one question.", remedy="Give one."
+            )
+        if self.load_in == "4bit" and self.safety is not None:
+            raise InputError(
+                "`load_in` is 4bit, and bounds need gradients of the exact weights.",
+                remedy="Leave `safety` out, for a forecast of refusals, or load it in fp32.",
             )
         if self.forecast and self.model is None:
             raise InputError(

@@ -33,12 +33,14 @@ def load_asked(options: Model, work: Work) -> LoadedModel:
     assert options.model is not None, "the options name no model"
     # An adapter that is not there is said before gigabytes are loaded.
     adapter = None if options.adapter is None else adapter_sha256(options.adapter)
-    loaded = load_model(options.model, progress=work.progress)
+    loaded = load_model(
+        options.model, placement=options, whole=adapter is not None, progress=work.progress
+    )
     work.inputs["model"] = loaded.sha256
     if adapter is not None and options.adapter is not None:
         work.inputs["adapter"] = adapter
         loaded = with_adapter(loaded, options.adapter)
-        work.notes += loaded.notes
+    work.notes += loaded.notes
     return on_device(loaded)
 
 

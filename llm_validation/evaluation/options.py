@@ -7,7 +7,7 @@ option in backquotes; the command line says --its-name there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -101,7 +101,13 @@ def require_read(columns: object, data: object, *, name: str) -> None:
 
 
 def require_model(options: object) -> None:
-    """Raises InputError for an adapter without its base model."""
+    """Raises InputError for an adapter without its base, or a placement that vLLM would ignore."""
+    placed = [f.name for f in fields(Placement) if getattr(options, f.name, f.default) != f.default]
+    if placed and getattr(options, "engine", None) == "vllm":
+        raise InputError(
+            f"`{placed[0]}` is about a model that transformers loads, and `engine` is vllm.",
+            remedy="Leave one of them out.",
+        )
     if getattr(options, "adapter", None) is not None and getattr(options, "model", None) is None:
         raise InputError(
             "`adapter` is for `model`.",

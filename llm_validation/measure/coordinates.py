@@ -83,7 +83,7 @@ class Coordinates:
         """Add one tensor a parameter to the flat ``vector`` in place; None counts as zeros."""
         for piece, tensor in zip(self.split(vector), tensors, strict=True):
             if tensor is not None:
-                piece.add_(tensor)
+                piece.add_(tensor.to(piece.device))
 
     def random_direction(self, generator: torch.Generator) -> Tensor:
         """A unit vector ``[d]``, uniform on the sphere; drawn on the CPU, so device-independent."""
@@ -119,7 +119,7 @@ class Coordinates:
         pieces = self.split(direction)
         try:
             for parameter, original, piece in zip(self.parameters, originals, pieces, strict=True):
-                parameter.data = original + (step * piece).to(original.dtype)
+                parameter.data = original + (step * piece).to(original)
             yield
         finally:
             for parameter, original in zip(self.parameters, originals, strict=True):

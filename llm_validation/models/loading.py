@@ -28,7 +28,7 @@ from llm_validation.models.placement import (
     Placement,
     loading_options,
     placed,
-    require_own_weights,
+    require_at_hand,
 )
 
 if TYPE_CHECKING:
@@ -119,21 +119,21 @@ def load_model(
     *,
     attention: Literal["sdpa", "eager"] = "sdpa",
     placement: Placement = PLAIN,
-    gradients: bool = True,
+    whole: bool = True,
     progress: Progress = silent,
 ) -> LoadedModel:
     """Load ``ref``: None or ``"packaged"``, ``"packaged-aligned"``, a folder, or a hub id.
 
     ``attention="eager"`` is slower and can be differentiated twice on a CPU, which curvature
-    needs. ``placement`` says where its weights lie and in which numbers; where ``gradients`` will
-    be taken, none may be offloaded. Only safetensors are read and no code of the model's own is
-    run. Raises InputError for a folder or id that cannot be loaded so; an unreachable hub is
-    reported within seconds.
+    needs. ``placement`` says where its weights lie and in which numbers; gradients and
+    adapters need the ``whole`` of it at hand, reading does not. Only safetensors are read and no
+    code of the model's own is run. Raises InputError for a folder or id that cannot be loaded so;
+    an unreachable hub is reported within seconds.
     """
 
     def load(folder: Path, name: str, sha256: str | None = None) -> LoadedModel:
         loaded = _load_folder(folder, name, attention, placement, progress)
-        require_own_weights(loaded.model, gradients=gradients, file=folder)
+        require_at_hand(loaded.model, whole=whole, file=folder)
         return _told(replace(loaded, sha256=sha256 or loaded.sha256), placement)
 
     if ref is None or str(ref) == "packaged":
@@ -178,7 +178,8 @@ def on_device(loaded: LoadedModel) -> LoadedModel:
     import torch
 
     is_on_cpu = next(loaded.model.parameters()).device.type == "cpu"
-    if is_on_cpu and torch.cuda.is_available():
+    is_spread = getattr(loaded.model, "hf_device_map", None) is not None
+    if is_on_cpu and not is_spread and torch.cuda.is_available():
         cast("torch.nn.Module", loaded.model).to("cuda")
     return loaded
 

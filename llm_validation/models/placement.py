@@ -84,19 +84,20 @@ def _remove(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def require_own_weights(model: nn.Module, *, gradients: bool, file: Path) -> None:
+def require_at_hand(model: nn.Module, *, whole: bool, file: Path) -> None:
     """Raises InputError for a model whose weights were offloaded too far for what is asked.
 
-    ``gradients`` are of weights that lie on their device; reading needs the embeddings there.
+    Gradients and adapters need the ``whole`` model at hand; reading needs the embeddings.
     """
     parameters = list(model.parameters())
     away = [p for p in parameters if p.device.type == "meta"]
-    if not away or not (gradients or parameters[0] is away[0]):
+    if not away or not (whole or parameters[0] is away[0]):
         return
     share = sum(p.numel() for p in away) / sum(p.numel() for p in parameters)
+    why = "gradients and adapters need them there" if whole else "its embeddings are among them"
     raise InputError(
         f"{100 * share:.0f} % of the model's weights do not fit on the device that computes, and "
-        + ("what is asked for needs gradients." if gradients else "its embeddings are among them."),
+        f"{why}.",
         remedy="Allow more `memory`, load it in 4bit (`load_in`), or use a smaller model.",
         file=file,
     )

@@ -37,7 +37,7 @@ def test_what_does_not_fit_lies_on_the_disk_and_is_read_alike(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(module.tempfile, "tempdir", None)
     allow(monkeypatch, int(0.8 * size))
-    spread = load_model(tiny_model_folder, placement=AUTO, gradients=False)
+    spread = load_model(tiny_model_folder, placement=AUTO, whole=False)
     assert {p.device.type for p in spread.model.parameters()} == {"cpu", "meta"}
     assert torch.equal(logits(spread.model), logits(plain.model))
     assert spread.sha256 == plain.sha256
@@ -51,11 +51,11 @@ def test_gradients_of_offloaded_weights_are_refused_and_so_are_offloaded_embeddi
 ):
     size = sum(p.nbytes for p in load_model(tiny_model_folder).model.parameters())
     allow(monkeypatch, int(0.8 * size))
-    with pytest.raises(InputError, match="needs gradients"):
+    with pytest.raises(InputError, match="gradients and adapters need"):
         load_model(tiny_model_folder, placement=AUTO)
     allow(monkeypatch, 8_000)
     with pytest.raises(InputError, match="embeddings"):
-        load_model(tiny_model_folder, placement=AUTO, gradients=False)
+        load_model(tiny_model_folder, placement=AUTO, whole=False)
 
 
 def test_where_everything_fits_nothing_is_offloaded(tiny_model_folder):
