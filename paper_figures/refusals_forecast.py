@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from finebound.base.errors import InputError
 from finebound.base.records import manifest
+from finebound.results.evidence import EvidenceResult
 from finebound.results.result import Manifest
 from finebound.results.skill import LOSS, REFUSALS
 from finebound.views import style
@@ -30,20 +31,31 @@ _SPEARMAN, _NEAR, _COVERED, _BELOW = 0.9, 0.9, 0.85, 0.4
 _METHODS = {"lora": (style.BLUE, "o"), "full": (style.ORANGE, "s"), "ia3": (style.GREEN, "^")}
 
 
-def record(seed: int) -> dict[str, Any]:
-    """Every shipped fine-tune of the evidence; ``seed`` resamples fine-tunes for intervals."""
+def the_evidence() -> tuple[EvidenceResult, ...]:
+    """Every shipped fine-tune. Raises InputError without any."""
     found = shipped()
     if not found:
         raise InputError(
             "there is no evidence yet.",
             remedy="Run `python -m llm_validation.experiments.evidence --out DIR`.",
         )
-    refusals, losses = _rows(calibrated_refusals(found)), _rows(calibrated_loss(found))
+    return found
+
+
+def skill_of_the_evidence(seed: int) -> dict[str, Any]:
+    """How its forecasts did, without a manifest: the figure's record has its own."""
     made = Manifest(**manifest(given={}, inputs={}, seed=seed))
-    of_all = skill(found, made, seed=seed).to_dict()
-    del of_all["manifest"]  # the figure's record has its own
+    found = skill(the_evidence(), made, seed=seed).to_dict()
+    del found["manifest"]
+    return found
+
+
+def record(seed: int) -> dict[str, Any]:
+    """Every shipped fine-tune of the evidence; ``seed`` resamples fine-tunes for intervals."""
+    found = the_evidence()
+    refusals, losses = _rows(calibrated_refusals(found)), _rows(calibrated_loss(found))
     return {
-        "skill": of_all,
+        "skill": skill_of_the_evidence(seed),
         "fine_tunes": [
             {
                 "id": one.id,
