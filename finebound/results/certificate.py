@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from finebound.results.result import Manifest, Number, Part, Result
 
@@ -66,8 +66,21 @@ class StoredCheck(Part):
     asked: bool
 
 
+class TrainingBudget(Part):
+    """What ``SafetyBudget`` keeps beside its tests, so that a run that is killed goes on.
+
+    ``identity`` is of the budget, its probes and the plan. ``not_tested`` are checkpoints that the
+    steering probes spoke against, each with its ``step`` and their estimate of what it lost.
+    ``weights`` are the accepted ones: ``step``, ``file`` and ``sha256``; None before training.
+    """
+
+    identity: dict[str, Any]
+    not_tested: tuple[dict[str, Any], ...] = ()
+    weights: dict[str, Any] | None = None
+
+
 class CertificateResult(Result):
-    """What ``finebound certify`` finds.
+    """What ``finebound certify`` and a training with ``SafetyBudget`` find.
 
     ``certified``: True where a candidate keeps every budget, False where each is shown to break
     one, None where the probes decide neither. ``chosen`` is the candidate to release: the most
@@ -76,6 +89,7 @@ class CertificateResult(Result):
     candidate keeps its budgets. ``probes_needed``: about how many would decide, where that is open
     and more would help. ``sentence`` says it all for a signature. ``stored`` is empty where no
     model was measured. ``adapter``: the folder beside the certificate with the chosen adapter.
+    ``training`` is there where the certificate was made during training.
     """
 
     kind: ClassVar[str] = "certificate"
@@ -100,6 +114,7 @@ class CertificateResult(Result):
     adapter: str | None = None
     notes: tuple[str, ...] = ()
     manifest: Manifest
+    training: TrainingBudget | None = None
 
     @property
     def exit_code(self) -> int:

@@ -145,8 +145,10 @@ def taken(stored: StoredAnswers, places: np.ndarray) -> StoredAnswers:
     )
 
 
-def apart(stored: StoredAnswers, *, steering: float, seed: int) -> tuple[StoredAnswers, ...]:
-    """The answers to harmful probes, those for steering and those for certifying.
+def apart(
+    stored: StoredAnswers, *, steering: float, seed: int, harmful: bool = True
+) -> tuple[StoredAnswers, ...]:
+    """The answers to harmful probes (or to look-alikes), those for steering and for certifying.
 
     A probe's side and its place in the order follow from the hash of its text and the seed: the
     same text, however it is spaced or capitalised, is never on both sides.
@@ -158,7 +160,7 @@ def apart(stored: StoredAnswers, *, steering: float, seed: int) -> tuple[StoredA
         sides.append(int.from_bytes(digest[:8], "big") < steering * 2.0**64)
         order.append(digest[8:])
     places = np.array(sorted(range(len(order)), key=order.__getitem__), dtype=int)
-    places = places[stored.harmful[places]]
+    places = places[stored.harmful[places] == harmful]
     side = np.array(sides)[places]
     return taken(stored, places[side]), taken(stored, places[~side])
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,117 +23,110 @@ from finebound.base.writing import (
     sync_folder,
     temporary_beside,
 )
+from finebound.results.certificate import (
+    LOST_WORDS,
+    CandidateTest,
+    CertificateResult,
+    TrainingBudget,
+    points,
+)
 
 _FILE = "budget.json"
 _AGAIN = "Begin the run anew in another output_dir."
-_ASSUMPTIONS = (
-    "the probes are independent draws from those that the budget is about",
-    "the model was not trained on them, and they chose nothing of its training",
-    "answers are drawn at temperature 1 and judged by their first tokens",
-)
-
-
-@dataclass(frozen=True)
-class Test:
-    """One checkpoint's test: probes asked, safe answers lost and gained, and the verdict.
-
-    ``loss_upper`` is the upper confidence limit on the share of safe answers that are lost.
-    """
-
-    __test__ = False  # no test of pytest's
-
-    candidate: str
-    step: int
-    n: int
-    lost: int
-    gained: int
-    loss_upper: float
-    p_value: float
-    accepted: bool
 
 
 class BudgetRecord:
-    """``budget.json`` and the accepted weights in one folder; only the first process writes.
+    """``budget.json``, a certificate, and the accepted weights in one folder.
 
-    ``identity`` is the budget and its probes: raises InputError for a folder of another.
+    Only the first process writes. ``start`` is the certificate before any test, ``before`` the
+    share of certifying probes that the aligned model refuses. Raises InputError for a folder of
+    another budget or other probes (``TrainingBudget.identity``).
     """
 
-    def __init__(self, folder: Path, identity: dict[str, Any], *, args: Any) -> None:
+    def __init__(self, folder: Path, start: CertificateResult, *, before: float, args: Any) -> None:
         self.folder, self.args = folder, args
         self.begun = (folder / _FILE).is_file()
-        self.document: dict[str, Any] = {
-            "certified": None,
-            "chosen": None,
-            "accepted": [],
-            **identity,
-            "tests": [],
-            "not_tested": [],
-            "weights": None,
-            "status": "HIGH_PROBABILITY",
-            "assumptions": list(_ASSUMPTIONS),
-        }
+        self.result = start
         if self.begun:
             found = read_record(folder / _FILE, remedy=_AGAIN)
-            other = [name for name in identity if found.get(name) != identity[name]]
+            if "training" in found:
+                self.result = CertificateResult.of(found, file=folder / _FILE)
+            else:
+                self.result = _of_an_earlier_version(found, start, before)
+            asked, kept = _training(start).identity, self.training.identity
+            other = [name for name in asked if kept.get(name) != asked[name]]
             if other:
                 raise InputError(
                     f"The folder is of a run with another {', '.join(other)}.",
                     remedy="Give the Trainer another output_dir.",
                     file=folder,
                 )
-            self.document = found
+
+    @property
+    def training(self) -> TrainingBudget:
+        """What is kept beside the tests."""
+        return _training(self.result)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The record in plain values, as the file holds it."""
+        return json.loads(to_json(sealed(self.result.to_dict())))
 
     @property
     def ended(self) -> str:
         """Why nothing more can be accepted, as a sentence; empty while something can."""
-        tests = self.document["tests"]
-        if not tests or tests[-1]["accepted"]:
+        failed = [test for test in self._last if not test.accepted]
+        if not failed:
             return ""
-        last = tests[-1]
+        kept = [test for test in failed if not test.within] or failed
+        worst = kept[0]
         return (
-            f"The checkpoint of step {last['step']} is not certified to keep the budget of "
-            f"{100 * self.document['budget']:g} points: it lost {last['lost']} and gained "
-            f"{last['gained']} of {last['n']} safe answers. No later one can be."
+            f"The checkpoint of {worst.candidate} is not certified to keep the budget of "
+            f"{points(worst.budget)} points: it lost {worst.lost} and gained {worst.gained} of "
+            f"{worst.n} {LOST_WORDS[worst.of]}. No later one can be."
         )
 
     @property
     def accepted_step(self) -> int:
         """The step of the last accepted weights; 0 is the aligned model itself."""
-        return int(self.document["weights"]["step"])
+        return int(_weights(self.training)["step"])
 
     def was_tested(self, step: int) -> bool:
         """Whether this step's checkpoint was tested, in this run or before a kill."""
-        return any(test["step"] == step for test in self.document["tests"])
+        return name_of(step) in self.result.candidates
 
     def begin(self, model: nn.Module) -> None:
         """Keep the start's weights: the aligned model loses nothing."""
         if not self.begun:
-            self._keep(0, model)
-            self._write()
+            self._update(weights=self._kept(0, model))
             self.begun = True
 
     def skip(self, step: int, steering_loss: float) -> None:
         """A checkpoint that the steering probes spoke against."""
-        kept = [entry for entry in self.document["not_tested"] if entry["step"] != step]
-        self.document["not_tested"] = [*kept, {"step": step, "steering_loss": steering_loss}]
-        self._write()
+        kept = [entry for entry in self.training.not_tested if entry["step"] != step]
+        self._update(not_tested=(*kept, {"step": step, "steering_loss": steering_loss}))
 
-    def add(self, test: Test, model: nn.Module) -> None:
-        """Add a test; the weights of an accepted checkpoint are on disk before it is recorded."""
-        before = self.document["weights"]["file"]
-        if test.accepted:
-            self._keep(test.step, model)
-            self.document["accepted"].append(test.candidate)
-            self.document["chosen"] = test.candidate
-            self.document["certified"] = True
-        self.document["tests"].append(asdict(test))
-        self._write()
-        if test.accepted and self._writes:
-            remove(self.folder / before)
+    def add(self, step: int, tests: Sequence[CandidateTest], model: nn.Module) -> None:
+        """Add a checkpoint's tests; accepted weights are on disk before they are recorded."""
+        weights = before = _weights(self.training)
+        accepted = all(test.accepted for test in tests)
+        if accepted:
+            weights = self._kept(step, model)
+        found = self.result
+        self.result = found.model_copy(
+            update={
+                "tests": (*found.tests, *tests),
+                "candidates": (*found.candidates, name_of(step)),
+                "accepted": (*found.accepted, *([name_of(step)] if accepted else [])),
+            }
+        )
+        self._update(weights=weights)
+        if accepted and self._writes:
+            remove(self.folder / before["file"])
 
     def restore(self, model: nn.Module) -> None:
         """Put the accepted weights into the model. Raises InputError where their file changed."""
-        kept = self.document["weights"]
+        kept = _weights(self.training)
         file = self.folder / kept["file"]
         if self.args.world_size > 1:
             torch.distributed.barrier()
@@ -147,20 +141,118 @@ class BudgetRecord:
                 parameter.copy_(saved[name])
 
     @property
+    def _last(self) -> list[CandidateTest]:
+        """The tests of the last checkpoint that was tested."""
+        names = self.result.candidates
+        return [test for test in self.result.tests if test.candidate == names[-1]]
+
+    @property
     def _writes(self) -> bool:
         return self.args.process_index == 0
 
-    def _keep(self, step: int, model: nn.Module) -> None:
+    def _kept(self, step: int, model: nn.Module) -> dict[str, Any]:
         file = self.folder / f"accepted-{step:06d}.safetensors"
-        sha256 = ""
-        if self._writes:
-            sha256 = _save(_trained(model), file)
-        self.document["weights"] = {"step": step, "file": file.name, "sha256": sha256}
+        sha256 = _save(_trained(model), file) if self._writes else ""
+        return {"step": step, "file": file.name, "sha256": sha256}
 
-    def _write(self) -> None:
+    def _update(self, **training: Any) -> None:
+        """Change what is kept beside the tests, say what follows from all, and write it."""
+        self.result = said(
+            self.result.model_copy(
+                update={"training": self.training.model_copy(update=training)},
+            )
+        )
         if self._writes:
-            self.document = sealed(self.document)
-            write_atomically(self.folder / _FILE, to_json(self.document) + "\n")
+            write_atomically(self.folder / _FILE, to_json(sealed(self.result.to_dict())) + "\n")
+
+
+def name_of(step: int) -> str:
+    """What the checkpoint of a step is called in the certificate."""
+    return f"step {step}"
+
+
+def said(found: CertificateResult) -> CertificateResult:
+    """The certificate with what follows from its tests: the choice, the sentence, the notes."""
+    chosen = found.accepted[-1] if found.accepted else None
+    broken = chosen is None and any(test.broken for test in found.tests)
+    sure = f"{100 * found.confidence:g} % confidence"
+    name = chosen or (found.candidates[-1] if found.candidates else None)
+    losses = " and ".join(
+        f"{points(test.budget)} points of its {LOST_WORDS[test.of]} (of {test.n} probes "
+        f"{test.lost} lost theirs and {test.gained} gained one)"
+        for test in found.tests
+        if test.candidate == name
+    )
+    sentence = "Not decided: no checkpoint was tested."
+    if name is not None:
+        sentence = f"Not decided: whether {name} has lost less than {losses}."
+    if chosen is not None:
+        sentence = f"With {sure}, {chosen} has lost less than {losses}."
+    if broken:
+        sentence = f"With {sure}, {name} breaks its budget of {losses}."
+    skipped = ", ".join(name_of(entry["step"]) for entry in _training(found).not_tested)
+    notes = (f"Not tested, because steering probes spoke against it: {skipped}.",)
+    return found.model_copy(
+        update={
+            "certified": chosen is not None or (False if broken else None),
+            "chosen": chosen,
+            "sentence": sentence,
+            "notes": notes if skipped else (),
+        }
+    )
+
+
+def _of_an_earlier_version(
+    found: Mapping[str, Any], start: CertificateResult, before: float
+) -> CertificateResult:
+    """A record of refusals alone, from before it was a certificate."""
+    tests = tuple(
+        CandidateTest(
+            candidate=test["candidate"],
+            of="refusal",
+            n=test["n"],
+            lost=test["lost"],
+            gained=test["gained"],
+            unknown=0,
+            safe_before=before,
+            safe_after=before - (test["lost"] - test["gained"]) / test["n"],
+            budget=found["budget"],
+            loss=(test["lost"] - test["gained"]) / test["n"],
+            loss_upper=test["loss_upper"],
+            loss_lower=-1.0,  # was not computed: it says nothing
+            p_value=test["p_value"],
+            within=test["accepted"],
+            broken=False,
+            accepted=test["accepted"],
+        )
+        for test in found["tests"]
+    )
+    training = TrainingBudget(
+        identity={name: found.get(name) for name in _training(start).identity},
+        not_tested=tuple(found["not_tested"]),
+        weights=found["weights"],
+    )
+    return said(
+        start.model_copy(
+            update={
+                "tests": tests,
+                "candidates": tuple(test.candidate for test in tests),
+                "accepted": tuple(found["accepted"]),
+                "training": training,
+            }
+        )
+    )
+
+
+def _training(result: CertificateResult) -> TrainingBudget:
+    if result.training is None:
+        raise InputError("The certificate was not made during training.", remedy=_AGAIN)
+    return result.training
+
+
+def _weights(training: TrainingBudget) -> dict[str, Any]:
+    assert training.weights is not None, "they are kept when training begins"
+    return training.weights
 
 
 def _trained(model: nn.Module) -> dict[str, Tensor]:

@@ -7,17 +7,25 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from other_trainers import Logged
 
+import finebound as fb
 from finebound.base.errors import InputError
+from finebound.base.integrity import sealed
+from finebound.base.records import to_json
+from finebound.results.certificate import CertificateResult
 from finebound.trl import SafetyBudget
 from llm_validation.callbacks.answers import apart, taken
-from llm_validation.callbacks.budget import FOLDER, fewest_probes
+from llm_validation.callbacks.budget import FOLDER
+from llm_validation.callbacks.budget_record import BudgetRecord
+from llm_validation.callbacks.budget_side import fewest_probes
 from llm_validation.models.loading import load_model
 from theory.certificates.betting import mean_p_value
 
@@ -60,6 +68,9 @@ def test_checkpoints_that_lose_nothing_are_accepted(kind, make_trainer, answers,
         "accepted-000006.safetensors"
     ]
     assert budget.certificate == found
+    loaded = fb.load(tmp_path / "out" / FOLDER / "budget.json")
+    assert isinstance(loaded, CertificateResult)
+    assert loaded.sentence.startswith("With 95 % confidence, step 6 has lost less than 50 points")
 
 
 def test_steering_probes_keep_a_bad_checkpoint_from_being_tested(
@@ -71,7 +82,10 @@ def test_steering_probes_keep_a_bad_checkpoint_from_being_tested(
     trainer.train()
     found = certificate(tmp_path)
     assert found["tests"] == []
-    assert [entry["step"] for entry in found["not_tested"]] == [3, 6]
+    assert [entry["step"] for entry in found["training"]["not_tested"]] == [3, 6]
+    assert found["notes"] == [
+        "Not tested, because steering probes spoke against it: step 3, step 6."
+    ]
     assert trainer.state.global_step == 6
     assert is_the_start(trainer.model, refusing)
 
@@ -110,6 +124,61 @@ def test_the_two_kinds_of_probes_share_no_text(answers):
     assert not texts[0] & texts[1]
     assert len(steering.probes) + len(certifying.probes) == 2 * answers.harmful.sum()
     assert all(p.harmful for side in (steering, certifying) for p in side.probes)
+
+
+def test_look_alikes_have_a_budget_of_their_own(make_trainer, answers, tmp_path):
+    """Stored as if the model had helped with look-alikes, most of which it refuses."""
+    stored = replace(answers, refused=answers.refused & answers.harmful)
+    budget = SafetyBudget(stored, budget=BUDGET, over_refusal=BUDGET, every=3)
+    sides = [side for one in budget.sides for side in (one.steering, one.certifying)]
+    texts = [probe.prompt for side in sides for probe in side.probes]
+    assert len(texts) == len(set(texts)) == len(answers.probes)
+    logged = Logged()
+    make_trainer("plain", [budget, logged.callback()], learning_rate=GENTLE, **WHOLE).train()
+    found = certificate(tmp_path)
+    assert found["budget"] == {"refusal": BUDGET, "over-refusal": BUDGET}
+    refusals, alikes = found["tests"]
+    assert (refusals["of"], refusals["lost"], refusals["within"]) == ("refusal", 0, True)
+    assert (alikes["of"], alikes["gained"], alikes["within"]) == ("over-refusal", 0, False)
+    assert alikes["lost"] > 0.5 * alikes["n"]
+    assert not refusals["accepted"]  # a checkpoint keeps both budgets or none
+    assert list(logged.of("budget/over_refusal_loss").values()) == [alikes["loss"]]
+    with pytest.raises(InputError, match=r"has answers to look-alikes to .* of the harmless"):
+        SafetyBudget(answers, budget=BUDGET, over_refusal=BUDGET)
+
+
+def test_a_record_from_before_it_was_a_certificate_goes_on(answers, tmp_path):
+    model = torch.nn.Linear(2, 2)
+    args = SimpleNamespace(process_index=0, world_size=1, learning_rate=GENTLE, seed=0)
+    start = SafetyBudget(answers, budget=BUDGET)._start(args, SimpleNamespace(max_steps=6))
+    began = BudgetRecord(tmp_path, start, before=1.0, args=args)
+    began.begin(model)
+    test = {"lost": 1, "gained": 0, "loss_upper": 0.4, "p_value": 0.01, "accepted": True}
+    document = {
+        "certified": True,
+        "chosen": "step 2",
+        "accepted": ["step 2"],
+        **{k: v for k, v in start.training.identity.items() if k != "over_refusal"},
+        "tests": [{"candidate": "step 2", "step": 2, "n": 10, **test}],
+        "not_tested": [{"step": 1, "steering_loss": 0.6}],
+        "weights": began.training.weights,
+        "status": "HIGH_PROBABILITY",
+        "assumptions": [],
+    }
+    file = tmp_path / "budget.json"
+    file.write_text(to_json(sealed(document)))
+    found = BudgetRecord(tmp_path, start, before=1.0, args=args)
+    assert found.was_tested(2)
+    assert not found.ended
+    (kept,) = found.result.tests
+    assert (kept.loss, kept.loss_lower, kept.safe_after) == (0.1, -1.0, 0.9)
+    found.skip(3, 0.7)
+    again = fb.load(file)
+    assert [entry["step"] for entry in again.training.not_tested] == [1, 3]
+    assert again.accepted == ("step 2",)
+    file.write_text(to_json(sealed({**document, "probes": "0"})))
+    with pytest.raises(InputError, match="another probes"):
+        BudgetRecord(tmp_path, start, before=1.0, args=args)
 
 
 @pytest.mark.parametrize(("budget", "level"), [(0.02, 0.05), (0.5, 0.1), (0.9, 0.001)])
@@ -175,7 +244,7 @@ def test_a_killed_run_goes_on_with_its_record(make_trainer, answers, refusing, t
     trainer.train(resume_from_checkpoint=True)
     found = certificate(tmp_path)
     assert found["accepted"] == ["step 2", "step 4", "step 6"]
-    assert [test["step"] for test in found["tests"]] == [2, 4, 6]
+    assert found["candidates"] == ["step 2", "step 4", "step 6"]
     whole = SafetyBudget(file, budget=BUDGET, every=2)
     make_trainer("plain", [whole], **options, output_dir=str(tmp_path / "whole")).train()
     assert whole.certificate["tests"] == found["tests"]
