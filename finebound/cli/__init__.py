@@ -49,7 +49,7 @@ def _help() -> str:
         "How much safety must, may and will a fine-tune cost, and what buys it back?\n\n"
         f"verbs:\n{verbs}\n\n"
         "Every verb has --help with a worked example. Exit codes: 0 done, 1 a check failed,\n"
-        "2 the input is wrong.\n\n"
+        "2 the input is wrong, 3 a budget is not decided.\n\n"
         "example:\n"
         "  finebound estimate --safety safety.jsonl --task task.jsonl --out out\n"
     )
