@@ -14,7 +14,6 @@ from finebound.base.errors import InputError
 from finebound.cli.options import StrategyKind, given_options, parse, say
 
 if TYPE_CHECKING:
-    from finebound.results.estimate import EstimateResult
     from llm_validation.data.dataset import Dataset
     from theory.calibrate import Calibration
 
@@ -100,10 +99,12 @@ class Options:
     """Machine-readable output on stdout, nothing else there."""
     out: Path | None = None
     """Also write calibrate.json into this folder."""
+    write_config: Path | None = None
+    """By forecast: a new file beside the training file, that configuration with the choice."""
 
 
 _OF_BOUNDS = ("strategy", "radius", "allow_estimated")
-_OF_ALL = ("budget", "json", "out")
+_OF_ALL = ("budget", "json", "out", "write_config")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -121,6 +122,11 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(
             f"--radius does not belong to --strategy {options.strategy}.",
             remedy="It fixes the radius of --strategy hybrid, whose lambda is searched.",
+        )
+    if options.write_config is not None:
+        raise InputError(
+            "--write-config writes the choice of a forecast, and a bound is asked for.",
+            remedy="Leave it out, or leave --problem and --safety out.",
         )
     budget = _number(options)
     found, inputs, unit, datasets = (
@@ -143,6 +149,7 @@ def _by_forecast(options: Options) -> int:
     from finebound.api import calibrate, estimate
     from finebound.base.progress import bar
     from finebound.results.budget import exit_code
+    from finebound.results.estimate import EstimateResult
     from llm_validation.data.reading import reading_lines
     from llm_validation.estimation.request import Request, budgets_of
 
@@ -168,12 +175,21 @@ def _by_forecast(options: Options) -> int:
             if surplus[0] in _OF_BOUNDS
             else "Leave --from or it out.",
         )
-    source: Path | EstimateResult | None = options.estimate
+    source = None if options.estimate is None else EstimateResult.load(options.estimate)
+    if options.write_config is not None:
+        from finebound.cli.written_config import require_forecast
+
+        training = (source.request or {}).get("training") if source else options.training
+        require_forecast(training, None, options.write_config)
     if source is None:
         with bar() as progress:
             source = estimate(**settings, budget=options.budget, out=options.out, progress=progress)
         say(reading_lines(source.reading))
-    found = calibrate(source, options.budget, out=options.out)
+    found = calibrate(options.estimate or source, options.budget, out=options.out)
+    if options.write_config is not None:
+        from finebound.cli.written_config import write
+
+        write(source, found, options.write_config)
     if options.json:
         print(found.to_json())
     else:

@@ -51,11 +51,17 @@ class Options(GateFiles, Request):
     """Machine-readable output on stdout, nothing else there."""
     out: Path | None = None
     """Folder for estimate.json and report.html."""
+    write_config: Path | None = None
+    """A new file beside --training: that configuration with the option that keeps the budget."""
 
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Options, arguments, verb="estimate")
     options.require(budget=bool(options.budget))
+    if options.write_config is not None:
+        from finebound.cli.written_config import require_forecast
+
+        require_forecast(options.training, options.safety, options.write_config)
     from finebound.base.progress import bar
     from finebound.results.budget import exit_code
     from finebound.results.gate import Gate, checks_of_estimate
@@ -66,6 +72,8 @@ def main(arguments: Sequence[str]) -> int:
     checks = checks_of_estimate(found)
     options.write([Gate(name="estimate", verb="estimate", checks=checks)])
     code = exit_code(check.decision for check in checks)
+    if options.write_config is not None:
+        _write_config(found, options.write_config)
     if options.json:
         print(found.to_json())
         return code
@@ -83,6 +91,13 @@ def main(arguments: Sequence[str]) -> int:
     if options.out is not None:
         console.print(f"\nWritten: {options.out / PAGE}, {options.out / found.file}")
     return code
+
+
+def _write_config(found: EstimateResult, to: Path) -> None:
+    from finebound.cli.written_config import write
+    from llm_validation.estimation.choice import choose
+
+    write(found, choose(found), to)
 
 
 def run(options: Options, progress: Progress) -> EstimateResult:

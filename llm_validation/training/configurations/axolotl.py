@@ -12,6 +12,7 @@ from llm_validation.training.configurations.parts import (
     four_bit_full,
     lora_targets,
     put_batch,
+    put_constraints,
     put_length,
     put_lora,
     put_optimizer,
@@ -41,8 +42,8 @@ _LORA = (
 )  # fmt: skip
 _NO_FORECAST = ("pretraining_dataset", "reward_model", "process_reward_model")
 _COLUMNS = "finebound reads the rows by its own rules for columns and turns"
-_KERNELS = ("LigerPlugin", "CutCrossEntropyPlugin", "KernelsPlugin")
-"""Plugins that compute the same faster."""
+_KERNELS = ("LigerPlugin", "CutCrossEntropyPlugin", "KernelsPlugin", "FineboundPlugin")
+"""Plugins that change nothing but speed, or whose section is read."""
 _PROMPTS = "Prompts are learnt too: the forecast has the loss on the answers alone."
 
 
@@ -71,6 +72,7 @@ def read(content: Mapping[str, Any], file: Path) -> TrainingFile:
     _read_objective(reading)
     if any(name.rpartition(".")[2] not in _KERNELS for name in reading.get(names, "plugins") or []):
         reading.change("plugins", "A plugin can change anything in the training.")
+    put_constraints(reading)
     tasks, template = _read_datasets(reading)
     return reading.finish(
         "axolotl",

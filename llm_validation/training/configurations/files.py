@@ -53,7 +53,7 @@ def read_settings(file: Path, *, remedy: str = _REMEDY) -> dict[str, Any]:
     if not text.strip():
         raise wrong("is empty.")
     try:
-        content = _parse(text, file.suffix.lower())
+        content = parse_settings(text, file.suffix.lower())
     except json.JSONDecodeError as error:
         what = f"is not JSON: {error.msg} in column {error.colno}."
         raise wrong(what, "Mend that line.", error.lineno) from None
@@ -68,7 +68,8 @@ def read_settings(file: Path, *, remedy: str = _REMEDY) -> dict[str, Any]:
     return content
 
 
-def _parse(text: str, suffix: str) -> Any:
+def parse_settings(text: str, suffix: str) -> Any:
+    """What a file with this suffix says. Raises ValueError and yaml.YAMLError for what is none."""
     if suffix == ".json" or (suffix not in (".yaml", ".yml") and text.lstrip()[0] in "{["):
         return json.loads(text, object_pairs_hook=once_each)
     return yaml.load(text, _Loader)  # a safe loader

@@ -11,6 +11,7 @@ from llm_validation.training.configurations.parts import (
     ALL_LINEAR,
     four_bit_full,
     lora_targets,
+    put_constraints,
     put_lora,
 )
 from llm_validation.training.configurations.places import note_parts, reference
@@ -27,7 +28,8 @@ from llm_validation.training.configurations.trainer_arguments import read_traine
 from llm_validation.training.configurations.training_file import Key, TrainingFile
 
 MARKS = ("finetuning_type", "stage", "cutoff_len", "lora_rank", "lora_target", "template")
-_INFO = "dataset_info.json"
+INFO = "dataset_info.json"
+"""Where the datasets are described, in the folder of ``dataset_dir``."""
 _LORA = (
     "lora_rank", "lora_alpha", "lora_dropout", "lora_target", "use_rslora", "use_dora",
     "pissa_init", "loraplus_lr_ratio", "additional_target",
@@ -47,6 +49,7 @@ def read(content: Mapping[str, Any], file: Path) -> TrainingFile:
     reading.settle("max_length", count(), "cutoff_len", default=2048)
     reading.put("truncate", True, reading.key("cutoff_len"))
     _read_objective(reading)
+    put_constraints(reading)
     tasks, files = _tasks(reading)
     return reading.finish(
         "LLaMA-Factory",
@@ -123,18 +126,29 @@ def _tasks(reading: Reading) -> tuple[list[str], list[Path]]:
     asked = reading.get(names, "dataset") or []
     folder = reading.get(text, "dataset_dir") or "data"
     beside = reading.file.parent
-    # LLaMA-Factory looks from where it is started: the checkout's root, often above the file.
-    found = [p / folder / _INFO for p in (beside, *beside.parents[:3], Path())]
-    info = next((p for p in [*found, beside / _INFO] if p.is_file()), None)
+    found = [p / folder / INFO for p in _starts(reading.file)]
+    info = next((p for p in [*found, beside / INFO] if p.is_file()), None)
     if not asked:
         return [], []
     if folder == "ONLINE":
         return [reference(name, beside) for name in asked], []
     if info is None:
-        reading.assume("task", f"No {_INFO} was found, so where the datasets are is not known.")
+        reading.assume("task", f"No {INFO} was found, so where the datasets are is not known.")
         return asked, []
     described = read_settings(info)
     return [_place(reading, described, info, name) for name in asked], [info]
+
+
+def _starts(file: Path) -> tuple[Path, ...]:
+    """From where LLaMA-Factory may be started: the checkout's root, often above the file."""
+    beside = file.parent
+    return (beside, *beside.parents[:3], Path())
+
+
+def start_of(file: Path, folder: str | None, info: Path) -> Path:
+    """From where ``folder`` (its ``dataset_dir``) leads to ``info``; else beside the file."""
+    places = (p for p in _starts(file) if (p / (folder or "data") / INFO) == info)
+    return next(places, file.parent)
 
 
 def _place(reading: Reading, described: Mapping[str, Any], info: Path, name: str) -> str:
@@ -147,15 +161,15 @@ def _place(reading: Reading, described: Mapping[str, Any], info: Path, name: str
     if entry.get("columns") or entry.get("tags"):
         reading.unread.append(
             Key(
-                f"{_INFO}: {name}: columns and tags",
+                f"{INFO}: {name}: columns and tags",
                 "",
                 "finebound reads the rows by its own rules for columns and turns",
             )
         )
-    note_parts(reading, f"{_INFO}: {name}", entry)
+    note_parts(reading, f"{INFO}: {name}", entry)
     if (hub := entry.get("hf_hub_url")) is not None:
         return reference(str(hub), info.parent, entry.get("split"))
     if isinstance(entry.get("file_name"), str):
         return str(info.parent / entry["file_name"])
-    reading.assume("task", f"{_INFO} names neither a file nor a Hugging Face dataset for {name}.")
+    reading.assume("task", f"{INFO} names neither a file nor a Hugging Face dataset for {name}.")
     return name

@@ -207,6 +207,21 @@ def lora_targets(reading: Reading, key: str, all_words: tuple[str, ...]) -> list
     return found
 
 
+def put_constraints(reading: Reading) -> None:
+    """What the section of finebound's own callbacks keeps the weights to."""
+    section = reading.get(mapping, "finebound") or {}
+    radius, proxy = section.get("radius"), section.get("proxy")
+    radius = radius.get("radius") if isinstance(radius, dict) else radius
+    lam = proxy.get("lam") if isinstance(proxy, dict) else None
+    if radius is None and lam is None:
+        return
+    kind = "parameter" if lam is None else "loss" if radius is None else "hybrid"
+    reading.put("strategy.kind", kind, "finebound")
+    for name, value in (("radius", radius), ("lam", lam)):
+        if value is not None:
+            reading.put(f"strategy.{name}", value, f"finebound.{name}")
+
+
 def four_bit_full(reading: Reading, key: str) -> Exception:
     """A base of 4 bits whose own weights are to be trained."""
     return reading.error(

@@ -1,0 +1,37 @@
+"""``--write-config`` of ``finebound estimate`` and ``finebound calibrate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finebound.base.errors import InputError
+from finebound.cli.options import say
+
+if TYPE_CHECKING:
+    from finebound.results.choice import ChoiceResult
+    from finebound.results.estimate import EstimateResult
+
+
+def require_forecast(training: str | None, safety: str | None, to: Path) -> None:
+    """Raises InputError, before any work, where no option can be written to this place."""
+    from llm_validation.estimation.write_config import require_place
+
+    if safety is not None:
+        raise InputError(
+            "--write-config writes an option of a forecast, which is made without --safety.",
+            remedy="Leave one of them out.",
+        )
+    require_place(training, to)
+
+
+def write(found: EstimateResult, choice: ChoiceResult, to: Path) -> None:
+    """Write the chosen option, and tell on stderr what was written and what is left to do."""
+    from finebound.base.progress import bar
+    from llm_validation.estimation.write_config import write_config
+
+    with bar() as progress:
+        written = write_config(found, choice, to, progress=progress)
+    say(written.notes)
+    if written.files:
+        say([f"Written: {', '.join(map(str, written.files))}"])
