@@ -24,13 +24,31 @@ class MeasuredBehaviour(Part):
     delta: Number
 
 
+class ShortAnswers(Part):
+    """The aligned model's answers to harmful probes, cut after ``tokens`` tokens and judged anew.
+
+    ``before`` of them refuse, ``agree`` share the whole answer's label. ``delta``: T21's Delta_k,
+    nats per answer, of the finished fine-tune, which still refuses at least ``at_least`` so (T21).
+    ``by_likelihood`` is T22's estimate of it, from ``effective`` answers.
+    """
+
+    tokens: int
+    before: Number
+    agree: Number
+    delta: Number
+    at_least: Number
+    by_likelihood: Number
+    effective: Number
+
+
 class EvidenceResult(Result):
     """One fine-tune of the evidence: its entry in the registry, the forecast, the measurement.
 
     ``plan`` is the whole plan. ``forecast_sha256`` is that of the forecast's file, written before
     the fine-tune began. ``gates`` say whether it trained as planned. ``seconds`` are of the
     forecast and of the fine-tune with its measurement. ``probes_sha256`` is of all probes that its
-    own were taken from; without it those are "builtin:pairs".
+    own were taken from; without it those are "builtin:pairs". ``short`` is what shorter answers
+    say; records of before have none.
     """
 
     kind: ClassVar[str] = "evidence"
@@ -48,6 +66,7 @@ class EvidenceResult(Result):
     seconds: dict[str, Known]
     manifest: Manifest
     probes_sha256: str | None = None
+    short: tuple[ShortAnswers, ...] = ()
 
     def summary(self) -> str:
         """The forecast beside the measurement."""

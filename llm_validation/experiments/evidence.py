@@ -20,7 +20,7 @@ import numpy as np
 
 from finebound.base.progress import Progress, bar, silent
 from finebound.base.records import file_sha256, manifest, to_json, write_atomically
-from finebound.results.evidence import EvidenceResult, MeasuredBehaviour
+from finebound.results.evidence import EvidenceResult, MeasuredBehaviour, ShortAnswers
 from finebound.results.outlook import BehaviourForecast
 from finebound.results.result import Manifest
 from llm_validation.data.builtin.regimes import mix
@@ -30,16 +30,19 @@ from llm_validation.estimation.outlook import TASK_ROWS, Asked, ask_model, look_
 from llm_validation.estimation.skill import skill
 from llm_validation.evaluation.hazards.probes import load_probes, probes_sha256
 from llm_validation.forecast.outcome import Outcome, gain, outcome, unchanged
-from llm_validation.forecast.stored_answers import PREFIX, refusals
+from llm_validation.forecast.stored_answers import PREFIX, StoredAnswers, refusals
 from llm_validation.forecast.unroll import CoarseUnroll
 from llm_validation.forecast.world import World
 from llm_validation.models.loading import load_model
 from llm_validation.training.plan import TrainingPlan, plan_from_dict
+from theory.binary_divergence import kl_lower_inverse
 
 REGISTRY = Path(__file__).with_name("evidence.json")
 DRAWS, OTHER_DRAWS = 4, 101
 """Answers to each probe that measure a finished fine-tune: fewer leave the measure unsure. Their
 random numbers are not those of the forecast's."""
+SHORT = (2, 4, 8)
+"""Tokens after which answers are cut besides: T21 says the more the fewer tokens decide."""
 _HARMFUL = "builtin:harmful-placeholders"
 
 
@@ -121,6 +124,7 @@ def _run(
     )
     rows = world.sample("task_measured", TASK_ROWS)
     before = unchanged(asked.loaded, asked.stored, rows, asked.refused)
+    cut = [asked.stored.beginnings(asked.loaded, tokens) for tokens in SHORT]
     # Every step of the plan, with all of its rows: the fine-tune itself.
     with CoarseUnroll(steps=plan.steps, seed=entry["seed"]).unrolled(world, plan) as (model, path):
         after = outcome(
@@ -139,6 +143,7 @@ def _run(
             seed=asked.seed + OTHER_DRAWS,
             progress=progress,
         )
+        after_cut = [outcome(asked.loaded, model, answers, rows[:1]) for answers in cut]
     eighth = max(1, plan.steps // 8)
     result = EvidenceResult(
         id=entry["id"],
@@ -161,8 +166,27 @@ def _run(
             **manifest(given=dict(entry), inputs={"task": task.sha256}, seed=entry["seed"])
         ),
         probes_sha256=probes_sha256(load_probes(registry["probes"]).probes),
+        short=tuple(
+            short_answers(tokens, asked.stored, found)
+            for tokens, found in zip(SHORT, after_cut, strict=True)
+        ),
     )
     write_atomically(out / f"{entry['id']}.json", result.to_json() + "\n")
+
+
+def short_answers(tokens: int, whole: StoredAnswers, after: Outcome) -> ShortAnswers:
+    """What answers that were cut say of the model ``after`` the fine-tune."""
+    cut, harmful = after.stored, after.stored.harmful
+    before = float(cut.refused[harmful].mean())
+    return ShortAnswers(
+        tokens=tokens,
+        before=before,
+        agree=float((cut.refused == whole.refused)[harmful].mean()),
+        delta=after.delta,
+        at_least=kl_lower_inverse(before, max(0.0, after.delta)),
+        by_likelihood=after.refusal_by_likelihood(),
+        effective=after.effective_answers,
+    )
 
 
 def measured(before: Outcome, after: Outcome, drawn: np.ndarray | None = None) -> MeasuredBehaviour:

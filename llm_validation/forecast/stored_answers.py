@@ -7,7 +7,7 @@ are judged without new answers (T21, T22), or are asked the same probes again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from transformers import PreTrainedModel
@@ -60,6 +60,22 @@ class StoredAnswers:
         losses = measure_losses(model, rows, pad_id=pad_id, tokens_per_batch=2048)
         found[mine] = -losses.token_sum
         return found
+
+    def beginnings(self, loaded: LoadedModel, tokens: int) -> StoredAnswers:
+        """The answers cut after fewer tokens, as ``loaded``, which gave them, begins them."""
+        rows = tuple(row.beginning(tokens) for row in self.rows)
+        answers = tuple(
+            str(loaded.tokenizer.decode(row.input_ids[row.supervised], skip_special_tokens=True))
+            for row in rows
+        )
+        losses = measure_losses(loaded.model, rows, pad_id=loaded.pad_id, tokens_per_batch=2048)
+        return replace(
+            self,
+            answers=answers,
+            rows=rows,
+            refused=np.array(list(map(refuses, self.probes, answers))),
+            log_likelihood=-losses.token_sum,
+        )
 
     @property
     def safety_data(self) -> Dataset:

@@ -22,6 +22,7 @@ from llm_validation.estimation.options import (
 )
 from llm_validation.estimation.outlook import DRAWS_BEFORE, ask_model, look_ahead
 from llm_validation.evaluation.hazards.layouts import Probe
+from llm_validation.experiments.evidence import short_answers
 from llm_validation.forecast import stored_answers
 from llm_validation.forecast.outcome import cost_of, outcome
 from llm_validation.forecast.stored_answers import PREFIX, store_answers
@@ -59,6 +60,27 @@ def test_own_answers_are_stored_with_label_and_likelihood(theta, probes) -> None
     # Refusals of harmless probes are no safety data.
     kept = {example.prompt for example in stored.safety_data.examples}
     assert kept <= {probe.prompt for probe in probes if probe.harmful}
+
+
+def test_answers_are_cut_to_their_first_tokens(theta, probes) -> None:
+    stored = store_answers(theta, probes, seed=0)
+    one, whole = (stored.beginnings(theta, tokens) for tokens in (1, PREFIX))
+    assert {int(row.supervised.sum()) for row in one.rows} == {1}
+    assert not one.refused.any()  # a word is no refusal
+    assert (one.log_likelihood > stored.log_likelihood).all()
+    np.testing.assert_array_equal(whole.refused, stored.refused)
+    np.testing.assert_allclose(whole.log_likelihood, stored.log_likelihood, rtol=1e-5)
+
+
+def test_unchanged_weights_keep_all_that_short_answers_say(theta, world_of, probes) -> None:
+    stored, rows = store_answers(theta, probes, seed=0), world_of().encoded("task")[:1]
+    cut = stored.beginnings(theta, 8)
+    found = short_answers(8, stored, outcome(theta, theta.model, cut, rows))
+    assert found.before > 0.5
+    assert found.at_least == pytest.approx(found.before, abs=0.01)
+    assert found.by_likelihood == pytest.approx(found.before, abs=1e-4)
+    assert found.effective == pytest.approx(24, rel=1e-3)
+    assert found.agree == (cut.refused == stored.refused)[stored.harmful].mean()
 
 
 def test_unchanged_weights_change_nothing(theta, world_of, probes) -> None:
