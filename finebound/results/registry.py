@@ -42,6 +42,12 @@ KINDS = (
     _Kind("certificate", "ProbePlanResult", "probe_plan.json", ("probes_needed", "power")),
     _Kind("gate", "GateResult", "gate.json", ("gates", "manifest")),
     _Kind("skill", "SkillResult", "skill.json", ("predictors", "pairs")),
+    _Kind(
+        "calibration_check",
+        "CalibrationCheckResult",
+        "calibration_check.json",
+        ("held", "evidence"),
+    ),
     _Kind("harness", "HarnessTasksResult", "tasks.json", ("lm_eval", "inspect")),
     _Kind("figure", "FigureRecord", "FIGURE.json", ("figure", "data")),
     _Kind("evaluation", "EvaluationResult", "EVALUATION.json", ("evaluation", "items")),

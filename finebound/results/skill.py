@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from finebound.results.result import Known, Manifest, Number, Part, Result
 from finebound.results.spans import Limits
+from theory.conformal import groups_needed
 
 REFUSALS, LOSS = "refusals", "safety loss"
 
@@ -140,6 +141,12 @@ class SkillResult(Result):
                 f"{one.quantity} of {self.fine_tunes} fine-tunes in {self.pairs} pairs: {near}"
                 f"median error {scale * one.error:.2g} {unit}; {covered:.0%} of 90 % intervals "
                 f"held, {scale * one.width:.2g} {unit} wide on average."
+            )
+        needed = groups_needed(0.9) + 1
+        if self.pairs < needed:
+            lines.append(
+                f"{self.pairs} pairs are too few: from the others alone no 90 % interval has an "
+                f"end. {needed} pairs are enough."
             )
         for one in self.verdicts:
             if one.points == 5:

@@ -96,8 +96,9 @@ def what_intervals_are(forecast: BehaviourForecast) -> str:
     said = f"The forecast cost {percent(forecast.cost_share)} of the fine-tune's tokens. "
     if evidence.calibrated and not evidence.outside:
         said += (
-            f"Its interval of refusals holds with a probability of {level}, if this fine-tune is "
-            f"like the {evidence.fine_tunes} finished ones that it rests on (T25). The other "
+            f"Its interval of refusals holds with a probability of {level} as a rule ("
+            f"{percent(2 * forecast.refusal.level - 1)} are proved), if this fine-tune is like the "
+            f"{evidence.fine_tunes} finished ones that it rests on (T25). The other "
             "intervals say how large usual errors are."
         )
     elif evidence.calibrated:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -9,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from finebound.base.errors import InputError
+from finebound.base.records import file_sha256
 from finebound.results.evidence import EvidenceResult
-from finebound.results.outlook import Evidence, Promise
+from finebound.results.outlook import BehaviourForecast, Evidence, Promise
 from llm_validation.estimation.likeness import Setting, setting_of, unlike
 from llm_validation.estimation.promise import WIDER, promised
 from llm_validation.estimation.skill import of_refusals, pair_of, refusals_of, rise_of
@@ -23,7 +26,8 @@ RECORDS = Path(__file__).with_name("evidence_records")
 def records_in(folder: Path) -> tuple[EvidenceResult, ...]:
     """The records of a folder, by their names; only fine-tunes that trained as planned.
 
-    Raises InputError for a folder without any, and for records of several models.
+    Raises InputError for a folder without any, for records of several models, and for a record
+    whose forecast is not the one that was made before its fine-tune.
     """
     found = tuple(EvidenceResult.load(file) for file in sorted(folder.glob("*.json")))
     found = tuple(one for one in found if all(one.gates.values()))
@@ -33,6 +37,14 @@ def records_in(folder: Path) -> tuple[EvidenceResult, ...]:
             remedy="Make them: `python -m llm_validation.experiments.evidence --out DIR`.",
             file=folder,
         )
+    require_one_model(found, folder)
+    for one in found:
+        _require_forecast_first(one, forecast_file(folder, one.id))
+    return found
+
+
+def require_one_model(found: Sequence[EvidenceResult], folder: Path) -> None:
+    """Raises InputError for records of several models."""
     models = sorted({one.model_sha256[:12] for one in found})
     if len(models) > 1:
         raise InputError(
@@ -40,7 +52,30 @@ def records_in(folder: Path) -> tuple[EvidenceResult, ...]:
             remedy="Keep the records of one model in a folder.",
             file=folder,
         )
-    return found
+
+
+def forecast_file(folder: Path, name: str) -> Path:
+    """Where the forecast of a fine-tune is kept, from before it is run."""
+    return folder / "forecasts" / f"{name}.json"
+
+
+def forecast_in(file: Path) -> BehaviourForecast:
+    """The forecast of such a file."""
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    return BehaviourForecast(**kept.get("forecast", kept))
+
+
+def _require_forecast_first(one: EvidenceResult, file: Path) -> None:
+    if (
+        not file.is_file()
+        or file_sha256(file) != one.forecast_sha256
+        or forecast_in(file) != one.forecast
+    ):
+        raise InputError(
+            f"the forecast of {one.id} is not the one that was made before its fine-tune.",
+            remedy="Remove the record: what was forecast afterwards is no evidence.",
+            file=file,
+        )
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,15 @@ from typing import Any
 
 import numpy as np
 
+from finebound.base.errors import InputError
 from finebound.base.progress import Progress, bar, silent
 from finebound.base.records import file_sha256, manifest, to_json, write_atomically
 from finebound.results.evidence import EvidenceResult, MeasuredBehaviour, ShortAnswers
-from finebound.results.outlook import BehaviourForecast
 from finebound.results.result import Manifest
 from llm_validation.data.builtin.regimes import mix
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.loading import load_dataset
+from llm_validation.estimation.evidence import forecast_file, forecast_in, require_one_model
 from llm_validation.estimation.outlook import TASK_ROWS, Asked, ask_model, look_ahead
 from llm_validation.estimation.skill import skill
 from llm_validation.evaluation.hazards.probes import load_probes, probes_sha256
@@ -33,7 +34,7 @@ from llm_validation.forecast.outcome import Outcome, gain, outcome, unchanged
 from llm_validation.forecast.stored_answers import PREFIX, StoredAnswers, refusals
 from llm_validation.forecast.unroll import CoarseUnroll
 from llm_validation.forecast.world import World
-from llm_validation.models.loading import load_model
+from llm_validation.models.loading import LoadedModel, load_model
 from llm_validation.training.plan import TrainingPlan, plan_from_dict
 from theory.binary_divergence import kl_lower_inverse
 
@@ -51,9 +52,14 @@ def run_registry(
     out: Path,
     *,
     only: Sequence[str] = (),
+    loaded: LoadedModel | None = None,
     progress: Progress = silent,
 ) -> list[EvidenceResult]:
-    """Every entry's record, made where it is missing."""
+    """Every entry's record, made where it is missing; ``loaded`` is the registry's model.
+
+    Raises InputError for an entry that changed after its forecast, and for records of different
+    models.
+    """
     asked: Asked | None = None
     found = []
     for entry in registry["fine_tunes"]:
@@ -62,12 +68,16 @@ def run_registry(
         record = out / f"{entry['id']}.json"
         if not record.is_file():
             asked = asked or ask_model(
-                load_model(registry["model"], progress=progress),
+                loaded or load_model(registry["model"], progress=progress),
                 load_probes(registry["probes"]).probes,
                 progress=progress,
             )
             _run(entry, registry, asked, out, progress)
         found.append(EvidenceResult.load(record))
+        _require_as_forecast(
+            entry, plan_of(entry, registry["plan"]), found[-1].entry, found[-1].plan, record
+        )
+    require_one_model(found, out)
     return found
 
 
@@ -103,15 +113,33 @@ def _run(
     task, held_out = task_of(entry)
     plan = plan_of(entry, registry["plan"])
     started = time.perf_counter()
-    file = out / "forecasts" / f"{entry['id']}.json"
+    made_of = {
+        "entry": dict(entry),
+        "plan": plan.as_dict(),
+        "model_sha256": asked.loaded.sha256,
+        "task_sha256": task.sha256,
+    }
+    file = forecast_file(out, entry["id"])
     if not file.is_file():
         ahead = look_ahead(
             asked, task, plan, task_measured=held_out, with_options=False, progress=progress
         )
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, to_json(ahead.forecast.to_dict()) + "\n")
+        write_atomically(file, to_json({**made_of, "forecast": ahead.forecast.to_dict()}) + "\n")
     forecast_seconds = time.perf_counter() - started
-    forecast = BehaviourForecast(**json.loads(file.read_text(encoding="utf-8")))
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    # An early version kept the forecast alone.
+    if "forecast" in kept:
+        _require_as_forecast(entry, plan, kept["entry"], kept["plan"], file)
+        for name in ("model_sha256", "task_sha256"):
+            if kept[name] != made_of[name]:
+                what = name.removesuffix("_sha256")
+                raise InputError(
+                    f"the {what} changed after the forecast of {entry['id']}.",
+                    remedy="Give the entry another id, or remove its forecast.",
+                    file=file,
+                )
+    forecast = forecast_in(file)
     world = World(
         asked.loaded,
         asked.stored.safety_data,
@@ -187,6 +215,22 @@ def short_answers(tokens: int, whole: StoredAnswers, after: Outcome) -> ShortAns
         by_likelihood=after.refusal_by_likelihood(),
         effective=after.effective_answers,
     )
+
+
+def _require_as_forecast(
+    entry: Mapping[str, Any],
+    plan: TrainingPlan,
+    said: Mapping[str, Any],
+    said_plan: Mapping[str, Any],
+    file: Path,
+) -> None:
+    """Raises InputError where the registry's row is not what was forecast and run."""
+    if dict(entry) != dict(said) or plan != plan_from_dict(said_plan):
+        raise InputError(
+            f"the registry's row {entry['id']} changed after its forecast.",
+            remedy="Give the changed row another id: a forecast is of what it was made for.",
+            file=file,
+        )
 
 
 def measured(before: Outcome, after: Outcome, drawn: np.ndarray | None = None) -> MeasuredBehaviour:

@@ -10,7 +10,7 @@ import pytest
 from made_outlooks import change, share
 
 from finebound.base.errors import InputError
-from finebound.base.records import manifest
+from finebound.base.records import file_sha256, manifest, to_json
 from finebound.cli import main
 from finebound.results.evidence import EvidenceResult
 from finebound.results.outlook import BehaviourForecast, Evidence
@@ -77,6 +77,16 @@ def fine_tune(
             "manifest": MADE.to_dict(),
         }
     )
+
+
+def keep(one: EvidenceResult, folder) -> EvidenceResult:
+    """Save the record, and its forecast as from before the fine-tune."""
+    file = evidence.forecast_file(folder, one.id)
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(to_json({"forecast": one.forecast.to_dict()}))
+    one = one.model_copy(update={"forecast_sha256": file_sha256(file)})
+    one.save(folder / f"{one.id}.json")
+    return one
 
 
 def made(count: int, *, error: float = 0.0, seed: int = 0):
@@ -275,13 +285,15 @@ def test_too_few_pairs_leave_a_change_of_the_loss_unbounded() -> None:
     row = found.about(LOSS)[0]
     assert (row.width, row.interval_score, row.covered.estimate) == (np.inf, np.inf, 1.0)
     assert '"inf"' in found.to_json()
-    assert "inf" in found.summary()
+    assert "9 pairs are too few: from the others alone no 90 % interval" in found.summary()
+    assert "10 pairs are enough" in found.summary()
+    assert "too few" not in skill(made(10), MADE).summary()
     assert all(one.width == np.inf for one in found.methods if one.quantity == LOSS)
 
 
 def test_the_command_tells_the_skill_of_a_folder(tmp_path, capsys) -> None:
     for one in made(12, error=0.1):
-        one.save(tmp_path / f"{one.id}.json")
+        keep(one, tmp_path)
     assert main(["forecast-skill", "--records", str(tmp_path), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["fine_tunes"] == said["pairs"] == 12
@@ -302,4 +314,21 @@ def test_a_folder_of_nothing_or_of_two_models_is_rejected(tmp_path) -> None:
     one.save(tmp_path / "one.json")
     two.model_copy(update={"model_sha256": "f" * 64}).save(tmp_path / "two.json")
     with pytest.raises(InputError, match="different models"):
+        evidence.records_in(tmp_path)
+
+
+def test_a_forecast_that_was_made_afterwards_is_no_evidence(tmp_path) -> None:
+    one = keep(fine_tune(0, 0.5, 0.4), tmp_path)
+    assert evidence.records_in(tmp_path) == (one,)
+    file = evidence.forecast_file(tmp_path, one.id)
+    better = fine_tune(0, 0.4, 0.4).forecast
+    file.write_text(to_json({"forecast": better.to_dict()}))
+    with pytest.raises(InputError, match="not the one that was made before its fine-tune"):
+        evidence.records_in(tmp_path)
+    # The record cannot follow it either: its own forecast is another one.
+    one.model_copy(update={"forecast_sha256": file_sha256(file)}).save(tmp_path / f"{one.id}.json")
+    with pytest.raises(InputError, match="made-0"):
+        evidence.records_in(tmp_path)
+    file.unlink()
+    with pytest.raises(InputError, match="no evidence"):
         evidence.records_in(tmp_path)
