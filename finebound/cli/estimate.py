@@ -61,11 +61,11 @@ def main(arguments: Sequence[str]) -> int:
     if options.write_config is not None:
         from finebound.cli.written_config import require_forecast
 
-        require_forecast(options.training, options.safety, options.write_config)
+        has_forecast = options.safety is None or bool(options.budget)
+        require_forecast(options.training, options.write_config, has_forecast=has_forecast)
     from finebound.base.progress import bar
     from finebound.results.budget import exit_code
     from finebound.results.gate import Gate, checks_of_estimate
-    from llm_validation.estimation.result import PAGE
 
     with bar() as progress:
         found = run(options, progress)
@@ -89,6 +89,8 @@ def main(arguments: Sequence[str]) -> int:
 
         print_estimate(found, console, strategy=options.strategy)
     if options.out is not None:
+        from llm_validation.estimation.result import PAGE
+
         console.print(f"\nWritten: {options.out / PAGE}, {options.out / found.file}")
     return code
 

@@ -70,6 +70,27 @@ CASES = {
     ),
     "validate-dry-run": ("validate smoke --dry-run", {}),
     "evaluate-refusal": ("evaluate refusal --responses answers.json", {"answers.json": ANSWERS}),
+    "evaluate-refusal-budget": (
+        "evaluate refusal --responses answers.json --budget harmful-compliance=99",
+        {"answers.json": ANSWERS * 10},
+    ),
+    "gate": (
+        "gate gate.json",
+        {
+            "gate.json": {
+                "gates": [
+                    {
+                        "certify": {
+                            "reference": "before.json",
+                            "candidate": "after.json",
+                            "budget": 0.05,
+                        }
+                    }
+                ]
+            },
+            **{f"{name}.json": [{"id": n, "safe": True} for n in range(60)] for name in WHEN},
+        },
+    ),
     "evaluate-bbq": (
         "evaluate bbq --predictions bbq.json",
         {"bbq.json": [BBQ, BBQ | {"example_id": 1, "question_polarity": "nonneg"}]},

@@ -102,9 +102,11 @@ def _change(
 def share_change(new: np.ndarray, old: np.ndarray, *, level: float) -> Interval:
     """The share of ones in ``new [n]`` less that in ``old [n]``; NaN is an item without a score.
 
-    Bonett and Price's interval, which is approximate, and no narrower than Clopper and Pearson's
-    exact one where items changed in one direction alone: there the first is too narrow. What has no
-    score may be a zero or a one: each end takes what widens it.
+    Bonett and Price's interval, which is too narrow where few items changed, and no narrower than
+    Clopper and Pearson's for the zeros that became ones, or the reverse, beside as many of the
+    others as were seen. At 95 % each end then fails in at most 3.2 % of samples (counted over all
+    outcomes of 20 to 400 items; a test counts some). What has no score may be a zero or a one: each
+    end takes what widens it.
     """
     known = ~(np.isnan(new) | np.isnan(old))
     estimate = float((new[known] - old[known]).mean()) if known.any() else math.nan
@@ -115,12 +117,11 @@ def share_change(new: np.ndarray, old: np.ndarray, *, level: float) -> Interval:
 
 def _known_change(new: np.ndarray, old: np.ndarray, *, level: float) -> Interval:
     found = paired_shares(new, old, level=level)
-    rose, fell = int((new > old).sum()), int((new < old).sum())
-    low, high = found.lower, found.upper
-    if not rose:
-        exact = clopper_pearson(fell, new.size, p=1.0 - level)
-        low, high = min(low, -exact.upper), max(high, -exact.lower)
-    if not fell:
-        exact = clopper_pearson(rose, new.size, p=1.0 - level)
-        low, high = min(low, exact.lower), max(high, exact.upper)
+    n = new.size
+    rose, fell = (
+        clopper_pearson(int(count), n, p=1.0 - level)
+        for count in ((new > old).sum(), (new < old).sum())
+    )
+    low = min(found.lower, rose.lower - fell.estimate, rose.estimate - fell.upper)
+    high = max(found.upper, rose.upper - fell.estimate, rose.estimate - fell.lower)
     return Interval(found.estimate, low, high)

@@ -19,6 +19,8 @@ from llm_validation.evaluation.statistics.difference_budgets import share_change
 
 FLIPS = 0.01
 RUNS = 4_000
+WRONG_SIDE = 0.032
+"""How often an end of the paired interval may fail."""
 AROUND = (0.6, 0.85, 1.0, 1.2, 2.0)
 """True rates, in units of the budget."""
 
@@ -97,8 +99,26 @@ def difference_verdict(n, lost, gained, limit):
 
 
 @pytest.mark.parametrize("gained", [0.0, 0.02, 0.1])
-@pytest.mark.parametrize(("n", "limit"), [(60, 10.0), (176, 5.0)])
-def test_paired_differences(n, limit, gained):
+@pytest.mark.parametrize("limit", [5.0, 20.0])
+def test_paired_differences_in_closed_form(limit, gained):
+    n = 40
+    lost = limit / 100.0 + gained
+    told = dict.fromkeys((KEPT, BROKEN), 0.0)
+    for number in range(n + 1):
+        chance = stats.binom.pmf(number, n, lost)
+        for more, its in enumerate(
+            stats.binom.pmf(range(n - number + 1), n - number, gained / (1 - lost))
+        ):
+            if chance * its > 1e-7:
+                verdict = difference_verdict(n, number, more, limit)
+                told[verdict] = told.get(verdict, 0.0) + chance * its
+    assert max(told[KEPT], told[BROKEN]) <= WRONG_SIDE
+    assert 2.0 * told[KEPT] * told[BROKEN] <= 0.2 * FLIPS
+
+
+@pytest.mark.parametrize("gained", [0.0, 0.05])
+def test_paired_differences(gained):
+    n, limit = 176, 5.0
     rng = np.random.default_rng(1)
     for around in AROUND:
         lost = around * limit / 100.0 + gained
@@ -111,7 +131,7 @@ def test_paired_differences(n, limit, gained):
         if around == 1.0:
             both = np.concatenate([first, second])
             wrong = max((both == KEPT).mean(), (both == BROKEN).mean())
-            assert wrong <= 0.025 + 3.0 * np.sqrt(0.025 / both.size)
+            assert wrong <= WRONG_SIDE + 3.0 * np.sqrt(WRONG_SIDE / both.size)
             mutant = [
                 (100.0 * (a - b) / n > limit).mean() for half in counts for a, b, _ in [half.T]
             ]
