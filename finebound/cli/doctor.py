@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from finebound.views.tables import Table
 
 
+_SHOWN = ("activations", "total")
+"""Of the parts of a fine-tune's memory what a terminal has room for; --json has all."""
+
+
 @dataclass(frozen=True)
 class Options:
     """Check this machine: packages, the packaged model, its cache, memory, devices, the hub.
@@ -62,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
         config = load_reader(options.model).blank.config.get_text_config()
         entries = list(needs(Shape.of(config), rows=options.rows, length=options.length))
         title = f"{options.model}: a micro-batch of {options.rows} rows of {options.length} tokens"
-        _write(options, {"fine_tunes": entries}, lambda: needs_table(title, entries))
+        _write(options, {"fine_tunes": entries}, lambda: needs_table(title, entries, parts=_SHOWN))
         return 0
     from finebound.cli.health import examine
 

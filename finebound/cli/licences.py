@@ -71,9 +71,10 @@ def judge(licence: str) -> Verdict:
 
     def of_all(parts: str) -> Verdict:
         verdicts = [_of_one(part) for part in re.split(r"\s+AND\s+|,", parts)]
-        return max(verdicts, key=order.index)
+        return max(verdicts, key=lambda verdict: order.index(verdict))
 
-    return min((of_all(parts) for parts in re.split(r"\s+OR\s+", licence)), key=order.index)
+    alternatives = [of_all(parts) for parts in re.split(r"\s+OR\s+", licence)]
+    return min(alternatives, key=lambda verdict: order.index(verdict))
 
 
 def _of_one(name: str) -> Verdict:
@@ -87,8 +88,8 @@ def _of_one(name: str) -> Verdict:
 
 def _stated(found: metadata.PackageMetadata) -> str:
     """The expression, else the classifiers, else the old field where it is one line."""
-    if found.get("License-Expression"):
-        return str(found["License-Expression"])
+    if "License-Expression" in found:
+        return found["License-Expression"]
     classifiers = [
         entry.rpartition(" :: ")[2].replace(" (MPL 2.0)", "")
         for entry in found.get_all("Classifier") or ()
@@ -96,7 +97,7 @@ def _stated(found: metadata.PackageMetadata) -> str:
     ]
     if classifiers:
         return " AND ".join(classifiers)
-    lines = str(found.get("License") or "").strip().splitlines()
+    lines = found["License"].strip().splitlines() if "License" in found else []
     return re.sub(r",\s*(?=version)", " ", lines[0], flags=re.IGNORECASE) if lines else ""
 
 

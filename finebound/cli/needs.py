@@ -44,16 +44,20 @@ def needs(shape: Shape, *, rows: int, length: int) -> Iterator[dict[str, Any]]:
             }
 
 
-def needs_table(title: str, found: list[dict[str, Any]]) -> Table:
-    """The entries of ``needs`` for a reader, in GB of 10^9 bytes."""
-    columns = ("weights", "gradients", "optimiser", "casts", "activations", "logits", "total")
+PARTS = ("weights", "gradients", "optimiser", "casts", "activations", "logits", "total")
+
+
+def needs_table(
+    title: str, found: list[dict[str, Any]], *, parts: tuple[str, ...] = PARTS
+) -> Table:
+    """The entries of ``needs`` for a reader, ``parts`` of them in GB of 10^9 bytes."""
     return Table(
         name="needs",
         title=title,
         columns=(
             "method",
             "checkpointing",
-            *(f"{column}, GB" for column in columns),
+            *(f"{column}, GB" for column in parts),
             "80 GB GPUs",
             "minutes per million tokens",
         ),
@@ -61,9 +65,9 @@ def needs_table(title: str, found: list[dict[str, Any]]) -> Table:
             (
                 entry["method"],
                 "yes" if entry["checkpointing"] else "no",
-                *(f"{entry[column] / 1e9:.1f}" for column in columns),
+                *(f"{entry[column] / 1e9:.1f}" for column in parts),
                 "does not fit" if entry["gpus"] is None else str(entry["gpus"]),
-                f"{entry['seconds_per_million_tokens'] / 60:.1f}",
+                f"{entry['seconds_per_million_tokens'] / 60:#.2g}",
             )
             for entry in found
         ),
