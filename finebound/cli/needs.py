@@ -67,7 +67,7 @@ def needs_table(
                 "yes" if entry["checkpointing"] else "no",
                 *(f"{entry[column] / 1e9:.1f}" for column in parts),
                 "does not fit" if entry["gpus"] is None else str(entry["gpus"]),
-                f"{entry['seconds_per_million_tokens'] / 60:#.2g}",
+                f"{entry['seconds_per_million_tokens'] / 60:.3g}",
             )
             for entry in found
         ),
