@@ -180,7 +180,7 @@ def _by_forecast(options: Options) -> int:
         from finebound.cli.written_config import require_forecast
 
         training = (source.request or {}).get("training") if source else options.training
-        require_forecast(training, None, options.write_config)
+        require_forecast(training, options.write_config)
     if source is None:
         with bar() as progress:
             source = estimate(**settings, budget=options.budget, out=options.out, progress=progress)

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from finebound.results.estimate import EstimateResult
 
 
-def require_forecast(training: str | None, safety: str | None, to: Path) -> None:
+def require_forecast(training: str | None, to: Path, *, has_forecast: bool = True) -> None:
     """Raises InputError, before any work, where no option can be written to this place."""
     from llm_validation.estimation.write_config import require_place
 
-    if safety is not None:
+    if not has_forecast:
         raise InputError(
-            "--write-config writes an option of a forecast, which is made without --safety.",
-            remedy="Leave one of them out.",
+            "--write-config writes an option of a forecast, which --safety has only with --budget.",
+            remedy="Give --budget refusal=5, or leave --safety out.",
         )
     require_place(training, to)
 

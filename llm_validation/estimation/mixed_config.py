@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llm_validation.estimation.safety_rows import Answered, instruction, messages
+from llm_validation.estimation.safety_rows import SafetyRows, instruction, messages
 from llm_validation.training.configurations import TrainingFile
 from llm_validation.training.configurations.files import read_settings
 from llm_validation.training.configurations.llama_factory import INFO, start_of
@@ -29,7 +29,7 @@ class Change:
 
 
 def mix(
-    change: Change, share: float, rows: Answered, task: int, training: TrainingFile, to: Path
+    change: Change, share: float, rows: SafetyRows, task: int, training: TrainingFile, to: Path
 ) -> None:
     """Add safety rows to the data of a training file, so many that they are ``share`` of all.
 
@@ -43,8 +43,7 @@ def mix(
     if most and count > int(most):
         change.said.append(f"max_samples cuts the {count} safety rows: raise it to {count}.")
     change.said.append(
-        f"{count} safety rows beside {seen} task rows, made of {len(rows)} different answers of "
-        "the model."
+        f"{count} safety rows beside {seen} task rows, made of {len(rows)} different {rows.whose}."
     )
     if training.value("steps") is not None:
         change.said.append(
@@ -61,7 +60,7 @@ def mix(
 
 
 def _mix_axolotl(
-    change: Change, content: Mapping[str, Any], rows: Answered, count: int, place: Path
+    change: Change, content: Mapping[str, Any], rows: SafetyRows, count: int, place: Path
 ) -> None:
     """An entry of the same type as the first dataset's, so that prompts are written alike."""
     first = (content.get("datasets") or [{}])[0]
@@ -102,7 +101,7 @@ def _from_start(place: Path, beside: Any) -> str:
 def _mix_llama_factory(
     change: Change,
     content: Mapping[str, Any],
-    rows: Answered,
+    rows: SafetyRows,
     count: int,
     share: float,
     training: TrainingFile,
@@ -145,7 +144,7 @@ def _mix_llama_factory(
 
 
 def _mix_trl(
-    change: Change, content: Mapping[str, Any], rows: Answered, count: int, place: Path
+    change: Change, content: Mapping[str, Any], rows: SafetyRows, count: int, place: Path
 ) -> None:
     """An entry of TRL's own mixture, of the columns that its first dataset has."""
     listed = content.get("datasets") or []

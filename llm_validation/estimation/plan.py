@@ -58,13 +58,15 @@ def inputs_of(request: Request) -> Inputs:
     training = training_of(request)
     tasks = training.tasks if request.task is None else (request.task,)
     model = request.model
-    if model is None and request.safety is None and training.model is not None:
+    # Safety data alone, without a budget of refusals, are a question about texts.
+    needs_model = request.safety is None or bool(request.budget)
+    if model is None and needs_model and training.model is not None:
         beside = Path(training.files[0]).parent / training.model
         is_beside = not Path(training.model).expanduser().exists() and beside.exists()
         model = str(beside) if is_beside else training.model
     for name, missing, what in (
         ("task", not tasks, "task data"),
-        ("model", model is None and request.safety is None, "model"),
+        ("model", model is None and needs_model, "model"),
     ):
         if missing:
             raise InputError(

@@ -1,4 +1,4 @@
-"""The model's own whole answers to probes, as rows that trainers read."""
+"""Safety rows as trainers read them: given ones, or the model's own whole answers to probes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from finebound.base.errors import InputError
 from finebound.base.progress import Progress, silent
 from finebound.results.estimate import EstimateResult
 from llm_validation.data.dataset import Dataset
+from llm_validation.data.loading import load_dataset
 
 MOST_TOKENS = 256
 """Of an answer. A longer one is left out: cut, it would teach the model not to stop."""
 
 
 @dataclass(frozen=True)
-class Answered:
-    """Right answers: refusals of harmful requests, help with harmless ones."""
+class SafetyRows:
+    """Safety rows of one question each; ``whose`` says in words what they are."""
 
     data: Dataset
+    whose: str = "answers of the model"
 
     def __len__(self) -> int:
         return len(self.data)
@@ -33,7 +35,30 @@ class Answered:
         return "".join(json.dumps(shape(*pair), ensure_ascii=False) + "\n" for pair in chosen)
 
 
-def answered_anew(found: EstimateResult, progress: Progress = silent) -> Answered:
+def rows_of(found: EstimateResult, progress: Progress = silent) -> SafetyRows:
+    """What the estimate's mix was made of: its safety data, or the model's own answers.
+
+    Raises InputError where neither can be had.
+    """
+    named = (found.request or {}).get("safety")
+    if named is None:
+        return answered_anew(found, progress)
+    data = load_dataset(named, role="safety")
+    single = [e for e in data.examples if e.messages == (("user", e.prompt),) and not e.turn_fields]
+    if not single:
+        raise InputError(
+            "the safety data have no row of one question and one answer.",
+            remedy="Add them to the training data by hand.",
+            file=data.source,
+        )
+    more = len(data) - len(single)
+    whose = f"rows of {data.name}" + (
+        f" ({more} rows of several turns are left out)" if more else ""
+    )
+    return SafetyRows(Dataset.of(single, name=data.name, source=data.source), whose)
+
+
+def answered_anew(found: EstimateResult, progress: Progress = silent) -> SafetyRows:
     """The estimate's model asked the probes that its mix was made of, without a short limit.
 
     Raises InputError for a model that is another one now, and for one that ends too few answers.
@@ -70,7 +95,7 @@ def answered_anew(found: EstimateResult, progress: Progress = silent) -> Answere
             f"{len(probes)}: they make no safety rows.",
             remedy="Mix in safety rows of your own.",
         )
-    return Answered(data)
+    return SafetyRows(data)
 
 
 def messages(question: str, answer: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from finebound.results.choice import ChoiceResult
 from finebound.results.estimate import EstimateResult
 from finebound.results.outlook import Option
 from llm_validation.estimation.mixed_config import Change, mix
-from llm_validation.estimation.safety_rows import answered_anew
+from llm_validation.estimation.safety_rows import rows_of
 from llm_validation.training.configurations import TrainingFile, read_training
 from llm_validation.training.configurations.editing import edited
 from llm_validation.training.configurations.files import read_settings
@@ -137,7 +137,7 @@ def _apply(
     elif kind == "radius" and tool in ("axolotl", "LLaMA-Factory"):
         _with_callback(change, tool, file, to, {"radius": float(f"{value:.6g}")})
     elif kind in ("mix", "lambda"):
-        rows = answered_anew(found, progress)
+        rows = rows_of(found, progress)
         if kind == "lambda":
             place = to.with_name(f"{to.stem}.safety.jsonl")
             change.files[place] = rows.lines(lambda q, a: {"prompt": q, "response": a})

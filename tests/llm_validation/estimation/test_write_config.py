@@ -14,9 +14,10 @@ from finebound.base.errors import InputError
 from finebound.results.outlook import PlanSetting
 from llm_validation.data.dataset import Dataset
 from llm_validation.data.loading import load_dataset
+from llm_validation.estimation import safety_rows
 from llm_validation.estimation import write_config as module
 from llm_validation.estimation.choice import choose
-from llm_validation.estimation.safety_rows import Answered
+from llm_validation.estimation.safety_rows import SafetyRows, rows_of
 from llm_validation.estimation.write_config import write_config
 from llm_validation.training.configurations import plan_for, read_training
 
@@ -78,8 +79,8 @@ def folder(tmp_path, monkeypatch) -> Path:
         (tmp_path / name).write_text(f"{json.dumps(row)}\n" * ROWS)
     info = {"support": {"file_name": "support.jsonl", "formatting": "sharegpt"}}
     (tmp_path / "data/dataset_info.json").write_text(json.dumps(info))
-    answers = Answered(Dataset.of(ANSWERS, name="answers"))
-    monkeypatch.setattr(module, "answered_anew", lambda found, progress: answers)
+    answers = SafetyRows(Dataset.of(ANSWERS, name="answers"))
+    monkeypatch.setattr(safety_rows, "answered_anew", lambda found, progress: answers)
     return tmp_path
 
 
@@ -157,6 +158,19 @@ def test_a_mix_of_trl_is_its_own_mixture(folder):
     assert read_training(to).tasks == ("hf:org/rows:train", str(folder / "safe.safety.jsonl"))
     assert "# finebound: dataset_name was org/rows" in after
     assert "TRL needs the same columns" in made.notes[2]
+
+
+def test_safety_data_that_were_given_are_what_is_mixed_in(folder):
+    pair = {"prompt": "A?", "response": "No."}
+    turns = ["user", "assistant", "user", "assistant"]
+    talk = {"messages": [{"role": role, "content": f"{role}."} for role in turns]}
+    (folder / "mine.jsonl").write_text("\n".join(map(json.dumps, [pair])))
+    (folder / "talks.jsonl").write_text("\n".join(map(json.dumps, [talk])))
+    found = outlook().model_copy(update={"request": {"safety": str(folder / "mine.jsonl")}})
+    assert json.loads(rows_of(found).lines(safety_rows.instruction))["output"] == "No."
+    found = found.model_copy(update={"request": {"safety": str(folder / "talks.jsonl")}})
+    with pytest.raises(InputError, match="no row of one question"):
+        rows_of(found)
 
 
 @pytest.mark.parametrize(("kind", "value"), [("scale", 0.5), ("radius", 0.2), ("mix", 0.1)])
