@@ -91,7 +91,10 @@ def draw(data: dict[str, Any]) -> Figure:
     coverage.set_yticks(range(len(methods)), [f"{name}: {counts[name]}" for name in methods])
     coverage.set_ylim(len(methods) - 0.5, -0.5)
     coverage.set_xlim(-4, 104)
-    width.set_xlim(0, None)
+    widest = max(_RANGE, *(one["relative_width"] for one in data["methods"]))
+    width.set_xlim(0, 108 * widest)
+    for axes in (coverage, width):
+        style.few_ticks(axes.xaxis, axes.get_xlim())
     coverage.axvline(100 * _LEVEL, color=style.MUTED, lw=0.8, ls="--", zorder=0)
     width.axvline(100 * _RANGE, color=style.MUTED, lw=0.8, ls="--", zorder=0)
     coverage.set_xlabel("intervals that held (%)")
