@@ -7,7 +7,7 @@ export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock install-locked estimate demo packaged-aligned figures records audit validate test test-all test-times coverage lint format docs benchmark clean
+.PHONY: help install lock install-locked estimate demo packaged-aligned figures records audit validate test test-all test-harness test-times coverage lint format docs benchmark clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -67,6 +67,21 @@ test: install  ## the tests but those that take long
 
 test-all: test  ## then those too (about half an hour in all on two slow cores)
 	$(PYTEST) -m slow
+
+# lm_eval and inspect_ai need older python-dateutil and fsspec than constraints.txt has: they lie in
+# an environment of their own, over that of .venv.
+HARNESS := .venv-harness
+$(HARNESS)/.installed: $(VENV)/.installed constraints-harness.txt
+	$(PYTHON) -m venv $(HARNESS)
+	echo "import site; site.addsitedir('$(CURDIR)/$(VENV)/lib/python3.11/site-packages')" \
+		> $(HARNESS)/lib/python3.11/site-packages/over.pth
+	$(HARNESS)/bin/pip --disable-pip-version-check install -q -c constraints-harness.txt \
+		"$$(grep '^setuptools==' constraints-harness.txt)" lm_eval inspect_ai
+	@touch $@
+
+test-harness: $(HARNESS)/.installed  ## the exported tasks inside lm-evaluation-harness and inspect_ai
+	OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(HARNESS)/bin:$$PATH" $(HARNESS)/bin/python -m pytest -n 0 \
+		tests/llm_validation/evaluation/test_harness_tools.py
 
 test-times: install  ## measure every test and list what takes long in tests/slow.txt
 	rm -f build/test-times.json; mkdir -p build

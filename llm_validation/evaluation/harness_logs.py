@@ -71,4 +71,7 @@ def _samples(path: Path) -> Iterator[dict[str, Any]]:
             "the log has no samples.", remedy="Run the evaluation with samples.", file=path
         )
     for sample in samples:
-        yield sample.model_dump(mode="json", exclude={"events", "store", "attachments"})
+        # Without what is None, as a .json log has it: `choices` of no question is no answer.
+        yield sample.model_dump(
+            mode="json", exclude_none=True, exclude={"events", "store", "attachments"}
+        )
