@@ -41,6 +41,19 @@ class ShortAnswers(Part):
     effective: Number
 
 
+class Checkpoint(Part):
+    """The model after ``step`` steps of the fine-tune, by one answer to each probe; as above."""
+
+    step: int
+    refusal: Number
+    over_refusal: Number
+    refusal_by_likelihood: Number
+    safety_loss_change: Number
+    capability_gain: Number
+    delta: Number
+    short: tuple[ShortAnswers, ...]
+
+
 class EvidenceResult(Result):
     """One fine-tune of the evidence: its entry in the registry, the forecast, the measurement.
 
@@ -48,7 +61,7 @@ class EvidenceResult(Result):
     the fine-tune began. ``gates`` say whether it trained as planned. ``seconds`` are of the
     forecast and of the fine-tune with its measurement. ``probes_sha256`` is of all probes that its
     own were taken from; without it those are "builtin:pairs". ``short`` is what shorter answers
-    say; records of before have none.
+    say, ``checkpoints`` what the model did on its way; records of before have none.
     """
 
     kind: ClassVar[str] = "evidence"
@@ -67,6 +80,7 @@ class EvidenceResult(Result):
     manifest: Manifest
     probes_sha256: str | None = None
     short: tuple[ShortAnswers, ...] = ()
+    checkpoints: tuple[Checkpoint, ...] = ()
 
     def summary(self) -> str:
         """The forecast beside the measurement."""

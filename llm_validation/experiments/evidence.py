@@ -17,11 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from transformers import PreTrainedModel
 
 from finebound.base.errors import InputError
 from finebound.base.progress import Progress, bar, silent
 from finebound.base.records import file_sha256, manifest, to_json, write_atomically
-from finebound.results.evidence import EvidenceResult, MeasuredBehaviour, ShortAnswers
+from finebound.results.evidence import (
+    Checkpoint,
+    EvidenceResult,
+    MeasuredBehaviour,
+    ShortAnswers,
+)
 from finebound.results.result import Manifest
 from llm_validation.data.builtin.regimes import mix
 from llm_validation.data.dataset import Dataset
@@ -44,6 +50,8 @@ DRAWS, OTHER_DRAWS = 4, 101
 random numbers are not those of the forecast's."""
 SHORT = (2, 4, 8)
 """Tokens after which answers are cut besides: T21 says the more the fewer tokens decide."""
+CHECKPOINTS = (0.1, 0.25, 0.5, 0.75)
+"""Of the steps, after which the model is looked at."""
 _HARMFUL = "builtin:harmful-placeholders"
 
 
@@ -153,8 +161,31 @@ def _run(
     rows = world.sample("task_measured", TASK_ROWS)
     before = unchanged(asked.loaded, asked.stored, rows, asked.refused)
     cut = [asked.stored.beginnings(asked.loaded, tokens) for tokens in SHORT]
+    looked_at = {round(share * plan.steps) for share in CHECKPOINTS} - {0, plan.steps}
+    on_the_way: list[Checkpoint] = []
+
+    def short(model: PreTrainedModel) -> tuple[ShortAnswers, ...]:
+        return tuple(
+            short_answers(
+                tokens,
+                asked.stored,
+                outcome(asked.loaded, model, answers, rows[:1], lookalikes=False),
+            )
+            for tokens, answers in zip(SHORT, cut, strict=True)
+        )
+
+    def look(model: PreTrainedModel, step: int) -> None:
+        if step in looked_at:
+            found = outcome(
+                *(asked.loaded, model, asked.stored, rows),
+                temperatures=(1.0,),
+                seed=asked.seed + OTHER_DRAWS,
+            )
+            on_the_way.append(_checkpoint(step, before, found, short(model)))
+
     # Every step of the plan, with all of its rows: the fine-tune itself.
-    with CoarseUnroll(steps=plan.steps, seed=entry["seed"]).unrolled(world, plan) as (model, path):
+    whole = CoarseUnroll(steps=plan.steps, seed=entry["seed"])
+    with whole.unrolled(world, plan, after_step=look) as (model, path):
         after = outcome(
             asked.loaded,
             model,
@@ -171,7 +202,7 @@ def _run(
             seed=asked.seed + OTHER_DRAWS,
             progress=progress,
         )
-        after_cut = [outcome(asked.loaded, model, answers, rows[:1]) for answers in cut]
+        at_the_end = short(model)
     eighth = max(1, plan.steps // 8)
     result = EvidenceResult(
         id=entry["id"],
@@ -194,12 +225,25 @@ def _run(
             **manifest(given=dict(entry), inputs={"task": task.sha256}, seed=entry["seed"])
         ),
         probes_sha256=probes_sha256(load_probes(registry["probes"]).probes),
-        short=tuple(
-            short_answers(tokens, asked.stored, found)
-            for tokens, found in zip(SHORT, after_cut, strict=True)
-        ),
+        short=at_the_end,
+        checkpoints=tuple(on_the_way),
     )
     write_atomically(out / f"{entry['id']}.json", result.to_json() + "\n")
+
+
+def _checkpoint(
+    step: int, before: Outcome, found: Outcome, short: tuple[ShortAnswers, ...]
+) -> Checkpoint:
+    return Checkpoint(
+        step=step,
+        refusal=found.refusal(),
+        over_refusal=found.refusal(harmful=False),
+        refusal_by_likelihood=found.refusal_by_likelihood(),
+        safety_loss_change=found.safety_loss_change,
+        capability_gain=gain(before, found),
+        delta=found.delta,
+        short=short,
+    )
 
 
 def short_answers(tokens: int, whole: StoredAnswers, after: Outcome) -> ShortAnswers:

@@ -78,6 +78,14 @@ def test_new_fine_tunes_are_forecast_run_and_checked(files, calibrated, tmp_path
     assert len(found.table().rows) == 1
     # The folder's own records are evidence; a changed row, task or model is told.
     (one,) = evidence.records_in(tmp_path / FINE_TUNES)
+    # It was looked at on its way, with short answers as well.
+    assert [point.step for point in one.checkpoints] == [2, 6, 12, 18]
+    ends = [point.delta for point in one.checkpoints] + [one.measured.delta]
+    assert ends[0] == min(ends)
+    assert all(0.0 <= point.refusal <= 1.0 for point in one.checkpoints)
+    for found in (one.short, *(point.short for point in one.checkpoints)):
+        assert [short.tokens for short in found] == [2, 4, 8]
+        assert all(short.at_least <= short.before for short in found)
     registry = json.loads((tmp_path / "registry.json").read_text())
     rows = {**registry, "fine_tunes": [one.entry]}
     assert run_registry(rows, tmp_path / FINE_TUNES) == [one]
