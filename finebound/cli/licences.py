@@ -63,18 +63,18 @@ def licences(package: str = "finebound") -> list[Licence]:
     return sorted(found.values(), key=lambda licence: licence.package)
 
 
+_ORDER: tuple[Verdict, ...] = ("permissive", "copyleft per file", "unknown", "copyleft")
+
+
 def judge(licence: str) -> Verdict:
     """Of alternatives (OR) the mildest counts, of parts (AND) the strictest."""
-    order: tuple[Verdict, ...] = ("permissive", "copyleft per file", "unknown", "copyleft")
     if not licence:
         return "unknown"
 
-    def of_all(parts: str) -> Verdict:
-        verdicts = [_of_one(part) for part in re.split(r"\s+AND\s+|,", parts)]
-        return max(verdicts, key=lambda verdict: order.index(verdict))
+    def of_all(parts: str) -> int:
+        return max(_ORDER.index(_of_one(part)) for part in re.split(r"\s+AND\s+|,", parts))
 
-    alternatives = [of_all(parts) for parts in re.split(r"\s+OR\s+", licence)]
-    return min(alternatives, key=lambda verdict: order.index(verdict))
+    return _ORDER[min(of_all(parts) for parts in re.split(r"\s+OR\s+", licence))]
 
 
 def _of_one(name: str) -> Verdict:

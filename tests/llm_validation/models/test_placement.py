@@ -143,3 +143,15 @@ def test_a_checkpointed_model_answers_with_its_cache_and_can_be_copied(tiny_mode
 def test_a_model_without_layers_cannot_compute_them_twice():
     with pytest.raises(InputError, match="no layers"):
         module.checkpoint_activations(torch.nn.Linear(2, 2))
+
+
+def test_what_a_placement_cannot_serve_is_rejected():
+    from llm_validation.estimation.request import Request
+    from llm_validation.evaluation.kinds.refusal import Options
+    from llm_validation.evaluation.options import require_model
+
+    with pytest.raises(InputError, match="bounds need gradients"):
+        Request("builtin:task-general", safety="builtin:safety", model="packaged", load_in="4bit")
+    with pytest.raises(InputError, match="`device_map` is about a model that transformers"):
+        require_model(Options(model="packaged", engine="vllm", device_map="auto"))
+    require_model(Options(model="packaged", device_map="auto"))
