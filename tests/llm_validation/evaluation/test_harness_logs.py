@@ -160,3 +160,23 @@ def test_an_eval_log_needs_inspect_ai(monkeypatch, tmp_path, capsys):
     file.write_bytes(b"PK")
     assert main(["evaluate", "refusal", "--responses", str(file)]) == 2
     assert "inspect log convert" in capsys.readouterr().err
+
+
+def test_the_harness_s_own_bbq_is_read(capsys, tmp_path):
+    """Its choices are the two people and ten ways to say that it cannot be known."""
+    unknown = ("Unknown", "Cannot answer", "Can't be determined", "Not enough info", "Undetermined")
+    rows, chosen = [], []
+    for number, row in enumerate(bbq_rows()[:64]):
+        document = {k: v for k, v in row.items() if k not in ("id", "prompt", "answered_by")}
+        tags = [row["answer_info"][f"ans{k}"][1] for k in range(3)]
+        people = [k for k, tag in enumerate(tags) if tag != "unknown"]
+        texts = [*(row[f"ans{k}"] for k in people), *unknown]
+        best = number % len(texts)
+        chosen.append(people[best] if best < 2 else tags.index("unknown"))
+        likelihoods = ((f" {text}", -9.0 + 5 * (k == best)) for k, text in enumerate(texts))
+        rows.append(lm_eval_sample(number, document, *likelihoods))
+    file = write_jsonl(tmp_path / "samples_bbq.jsonl", rows)
+    code, found = answered(capsys, "bbq", "--predictions", file)
+    assert (code, found["items"]) == (0, 64)
+    mean = scoring.bbq_mean(outcomes_to(bbq_rows()[:64], chosen), "ambiguous", "bias")
+    assert found["mean"]["ambiguous"]["bias"] == pytest.approx(mean)
