@@ -128,7 +128,8 @@ def reads_after_a_prefix(model: PreTrainedModel) -> bool:
     base = model if unwrap is None else unwrap()
     if not inspect.signature(base.forward).parameters.keys() >= _NEEDED:
         return False
-    if base.forward.__module__.startswith("unsloth"):  # after a prefix it reads one token at a time
+    # Unsloth's classes read one token at a time after a prefix; a trainer may wrap the instance's.
+    if any(f.__module__.startswith("unsloth") for f in (base.forward, type(base).forward)):
         return False
     return all(type(layer) is DynamicLayer for layer in DynamicCache(config=base.config).layers)
 

@@ -6,17 +6,23 @@ The stand-ins have the signatures of axolotl 0.19 and LLaMA-Factory 0.9.5.
 from __future__ import annotations
 
 import importlib
+import json
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 import yaml
+from code_blocks import ROOT, blocks_of
 from other_trainers import Logged, make_probes, trainer_of
 from pydantic import BaseModel
 
 from finebound.base.errors import InputError
 from finebound.llamafactory import main
+from llm_validation.measure.shared_prefix import reads_after_a_prefix
 
 
 class DictDefault(dict):
@@ -174,6 +180,88 @@ def test_what_the_launcher_cannot_use_is_named(tuner, tmp_path, capsys, monkeypa
     monkeypatch.setitem(sys.modules, "llamafactory.train.tuner", None)
     assert main([write_config(tmp_path)]) == 2
     assert "pip install llamafactory" in capsys.readouterr().err
+
+
+PAGE = blocks_of(ROOT / "docs" / "how-to" / "other-tools.md")
+
+
+def code_with(text):
+    (code,) = [block.code for block in PAGE if text in block.code]
+    return code
+
+
+def test_the_configurations_of_the_page_are_understood(plugin, tuner, tmp_path):
+    config = read_config(plugin, code_with("plugins:"))
+    assert len(plugin.add_callbacks_pre_trainer(cfg=config, model=None)) == 2
+    file = tmp_path / "factory.yaml"
+    file.write_text(code_with("stage: sft"))
+    assert main([str(file), "learning_rate=2.0e-5"]) == 0
+    ((args, callbacks),) = tuner
+    assert args["learning_rate"] == 2e-5
+    assert len(callbacks) == 2
+
+
+def test_accelerate_launches_the_script_on_two_processes(tiny_model_folder, tmp_path):
+    shutil.copytree(tiny_model_folder, tmp_path / "my-model")
+    (tmp_path / "watched.py").write_text(code_with("TrainingArguments("))
+    (words,) = [b.commands[0] for b in PAGE if b.code.startswith("accelerate")]
+    port = ["--main_process_port", str(20000 + os.getpid() % 20000)]
+    subprocess.run(
+        [sys.executable, "-m", "accelerate.commands.launch", *port, *words[2:]],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        check=True,
+        timeout=280,
+    )
+    state = json.loads((tmp_path / "watched" / "trainer_state.json").read_text())
+    assert [e["step"] for e in state["log_history"] if "safety/refusal_rate" in e] == [0, 1, 2]
+    assert (tmp_path / "watched" / "finebound" / "base-answers.json").is_file()
+
+
+class FastLanguageModel:
+    """Unsloth's entry points; its forward after a prefix answers for one token alone."""
+
+    @staticmethod
+    def from_pretrained(model_name, max_seq_length=2048, load_in_4bit=True):
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        model = AutoModelForCausalLM.from_pretrained(model_name)
+        plain = type(model).forward
+
+        def fast_forward(
+            self, input_ids=None, position_ids=None, past_key_values=None, logits_to_keep=0, **more
+        ):
+            begins = past_key_values is None or past_key_values.get_seq_length() == 0
+            assert begins or input_ids.shape[1] == 1
+            more |= {"position_ids": position_ids, "past_key_values": past_key_values}
+            return plain(self, input_ids, logits_to_keep=logits_to_keep, **more)
+
+        fast_forward.__module__ = "unsloth.models.llama"
+        model.__class__ = type("LlamaForCausalLM", (type(model),), {"forward": fast_forward})
+        return model, AutoTokenizer.from_pretrained(model_name)
+
+    @staticmethod
+    def get_peft_model(model, r=16, target_modules=()):
+        from peft import LoraConfig, get_peft_model
+
+        return get_peft_model(model, LoraConfig(r=r, target_modules=list(target_modules)))
+
+
+def test_unsloth_trains_with_the_callbacks_of_the_page(tiny_model_folder, tmp_path, monkeypatch):
+    module = ModuleType("unsloth")
+    module.FastLanguageModel = FastLanguageModel
+    monkeypatch.setitem(sys.modules, "unsloth", module)
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_model_folder, "my-model")
+    names = {"__name__": "a_page"}
+    code = code_with("from unsloth").replace('"per_category": 1', '"probes": "probes.jsonl"')
+    Path("probes.jsonl").write_text(
+        "\n".join(json.dumps({"prompt": p.prompt, "harmful": True}) for p in make_probes(8))
+    )
+    exec(compile(code, "the page", "exec"), names)
+    assert not reads_after_a_prefix(names["model"])
+    log = names["trainer"].state.log_history
+    assert [e["step"] for e in log if "safety/loss_change" in e] == [0, 1, 2]
 
 
 def test_it_is_a_module_to_be_run():
