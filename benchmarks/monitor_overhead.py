@@ -29,6 +29,7 @@ from llm_validation.evaluation.hazards.layouts import Probe
 from llm_validation.evaluation.hazards.probes import builtin_pairs
 from llm_validation.forecast.stored_answers import PREFIX, StoredAnswers
 from llm_validation.measure.losses import measure_losses
+from llm_validation.measure.shared_prefix import prefix_batches
 
 ANSWERS, ROWS_A_STEP, STEPS = 64, 8, 500
 VOCABULARY, CHECKS = 512, 4
@@ -149,7 +150,13 @@ def counted(options: Options) -> dict[str, float]:
         tokenizer,
         max_length=512,
     )
-    read = 10 * sum(len(row.beginning(PREFIX)) for row in answers)
+    # What all begin with (the system prompt) is read once a batch; a row's last token is not read.
+    rows = [row.beginning(PREFIX) for row in answers]
+    batches = prefix_batches(rows, tokens=2048, shared=True)
+    read = 10 * sum(
+        sum(map(len, batch.prefixes)) + sum(len(rest) - 1 for rest in batch.rests(rows))
+        for batch in batches
+    )
     trained = STEPS * ROWS_A_STEP * float(np.mean([len(row) for row in task]))
     return {
         "tokens_a_training_row": trained / (STEPS * ROWS_A_STEP),
