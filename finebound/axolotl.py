@@ -33,7 +33,7 @@ class FineboundArgs(BaseModel):
         return value
 
 
-class FineboundPlugin(BasePlugin):
+class FineboundPlugin(BasePlugin):  # pyright: ignore[reportGeneralTypeIssues, reportUntypedBaseClass]
     """Hands axolotl's trainers, supervised or by preferences, the callbacks of the section."""
 
     def get_input_args(self) -> str:

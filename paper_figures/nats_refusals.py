@@ -54,7 +54,7 @@ def record(seed: int) -> dict[str, Any]:
         }
         for one in found
     ]
-    starts = sorted({run["before"] for run in runs})
+    starts = sorted({float(one.forecast.refusal.before) for one in found})
     return {
         "tokens": PREFIX,
         "probes": found[0].forecast.refusal.n,

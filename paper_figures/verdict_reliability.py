@@ -78,7 +78,7 @@ def draw(data: dict[str, Any]) -> Figure:
     left = [0] * len(rows)
     for name, (label, colour, hatch) in _PARTS.items():
         counts = [one[name] for one in rows]
-        look = {"color": colour, "hatch": hatch, "ec": style.INK, "lw": 0.6}
+        look: dict[str, Any] = {"color": colour, "hatch": hatch, "ec": style.INK, "lw": 0.6}
         axes.barh(range(len(rows)), counts, left=left, height=0.66, label=label, **look)
         for place, (count, start) in enumerate(zip(counts, left, strict=True)):
             if count:

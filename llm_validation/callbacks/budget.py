@@ -248,7 +248,7 @@ class SafetyBudget(TrainerCallback):
         def hashed(value: Any) -> str:
             return hashlib.sha256(to_json(value, indent=None).encode()).hexdigest()
 
-        found = {
+        found: dict[str, Any] = {
             "budget": self.budget,
             "confidence": self.confidence,
             "probes": probes_sha256(self.certifying.probes),

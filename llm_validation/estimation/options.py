@@ -113,8 +113,9 @@ def at_the_end(path: Trajectory, plan: TrainingPlan) -> list[tuple[str, float, f
     if plan.strategy is None:
         # Projection onto the ball is this scaling, whatever the method.
         ways.append(("radius", WITHIN * float(path.displacements[-1]), WITHIN))
-    if rank := (plan.method.rank // 2 if isinstance(plan.method, Lora) else 0):
+    if isinstance(plan.method, Lora) and plan.method.rank > 1:
         # Every pair of a row of A and a column of B moves as far, however many pairs there are.
+        rank = plan.method.rank // 2
         ways.append(("rank", float(rank), rank / plan.method.rank))
     return ways
 

@@ -255,7 +255,7 @@ class _Answerer:
         import torch
         from transformers import LogitsProcessorList
 
-        pad = self.tokenizer.pad_token_id
+        pad = cast(int, self.tokenizer.pad_token_id)
         choice = token_choice(self.sampling, list(batch))
         with torch.no_grad():
             inputs = self._inputs(list(batch.values()), pad)
