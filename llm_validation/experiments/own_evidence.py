@@ -66,7 +66,7 @@ def check_calibration(
         if changed:
             raise InputError(
                 f"the folder was made for another {' and '.join(changed)}.",
-                remedy="Give another --out, or what it was made for.",
+                remedy="Give another `out`, or what it was made for.",
                 file=file,
             )
     else:

@@ -15,7 +15,7 @@ BUILDERS = ("json", "csv", "parquet", "text", "arrow")
 """Names that ``datasets.load_dataset`` takes in place of a dataset, where files are given."""
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _SPLIT = re.compile(r"([\w.-]+)(.*)")
-_SOME = "{} The forecast takes all rows; --task says others."
+_SOME = "{} The forecast takes all rows; `task` says others."
 _CHANGES = {
     "data_files": _SOME.format("Some files of the dataset are trained on."),
     "name": _SOME.format("One configuration of the dataset is trained on."),

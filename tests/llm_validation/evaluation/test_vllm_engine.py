@@ -162,7 +162,9 @@ def with_adapter(tiny_model, config, seed=0):
     """The tiny model with an adapter that changes what it says."""
     from peft import get_peft_model
 
-    wrapped = get_peft_model(tiny_model.model, config).eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        wrapped = get_peft_model(tiny_model.model, config).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for p in wrapped.parameters():
