@@ -36,6 +36,8 @@ CLIP = 2.0
 """Largest weight of a stored answer; fixed beforehand, as T22 asks for."""
 _STEERING = 5  # one probe in so many steers
 _KEPT = (0.25, 0.5, 1.0)  # shares of the budget that the sweep looks for
+MOST_ASKED = len(_KEPT) + 1
+"""Scales that are asked at most."""
 ADAPTER = "adapter"
 """The folder of the scaled adapter, beside its certificate."""
 
