@@ -65,8 +65,7 @@ def in_words(kind: str, value: float | None, plan: TrainingPlan, safety: Dataset
     words = {
         "none": "train as planned",
         "mix": f"mix {share:.0f} % safety rows ({rows}) into every step",
-        "lambda": f"add {value or 0:g} times the loss on safety rows ({rows}) to "
-        "DPO's",
+        "lambda": f"add {value or 0:g} times the loss on safety rows ({rows}) to DPO's",
         "scale": f"scale the change of the weights by {value or 0:g} after training",
         "radius": f"hold the change of the weights within {value or 0:.3g} while training",
         "steps": f"train {value or 0:.0f} of the {plan.steps} steps, or at half the rate",
