@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SOURCE = "measurement"
 
-# Instances of each family: under a minute on one core, the full audit is `make audit`.
+# Instances of each family: about a minute on one core, the full audit is `make audit`.
 _SIZES = {
     "tabular": 12_288,
     "price": 6_144,
@@ -26,6 +26,9 @@ _SIZES = {
     "images": 4_096,
     "budgets": 2_048,
     "onsets": 2_048,
+    "answers": 1_024,
+    "certificates": 1_024,
+    "calibrations": 1_024,
     "samples": 1_024,
     "log-linear": 256,
     "mlp": 128,
