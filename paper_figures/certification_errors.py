@@ -123,7 +123,7 @@ def claims(data: dict[str, Any]) -> list[Claim]:
             f"({worst['name']})",
         ),
         Claim(
-            "T23 and T24, that what they forbid fails more often,",
+            "T24 and T23, that what they forbid fails more often,",
             all(one["wrong"] > most * runs for one in others),
             ", ".join(f"{one['name']} {one['wrong'] / runs:.0%}" for one in others),
         ),
