@@ -42,7 +42,7 @@ _QUANTITIES = {
     "safety_loss_increase": ("safety loss increase", style.BLUE),
     "radius": ("radius", style.ORANGE),
     "safe_answers": ("share of safe answers", style.GREEN),
-    "failure_probability": ("chance of a false certificate", style.INK),
+    "failure_probability": ("failure probability", style.INK),
 }
 _LEAST = 1e-3
 
@@ -140,7 +140,7 @@ def draw(data: dict[str, Any]) -> Figure:
     axes.set_ylim(y - 0.8, -0.8)
     axes.set_yticks(ticks, labels)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("truth / bound (ratio)")
+    axes.set_xlabel("truth / bound (ratio)", loc="left")
     axes.set_ylabel(
         "bounded quantity (direction)", rotation=0, ha="left", va="center", color=style.MUTED
     )
