@@ -5,7 +5,7 @@
 plan is then run with all rows, without the costliest, without those that the plain gradient cosine
 names, and without as many at random. A small fine-tune is run once more without each of its rows.
 One record holds all; a second call goes on with what is missing. No score reads an answer that a
-fine-tune is measured on.
+fine-tune is measured on. The record so far is in ``records``.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ from llm_validation.training.plan import TrainingPlan
 from llm_validation.training.streams import Stream, Streams
 
 REGISTRY = Path(__file__).with_suffix(".json")
+RECORD = Path(__file__).parent / "records" / RowsThatCostResult.file
 _ORDERS = 2000
 
 
