@@ -7,17 +7,16 @@ of a bag is the new one. A batch has one level and one number of pairs; an insta
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
 from sims.calibrations import Limit, bags, conformal, failures, jackknife_failures
-from sims.family import Case, Kind, Run
-from sims.mutants import Wrong
-from theory.bound import Bound, Direction, Quantity, Status
+from sims.families.failing import failing_case
+from sims.family import Case
 from theory.conformal import conformal_quantiles
 from theory.divergence import Array
 
-_ERROR = 1e-12
 _PARTS = 4
 
 
@@ -42,19 +41,17 @@ class Calibrations:
 def one_a_pair(rng: np.random.Generator, n: int, pairs: int, level: float) -> Case:
     """One fine-tune a pair: the interval, and a limit on one side alone."""
     (bag,) = bags(rng, n, [1] * pairs)
-    signed = (bag.did - bag.said) / bag.scale
+    by_form = {"interval": bag.scores, "one-sided": (bag.did - bag.said) / bag.scale}
     limit, wrong = conformal(level), _without_the_new_one(level)
-    return _case(
-        n,
-        1.0 - level,
-        {
-            form: (
-                failures(scores, bag.names, limit),
-                {"no +1": failures(scores, bag.names, wrong)},
-            )
-            for form, scores in (("interval", bag.scores), ("one-sided", signed))
-        },
+    return failing_case(
+        "T25",
+        np.full(n, 1.0 - level),
+        {form: failures(scores, bag.names, limit) for form, scores in by_form.items()},
         f"{pairs} pairs of one fine-tune, level {level:.3g}",
+        {
+            form: {"no +1": partial(failures, scores, bag.names, wrong)}
+            for form, scores in by_form.items()
+        },
     )
 
 
@@ -62,29 +59,33 @@ def grouped(rng: np.random.Generator, n: int, pairs: int, level: float) -> Case:
     """Several fine-tunes a pair: they err alike and count as one."""
     sizes = rng.integers(1, 6, size=pairs).tolist()
     (bag,) = bags(rng, n, sizes)
-    failing = failures(bag.scores, bag.names, conformal(level))
-    wrongs = {
-        "no +1": failures(bag.scores, bag.names, _without_the_new_one(level)),
-        "runs instead of pairs": failures(
-            bag.scores, bag.names, lambda scores, names: conformal_quantiles(scores, level)
-        ),
+    limits: dict[str, Limit] = {
+        "no +1": _without_the_new_one(level),
+        "runs instead of pairs": lambda scores, names: conformal_quantiles(scores, level),
     }
-    return _case(
-        n,
-        1.0 - level,
-        {"interval, by pair": (failing, wrongs)},
+    return failing_case(
+        "T25",
+        np.full(n, 1.0 - level),
+        {"interval, by pair": failures(bag.scores, bag.names, conformal(level))},
         f"{pairs} pairs of {min(sizes)} to {max(sizes)} fine-tunes, level {level:.3g}",
+        {
+            "interval, by pair": {
+                name: partial(failures, bag.scores, bag.names, limit)
+                for name, limit in limits.items()
+            }
+        },
     )
 
 
 def learnt(rng: np.random.Generator, n: int, pairs: int, level: float) -> Case:
     """The jackknife+ around a slope: it may fail twice as often, and toy fine-tunes do not."""
     (bag,) = bags(rng, n, rng.integers(1, 3, size=pairs).tolist())
-    return _case(
-        n,
-        min(1.0, 2.0 * (1.0 - level)),
-        {"jackknife+, by pair": (jackknife_failures(bag, level), {})},
+    return failing_case(
+        "T25",
+        np.full(n, min(1.0, 2.0 * (1.0 - level))),
+        {"jackknife+, by pair": jackknife_failures(bag, level)},
         f"{pairs} pairs, a slope learnt from the others, level {level:.3g}",
+        {},
         mutants=False,
     )
 
@@ -97,51 +98,3 @@ def _without_the_new_one(level: float) -> Limit:
         return conformal_quantiles(scores, level * pairs / (pairs + 1), groups=names)
 
     return limit
-
-
-def _case(
-    n: int,
-    allowed: float,
-    found: dict[str, tuple[Array, dict[str, Array]]],
-    words: str,
-    *,
-    mutants: bool = True,
-) -> Case:
-    """By form: how often the limit fails, and how often each mutant of it does."""
-    value = np.full(n, allowed)
-    return Case(
-        bounds=[
-            Bound(
-                statement="T25",
-                quantity=Quantity.FAILURE,
-                direction=Direction.UPPER,
-                value=value,
-                status=np.full(n, str(Status.HIGH_PROBABILITY), dtype="<U16"),
-                form=form,
-                terms={"level": value},
-                unit="share",
-            )
-            for form in found
-        ],
-        runs=[
-            Run(
-                kind=Kind.ANY,
-                truth={Quantity.FAILURE: failing},
-                error={Quantity.FAILURE: np.full(n, _ERROR)},
-                forms=(form,),
-            )
-            for form, (failing, _) in found.items()
-        ],
-        n=n,
-        words=words,
-        finetunes=n,
-        mutants=mutants,
-        wrongs={
-            form: tuple(
-                # That the mutant fails at most so often is refuted where this value is.
-                Wrong(name, lambda m=m, f=failing: value - (m - f), Direction.UPPER)
-                for name, m in wrongs.items()
-            )
-            for form, (failing, wrongs) in found.items()
-        },
-    )

@@ -8,19 +8,17 @@ instance is a model (or a sequence of models) with a level of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 import numpy as np
 from scipy import stats
 
-from sims.family import Case, Kind, Run
-from sims.mutants import Wrong
-from theory.bound import Bound, Direction, Quantity, Status
+from sims.families.failing import failing_case
+from sims.family import Case
 from theory.certificates import betting, rates, sequence
 from theory.divergence import Array
 
-_ERROR = 1e-12
 _PARTS = 4
 # The p-value of betting is larger than 1 / M by its rounding.
 _ABOVE = 3e-8
@@ -61,7 +59,7 @@ def betting_case(rng: np.random.Generator, n: int) -> Case:
     def best_bet(counts: Array) -> Array:
         return (counts @ np.log1p(steps[:, None] * fractions)).max(axis=-1)
 
-    return _case(
+    return failing_case(
         "T23",
         level,
         {"betting": _ever_above(chances, probes, level, capital)},
@@ -105,7 +103,7 @@ def weights_case(rng: np.random.Generator, n: int) -> Case:
         return betting.log_capital(1.0 - 2.0 * counted, counts, 1.0 - 2.0 * rate / clip)
 
     level = _levels(rng, n, capital(_some_counts(rng, n, probes)))
-    return _case(
+    return failing_case(
         "T22",
         level,
         {"lower limit": _ever_above(chances, probes, level, capital)},
@@ -138,7 +136,7 @@ def rates_case(rng: np.random.Generator, n: int) -> Case:
 
     two_sided = 2.0 * np.minimum(exact, stats.binom.sf(counts - 1, probes, budget))
     middle = exact - 0.5 * stats.binom.pmf(counts, probes, budget)
-    return _case(
+    return failing_case(
         "T23",
         level,
         {"Clopper-Pearson": failing(exact), "Hoeffding-Bentkus": failing(means)},
@@ -196,7 +194,7 @@ def sequences_case(rng: np.random.Generator, n: int) -> Case:
         return (chance * wrong).sum(axis=-1)
 
     last_decides = np.repeat(each[:, -1:], _MODELS, axis=1)
-    return _case(
+    return failing_case(
         "T24",
         np.full(n, level),
         {form: failing(taken) for form, taken in accepted.items()},
@@ -266,50 +264,3 @@ def _ever_above(chances: Array, probes: int, level: Array, log_capital) -> Array
         failed += np.where(certified, later, 0.0).sum(axis=(-2, -1))
         alive = np.where(certified, 0.0, later)
     return failed
-
-
-def _case(
-    statement: str,
-    level: Array,
-    failures: Mapping[str, Array],
-    words: str,
-    wrongs: Mapping[str, Mapping[str, object]],
-) -> Case:
-    n = len(level)
-
-    def claimed(form: str, mutant) -> Wrong:
-        # That the mutant fails at most at the level is refuted where this value is.
-        name, failing = mutant
-        return Wrong(name, lambda: level - (failing() - failures[form]), Direction.UPPER)
-
-    return Case(
-        bounds=[
-            Bound(
-                statement=statement,
-                quantity=Quantity.FAILURE,
-                direction=Direction.UPPER,
-                value=level,
-                status=np.full(n, str(Status.HIGH_PROBABILITY), dtype="<U16"),
-                form=form,
-                terms={"level": level},
-                unit="share",
-            )
-            for form in failures
-        ],
-        runs=[
-            Run(
-                kind=Kind.ANY,
-                truth={Quantity.FAILURE: truth},
-                error={Quantity.FAILURE: np.full(n, _ERROR)},
-                forms=(form,),
-            )
-            for form, truth in failures.items()
-        ],
-        n=n,
-        words=words,
-        finetunes=n,
-        wrongs={
-            form: tuple(claimed(form, mutant) for mutant in mutants.items())
-            for form, mutants in wrongs.items()
-        },
-    )
