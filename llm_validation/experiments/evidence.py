@@ -69,18 +69,21 @@ def run_registry(
     models.
     """
     asked: Asked | None = None
+    cut: list[StoredAnswers] = []
     found = []
     for entry in registry["fine_tunes"]:
         if only and entry["id"] not in only:
             continue
         record = out / f"{entry['id']}.json"
         if not record.is_file():
-            asked = asked or ask_model(
-                loaded or load_model(registry["model"], progress=progress),
-                load_probes(registry["probes"]).probes,
-                progress=progress,
-            )
-            _run(entry, registry, asked, out, progress)
+            if asked is None:
+                asked = ask_model(
+                    loaded or load_model(registry["model"], progress=progress),
+                    load_probes(registry["probes"]).probes,
+                    progress=progress,
+                )
+                cut = [asked.stored.beginnings(asked.loaded, tokens) for tokens in SHORT]
+            _run(entry, registry, asked, cut, out, progress)
         found.append(EvidenceResult.load(record))
         _require_as_forecast(
             entry, plan_of(entry, registry["plan"]), found[-1].entry, found[-1].plan, record
@@ -115,9 +118,11 @@ def _run(
     entry: Mapping[str, Any],
     registry: Mapping[str, Any],
     asked: Asked,
+    cut: Sequence[StoredAnswers],
     out: Path,
     progress: Progress,
 ) -> None:
+    """``cut`` are the stored answers after each number of tokens of ``SHORT``."""
     task, held_out = task_of(entry)
     plan = plan_of(entry, registry["plan"])
     started = time.perf_counter()
@@ -160,7 +165,6 @@ def _run(
     )
     rows = world.sample("task_measured", TASK_ROWS)
     before = unchanged(asked.loaded, asked.stored, rows, asked.refused)
-    cut = [asked.stored.beginnings(asked.loaded, tokens) for tokens in SHORT]
     looked_at = {round(share * plan.steps) for share in CHECKPOINTS} - {0, plan.steps}
     on_the_way: list[Checkpoint] = []
 
